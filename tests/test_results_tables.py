@@ -568,3 +568,91 @@ def test_every_kind_of_remark_is_in_a_short_caption_by_its_kind_alone() -> None:
     assert {remark.kind for remark in shorten(plain)} == whole
     shortened = " ".join(remark.text for remark in shorten([Remark(kind, "long", f"<{kind}>") for kind in kinds]))
     assert all(f"<{kind}>" in shortened for kind in kinds if kind not in whole)
+
+
+# --- columns, order and digits -------------------------------------------------------------------------------------
+
+
+def three_methods(folder: Path) -> Path:
+    """Records of three methods on two data sets, `c` without GZSL on sun, `d` transductive."""
+    records = []
+    for place, method in enumerate("abcd"):
+        facts: dict[str, Any] = {"setting": "transductive"} if method == "d" else {}
+        for step, dataset in enumerate(("cub", "sun")):
+            u = 0.1 + 0.1 * place - 0.2 * step * place / 3
+            if (method, dataset) != ("c", "sun"):
+                records += pair(method, dataset, 0, (u + 0.3, u, 0.5, u + 0.05), **facts)
+    return saved(folder, records)
+
+
+def test_columns_are_those_asked_for_in_their_order(tmp_path: Path) -> None:
+    runs = three_methods(tmp_path)
+    heads, rows = sheet(runs, columns=["H@sun,T1@CUB", "U@cub"])
+    assert heads[1:] == ["sun H", "cub T1", "cub U"]
+    everything_heads, everything = sheet(runs)
+    for name, values in rows.items():
+        whole = dict(zip(everything_heads[1:], everything[name], strict=True))
+        assert [value.strip("*") for value in values] == [whole[head].strip("*") for head in heads[1:]]
+    assert sheet(runs, columns=["H"])[0][1:] == ["cub H", "sun H"]
+    facts = {(row["dataset"], row["metric"]) for row in csv_rows(runs, columns=["H@sun,T1@cub"])}
+    assert facts == {("sun", "H"), ("cub", "T1")}
+    assert "sun H" in sheet(runs, columns=["H@sun"], published="best")[0]
+
+
+def test_published_numbers_stay_beside_their_column(tmp_path: Path) -> None:
+    runs = saved(tmp_path, pair("eszsl", "cub", 0, (0.5, 0.1, 0.2, 0.1), features="res101"))
+    assert sheet(runs, columns=["H,U"], published="best")[0][1:] == ["cub H", "cub pub.", "cub U", "cub pub."]
+
+
+def test_rows_of_each_block_are_sorted_by_a_metric(tmp_path: Path) -> None:
+    runs = three_methods(tmp_path)
+    assert list(cells(runs)) == ["a", "b", "c", "d‡"]
+    assert list(cells(runs, sort="H")) == ["c", "b", "a", "d‡"]  # of cub, the first
+    values = {name: row[-1].strip("*") for name, row in cells(runs, columns=["H@sun"]).items()}
+    by_sun = sorted((name for name in "ab"), key=lambda name: -float(values[name]))
+    assert list(cells(runs, sort="h@SUN")) == [*by_sun, "c", "d‡"]  # what has none stands last
+    order = list(dict.fromkeys(row["method"] for row in csv_rows(runs, sort="H")))
+    assert order == ["d", "c", "b", "a"]  # without blocks
+    text = table(runs, sort="H", layout="gzsl", published="li2019lisgan", metrics=["H"], format="markdown")
+    published = text.partition("published: li2019lisgan")[2]
+    numbers = re.findall(r"(?m)^\|([^|]+)\|\s*\**(\d+\.\d)", published)
+    of_block = [float(number) for name, number in numbers if not {"†", "‡"} & set(name)]
+    assert len(of_block) > 5
+    assert of_block == sorted(of_block, reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "problem"),
+    [
+        ({"columns": ["H@apy"]}, BadValue, "no row has H on 'apy'; it was measured on cub, sun"),
+        ({"columns": ["V"]}, UnknownName, "unknown metric 'V'"),
+        ({"columns": ["H"], "metrics": ["U"]}, BadValue, "leave out --metric"),
+        ({"sort": "H,U"}, BadValue, "names several columns; give one, such as H"),
+        ({"sort": "H@apy"}, BadValue, "no row has H on 'apy'"),
+        ({"decimals": 4}, BadValue, "choose 0 to 3 digits"),
+        ({"decimals": -1}, BadValue, "choose 0 to 3 digits"),
+        ({"decimals": 2, "format": "csv"}, BadValue, "csv has all digits"),
+        ({"layout": "stats", "sort": "H", "runs": "runs"}, BadValue, "leave out --sort"),
+    ],
+)
+def test_columns_that_there_are_not_are_refused(
+    tmp_path: Path, options: dict[str, Any], error: type[Exception], problem: str
+) -> None:
+    with pytest.raises(error, match=problem):
+        table(**{"runs": three_methods(tmp_path), **options})
+
+
+@pytest.mark.parametrize(
+    ("decimals", "shown"), [(0, "50 ± 2"), (1, "50.0 ± 1.8"), (2, "50.00 ± 1.77"), (3, "50.000 ± 1.768")]
+)
+def test_means_and_deviations_have_the_digits_asked_for(tmp_path: Path, decimals: int, shown: str) -> None:
+    runs = saved(tmp_path, [simple("a", 0.5 + step, seed=seed) for seed, step in enumerate((-0.0125, 0.0125))])
+    assert cells(runs, decimals=decimals)["a"] == [shown]
+    latex = table(runs, decimals=decimals, format="latex")
+    assert shown.replace(" ± ", r"{\scriptsize$\,\pm\,$") + "}" in latex
+
+
+def test_published_numbers_have_no_digit_that_nobody_published(tmp_path: Path) -> None:
+    runs = saved(tmp_path, [record("eszsl", metrics={"T1": 0.5}, features="res101")])
+    assert cells(runs, decimals=2, published="best")["eszsl"] == ["50.00", "53.9"]
+    assert cells(runs, decimals=0, published="best")["eszsl"] == ["50", "54"]

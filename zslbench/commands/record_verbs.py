@@ -24,6 +24,7 @@ from zslbench.commands import shared_options as shared
     "zslbench table --stage dev --per-fold",
     "zslbench table --layout gzsl --published --format latex --width page -o table.tex",
     "zslbench table --layout zsl --format latex --standalone -o table2.tex",
+    "zslbench table --columns H@cub,U@cub,T1@sun --sort H --decimals 2",
     "zslbench table --layout stats --data-root ./xlsa17",
     groups=shared.READ_GROUPS,
 )
@@ -76,6 +77,17 @@ from zslbench.commands import shared_options as shared
 @click.option(
     "--standalone", is_flag=True, help="With --format latex: write a complete document, cropped to the table."
 )
+@click.option(
+    "--columns",
+    metavar="LIST",
+    help="Only these columns, in this order: METRIC@DATASET or METRIC between commas, e.g. H@cub,U@cub,T1@sun.",
+)
+@click.option(
+    "--sort",
+    metavar="METRIC",
+    help="Sort the rows of each block, the highest first: METRIC of the first data set that has it, or METRIC@DATASET.",
+)
+@shared.DECIMALS
 @shared.LATEX_CAPTION
 @shared.OUTPUT
 @shared.RUNS

@@ -258,6 +258,7 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
 )
 @shared.stage_option(help="final: trainval → test. dev: training → validation classes, the mean over folds.")
 @shared.format_option("terminal", "markdown", "latex", "csv", "json")
+@shared.DECIMALS
 @shared.LATEX_CAPTION
 @shared.study_options(ONLY_LISTED)
 def ablate(**options: Any) -> None:

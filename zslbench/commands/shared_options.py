@@ -34,7 +34,7 @@ RUN_GROUPS: Mapping[str, str] = {
 """Groups of options on the help pages of verbs that run methods; the last one takes every option that none lists."""
 READ_GROUPS: Mapping[str, str] = {
     "Which records": "runs method dataset protocol features semantics stage selection data-root",
-    "What to compute": "layout metric published calibrate per-fold ci rank-together sort over level draws "
+    "What to compute": "layout metric columns published calibrate per-fold ci rank-together sort over level draws "
     "bootstrap-seed param classes projection spread pivot",
     "Output": "",
 }
@@ -121,6 +121,9 @@ CAPTION = choice_option(
     default="short",
     help="What stands below a table. short: what the numbers are of, and each mark. full: metrics and rules too. none: "
     "warnings alone, on standard error.",
+)
+DECIMALS = click.option(
+    "--decimals", type=int, default=1, metavar="N", help="Digits after the point, 0 to 3; csv and json have all."
 )
 LATEX_CAPTION = combine_options(
     CAPTION,

@@ -30,9 +30,19 @@ from zslbench.results.tables.captions import (
     distinct,
     format_number_ranges,
 )
-from zslbench.results.tables.render import MISSING, Caption, check_format
+from zslbench.results.tables.render import MISSING, Caption, check_decimals, check_format
 from zslbench.results.tables.result import TableResult
-from zslbench.results.tables.table import Cell, Remark, RemarkKind, Table, remarks, signed, stat_cell, text_table
+from zslbench.results.tables.table import (
+    Cell,
+    NumberFormat,
+    Remark,
+    RemarkKind,
+    Table,
+    remarks,
+    signed,
+    stat_cell,
+    text_table,
+)
 from zslbench.results.tables.table_data import pick_facts, round_numbers
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.jobs import Run
@@ -131,6 +141,7 @@ def ablate(
     dry_run: bool = False,
     console: Console | None = None,
     width: int | None = None,
+    decimals: int = 1,
     caption: str = "short",
     caption_text: str | None = None,
     label: str | None = None,
@@ -150,6 +161,7 @@ def ablate(
         datasets, protocols, features, semantics, runs, data_root, device, engine, dry_run, console: as in
             `run`.
         width: characters of a line; None: the terminal's.
+        decimals: digits after the point, 0 to 3; differences have one more.
         caption, caption_text, label: as in `table`.
 
     Raises:
@@ -157,6 +169,7 @@ def ablate(
     """
     below = Caption(caption, caption_text, label)
     check_format(format, caption=below)
+    numbers = check_decimals(decimals, format)
     base = parse(method)
     cls = method_class(base.name)
     base, *others = expand(base)
@@ -193,7 +206,7 @@ def ablate(
     records = {record.id: record for record in outcome.records}
     rows = tuple(row for series in all_series for row in _measure_settings(series, planned, records, cls))
     result = Ablated(
-        make_tables=lambda wanted, _: _tables(rows, cls.card, str(base), stage, outcome, wanted == "latex"),
+        make_tables=lambda wanted, _: _tables(rows, cls.card, str(base), stage, outcome, numbers, wanted == "latex"),
         make_rows=lambda: [_facts(row, stage) for row in rows],
         format=format,
         options={"width": None if format == "latex" else width, "piped": 120},
@@ -376,7 +389,13 @@ def _facts(row: AblationRow, stage: str) -> dict[str, Any]:
 
 
 def _tables(
-    rows: Sequence[AblationRow], card: MethodCard, given: str, stage: str, outcome: Outcome, narrow: bool
+    rows: Sequence[AblationRow],
+    card: MethodCard,
+    given: str,
+    stage: str,
+    outcome: Outcome,
+    numbers: NumberFormat,
+    narrow: bool,
 ) -> list[Table]:
     """Return two tables for each data set and series; sentences below the last say what the numbers are.
 
@@ -388,7 +407,8 @@ def _tables(
     shown = [row for row in rows if row.column.metric != "AUSUC"] or rows
     for swept, place in dict.fromkeys((row.swept, row.column.place) for row in shown):
         on_data = [row for row in shown if (row.swept, row.column.place) == (swept, place)]
-        tables += _tables_of_series(on_data, f"{card.title} on {place}", explained=not swept and not narrow)
+        title = f"{card.title} on {place}"
+        tables += _tables_of_series(on_data, title, numbers, explained=not swept and not narrow)
     below = _remarks(rows, shown, card, given.replace(",", ", ") if narrow else given, stage)
     below += remarks("warning", _unfinished(outcome))
     helps = dict.fromkeys(f"{row.setting}: {row.help}" for row in rows if row.help)
@@ -397,7 +417,7 @@ def _tables(
     return [*tables[:-1], dataclasses.replace(tables[-1], remarks=tuple(below))]
 
 
-def _tables_of_series(rows: Sequence[AblationRow], title: str, explained: bool) -> list[Table]:
+def _tables_of_series(rows: Sequence[AblationRow], title: str, numbers: NumberFormat, explained: bool) -> list[Table]:
     """Return the table of a series on one data set, where `explained` with what settings are, and its differences."""
     swept = rows[0].swept
     columns = dict.fromkeys(row.column for row in rows)
@@ -410,7 +430,7 @@ def _tables_of_series(rows: Sequence[AblationRow], title: str, explained: bool) 
     settings = [[by_setting[name, column] for column in columns] for name in dict.fromkeys(row.setting for row in rows)]
     cells: list[list[str | Cell | None]] = []
     for row in settings:
-        stats = (stat_cell(measured.stat, "*" if measured.highest else "") for measured in row)
+        stats = (stat_cell(measured.stat, "*" if measured.highest else "", numbers) for measured in row)
         cells.append([row[0].title, *stats, *([row[0].help] if explained else [])])
     first = text_table(
         f"{title}: {f'values of {swept}' if swept else 'named ablations'}",
@@ -421,12 +441,13 @@ def _tables_of_series(rows: Sequence[AblationRow], title: str, explained: bool) 
     compared = [measured for row in settings for measured in row if measured.against]
     if not any(row.difference for row in compared):
         return [first]
+    digits = numbers.decimals + 1
     differences = [
         (
             f"{row.title} − {by_setting[row.against, row.column].title}",
             heads[row.column],
-            signed(row.difference.mean, 2) if row.difference else MISSING,
-            *_describe_interval(row.difference),
+            signed(row.difference.mean, digits) if row.difference else MISSING,
+            *_describe_interval(row.difference, digits),
         )
         for row in compared
     ]
@@ -434,12 +455,12 @@ def _tables_of_series(rows: Sequence[AblationRow], title: str, explained: bool) 
     return [first, text_table(f"{title}: differences in points", columns_of_differences, differences, words=[1, 4])]
 
 
-def _describe_interval(gap: Stat | None) -> tuple[str, str]:
+def _describe_interval(gap: Stat | None, digits: int) -> tuple[str, str]:
     """Return the interval of a difference, and whether it excludes 0."""
     if gap is None or gap.low is None or gap.high is None:
         return MISSING, "no interval"
     excludes = "no: the same" if gap.low == gap.high == 0 else "yes" if gap.excludes_zero else "no"
-    return f"{signed(gap.low, 2)} to {signed(gap.high, 2)}", excludes
+    return f"{signed(gap.low, digits)} to {signed(gap.high, digits)}", excludes
 
 
 def _remarks(

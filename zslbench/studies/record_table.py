@@ -18,9 +18,10 @@ from zslbench.results.analysis.rows import Row, pick_metrics, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.tables.captions import describe_unreadable_records
+from zslbench.results.tables.column_choice import keep_columns, order_columns, read_columns, sort_by_metric
 from zslbench.results.tables.layout import lay_out, sort_rows
 from zslbench.results.tables.ranking import Ranking
-from zslbench.results.tables.render import Caption, check_format
+from zslbench.results.tables.render import Caption, check_decimals, check_format
 from zslbench.results.tables.result import WITH_NOTES, TableResult
 from zslbench.results.tables.table import Table
 from zslbench.results.tables.table_data import table_rows
@@ -48,6 +49,9 @@ def table(
     per_fold: bool = False,
     ci: bool = False,
     rank_together: bool = False,
+    columns: Sequence[str] | None = None,
+    sort: str | None = None,
+    decimals: int = 1,
     standalone: bool = False,
     caption: str = "short",
     caption_text: str | None = None,
@@ -79,6 +83,10 @@ def table(
         per_fold: a column group for each fold of the dev stage, which is averaged otherwise.
         ci: ± is the half-width of the 95 % t interval over seeds.
         rank_together: rank inductive, transductive and oracle rows with each other.
+        columns: ``H@CUB,U@CUB,T1@SUN``: which columns, in this order; without ``@DATASET`` of every data set.
+        sort: ``H`` or ``H@CUB``: rows of a block by this metric, the highest first; of the first data set that has it
+            where none is named.
+        decimals: digits after the point, 0 to 3; published numbers keep theirs.
         standalone: write a LaTeX document that shows the table alone.
         caption: ``short``: what the numbers are of, and what each mark means; ``full``: metrics and rules too; or
             ``none``. What a number must not be read without is always told: where there is no caption as a warning
@@ -98,6 +106,7 @@ def table(
     """
     below = Caption(caption, caption_text, label)
     check_format(format, standalone=standalone, caption=below)
+    numbers = dataclasses.replace(check_decimals(decimals, format), intervals=ci)
     options = {"width": width, "standalone": standalone}
     if layout == "stats":
         of_runs = {
@@ -110,6 +119,9 @@ def table(
             "--per-fold": per_fold,
             "--ci": ci,
             "--rank-together": rank_together,
+            "--columns": columns,
+            "--sort": sort,
+            "--decimals": decimals != 1,
             "--stage": stage != "final",
             "--runs": Path(runs) != Path("runs"),
         }
@@ -131,18 +143,25 @@ def table(
     rows = summarise(gathered.records)
     if not any(row.metrics for row in rows):
         raise StoreError(f"the finished runs asked for in {store.root} hold no metric; run them with --rerun all.")
+    if columns and metrics:
+        raise BadValue("--columns says which metrics of which data sets; leave out --metric.")
+    chosen = read_columns(columns, rows) if columns else []
+    rows = keep_columns(rows, chosen) if chosen else rows
+    metrics = [choice.metric for choice in chosen] or metrics
 
     def choose_rows(everything: bool) -> tuple[list[Row], list[Row], tuple[str, ...], list[citations.CitedRow] | None]:
         shown = _choose_metrics(rows, metrics, everything)
         ordered, by_data = sort_rows([row for row in rows if any(name in row.metrics for name in shown)], record_filter)
         cited = citations.cited_rows(ordered, shown, source, methods) if source and layout != "full" else None
+        if sort:
+            ordered, cited = sort_by_metric(ordered, by_data, cited, sort)
         return ordered, by_data, shown, cited
 
     def make_tables(format: str, _: int) -> list[Table]:
         ordered, by_data, shown, cited = choose_rows(everything=False)
-        ranking = Ranking(rank_together, PairedIntervals(store.predictions))
-        whole = lay_out(ordered, by_data, shown, source, cited, ranking, ci, put_data_on_top=layout == "zsl")
-        return [count_unreadable(whole, store, format)]
+        ranking = Ranking(rank_together, PairedIntervals(store.predictions), decimals)
+        whole = lay_out(ordered, by_data, shown, source, cited, ranking, numbers, put_data_on_top=layout == "zsl")
+        return [count_unreadable(order_columns(whole, chosen) if chosen else whole, store, format)]
 
     def make_facts(format: str) -> list[dict[str, Any]]:
         ordered, _, shown, cited = choose_rows(everything=True)

@@ -17,9 +17,11 @@ from zslbench.results.tables.captions import TRANSDUCTIVE, describe_rows, name_f
 from zslbench.results.tables.ranking import Ranking, mark_best
 from zslbench.results.tables.table import (
     PUBLISHED_HEAD,
+    USUAL_NUMBERS,
     Block,
     Cell,
     Column,
+    NumberFormat,
     Remark,
     Table,
     TableRow,
@@ -61,7 +63,7 @@ def lay_out(
     source: str | None = None,
     cited: Sequence[CitedRow] | None = None,
     ranking: Ranking | None = None,
-    intervals: bool = False,
+    numbers: NumberFormat = USUAL_NUMBERS,
     put_data_on_top: bool = False,
 ) -> Table:
     """Return the table of `rows`.
@@ -72,13 +74,13 @@ def lay_out(
         source: of published numbers: a citation key or ``best``; None leaves them out.
         cited: published numbers as rows of their own below the measured ones; None: in columns of their own.
         ranking: which rows are compared, and how; None: those of one block, without a test.
-        intervals: ± is the half-width of the 95 % t interval, not the sample standard deviation.
+        numbers: how they are written; published ones with no more digits than they have.
         put_data_on_top: a single column stands under its data set's name itself.
     """
     keys = row_keys(rows, column_key)
     ranking = ranking or Ranking()
-    numbers, beside = _place_numbers(rows, keys, metrics, source if cited is None else None)
-    columns = _order_columns({column for columns in numbers.values() for column in columns}, by_data, metrics)
+    values, beside = _place_numbers(rows, keys, metrics, source if cited is None else None)
+    columns = _order_columns({column for columns in values.values() for column in columns}, by_data, metrics)
     heads = group_heads([column.group for column in columns])
     notes: dict[str, int] = {}
     first = dict(zip(reversed(keys), reversed(rows), strict=True))
@@ -86,11 +88,11 @@ def lay_out(
 
     def cell(number: Stat | Published | None, column: ColumnKey) -> Cell | None:
         if isinstance(number, Published):
-            return _published_cell(number, notes, "†" if number.oracle else "")
-        return stat_cell(number, "†" if column.metric.endswith("†") else "", intervals)
+            return _published_cell(number, notes, numbers, "†" if number.oracle else "")
+        return stat_cell(number, "†" if column.metric.endswith("†") else "", numbers)
 
     def table_row(key: RowKey) -> TableRow:
-        row, cells = first[key], tuple(cell(numbers[key].get(column), column) for column in columns)
+        row, cells = first[key], tuple(cell(values[key].get(column), column) for column in columns)
         return TableRow(key.short, key.marks, cells, one_line(row.label), key.setting, row.selection)
 
     blocks = []
@@ -98,11 +100,11 @@ def lay_out(
         marked = [_mark_column(block, column, in_column, ranking) for column in columns]
         blocks.append(_mark_cells([table_row(key) for key in block], marked))
     below = remarks("parameters", describe_shared(keys))
-    below += describe_rows(rows, [key.short for key in keys], metrics, ranking.together, intervals)
+    below += describe_rows(rows, [key.short for key in keys], metrics, ranking.together, numbers.intervals)
     below += ranking.describe()
     placed = [(entry, group) for _, entry, group in beside]
     if cited:
-        blocks += _cited_blocks(cited, columns, notes, ranking.together)
+        blocks += _cited_blocks(cited, columns, notes, numbers, ranking.together)
         apart = len(ranked_blocks(cited, ranking.together)) > 1
         ranked = "each block ranked by itself" if apart else "ranked by themselves"
         cited_text = f"Rows below “published” are cited, not measured here, and {ranked}."
@@ -218,7 +220,7 @@ def _column_heads(columns: Sequence[ColumnKey], heads: Mapping[GroupKey, str]) -
         if len({other[1] for other in protocols if other[0] == name}) > 1:
             head += f" v{version}"
         head = PUBLISHED_HEAD if column.published else head
-        out.append(Column(head, heads[column.group], dataset=column.group.dataset))
+        out.append(Column(head, heads[column.group], dataset=column.group.dataset, metric=column.metric))
     return tuple(out)
 
 
@@ -230,8 +232,12 @@ def _put_data_on_top(table: Table, columns: Sequence[ColumnKey]) -> Table:
     heads, details = group_heads(groups), _group_details(groups)
     names = [group.dataset for group in groups]
     on_top = [
-        Column(heads[group]) if names.count(group.dataset) == 1 else Column(details[group], group=group.dataset)
-        for group in groups
+        dataclasses.replace(
+            column,
+            head=heads[group] if names.count(group.dataset) == 1 else details[group],
+            group="" if names.count(group.dataset) == 1 else group.dataset,
+        )
+        for group, column in zip(groups, table.columns, strict=True)
     ]
     where = "T1 stands under each data set's name."
     layout = Remark("layout", where, where)
@@ -278,14 +284,19 @@ def _mark_cells(rows: Sequence[TableRow], marked: Sequence[Collection[int]], tit
     )
 
 
-def _published_cell(entry: Published, notes: dict[str, int], marks: str = "") -> Cell:
+def _published_cell(entry: Published, notes: dict[str, int], numbers: NumberFormat, marks: str = "") -> Cell:
     """Return a published number; `notes` receives its footnote, numbered in reading order."""
     text = f"{entry.source}, {entry.table}: {entry.note}."
-    return Cell(f"{entry.value:.1f}", marks=marks, note=notes.setdefault(text, len(notes) + 1) if entry.note else 0)
+    value = f"{entry.value:.{min(numbers.decimals, 1)}f}"
+    return Cell(value, marks=marks, note=notes.setdefault(text, len(notes) + 1) if entry.note else 0)
 
 
 def _cited_blocks(
-    cited: Sequence[CitedRow], columns: Sequence[ColumnKey], notes: dict[str, int], rank_together: bool
+    cited: Sequence[CitedRow],
+    columns: Sequence[ColumnKey],
+    notes: dict[str, int],
+    numbers: NumberFormat,
+    rank_together: bool,
 ) -> list[Block]:
     """Return the blocks of published rows, those of a source below its name."""
     blocks = []
@@ -297,7 +308,7 @@ def _cited_blocks(
                 TableRow(
                     row.title,
                     row.marks,
-                    tuple(_published_cell(entries[key], notes) if key in entries else None for key in columns),
+                    tuple(_published_cell(entries[key], notes, numbers) if key in entries else None for key in columns),
                 )
                 for row, entries in zip(block, placed, strict=True)
             ]

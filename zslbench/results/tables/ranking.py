@@ -18,8 +18,9 @@ def mark_best(
     values: Mapping[_Key, float],
     is_tied: Callable[[_Key, _Key], bool | None] = lambda best, other: False,
     unranked: Collection[_Key] = (),
+    decimals: int = 1,
 ) -> set[_Key]:
-    """Return what is marked as the best: the highest values as shown, in tenths, and the next ones tied with it.
+    """Return what is marked as the best: the highest values as shown with `decimals`, and the next ones tied with it.
 
     They end where the first is told from the best, as the value of a noisy row further down would read as a good one;
     `is_tied` returns None where nothing can be told. Nothing is marked where that would be everything, where the
@@ -28,7 +29,7 @@ def mark_best(
     >>> sorted(mark_best({"a": 50.04, "b": 49.0, "c": 49.96, "d": 9.0}))
     ['a', 'c']
     """
-    shown = {key: float(f"{value:.1f}") for key, value in values.items()}
+    shown = {key: float(f"{value:.{decimals}f}") for key, value in values.items()}
     highest = max(shown.values(), default=0.0)
     leaders = [key for key, value in shown.items() if value == highest]
     if highest <= 0 or any(key in unranked for key in leaders):
@@ -50,11 +51,13 @@ class Ranking:
     Attributes:
         together: all rows with each other, not only those of one block.
         intervals: what tells rows apart; None: nothing is tested.
+        decimals: with which numbers are shown: what looks the same is ranked the same.
         tested: whether anything was.
     """
 
     together: bool = False
     intervals: PairedIntervals | None = None
+    decimals: int = 1
     tested: bool = dataclasses.field(default=False, init=False)
     _unranked: dict[str, None] = dataclasses.field(default_factory=dict, init=False)
     _untested: dict[str, None] = dataclasses.field(default_factory=dict, init=False)
@@ -74,7 +77,7 @@ class Ranking:
 
         unranked = unselected_settings(rows)
         self._unranked |= dict.fromkeys(key.plain + key.marks for key in unranked)
-        return mark_best({key: row.metrics[metric].mean for key, row in rows.items()}, is_tied, unranked)
+        return mark_best({key: row.metrics[metric].mean for key, row in rows.items()}, is_tied, unranked, self.decimals)
 
     def describe(self) -> list[Remark]:
         """Return what the marks mean, once all columns are marked."""

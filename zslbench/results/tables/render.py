@@ -17,6 +17,7 @@ from zslbench.results.tables.table import (
     REPLACED,
     WARNINGS,
     Cell,
+    NumberFormat,
     Table,
     column_widths,
     remarks,
@@ -26,6 +27,7 @@ from zslbench.results.tables.table import (
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 DATA_FORMATS = ("csv", "json")
+MOST_DECIMALS = 3
 CAPTIONS = ("short", "full", "none")
 _MORE = "\nMore: --caption full"
 
@@ -92,6 +94,15 @@ def check_format(
         raise BadValue(f"--caption-text is written into LaTeX as it is, and {problem}.")
     if caption.label is not None:
         _check_label(caption.label, format, standalone, has_caption=caption.length != "none" or bool(caption.text))
+
+
+def check_decimals(decimals: int, format: str = "terminal") -> NumberFormat:
+    """Return how numbers are written with so many digits; BadValue: more than 3, or a format that has all of them."""
+    if not 0 <= decimals <= MOST_DECIMALS:
+        raise BadValue(f"decimals {decimals} is not allowed; choose 0 to {MOST_DECIMALS} digits after the point.")
+    if decimals != NumberFormat.decimals and format in DATA_FORMATS:
+        raise BadValue(f"{format} has all digits; leave out --decimals, or choose another --format.")
+    return NumberFormat(decimals)
 
 
 def _find_latex_problem(text: str) -> str:

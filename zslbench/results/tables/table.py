@@ -96,13 +96,14 @@ class Column:
 
     Attributes:
         kind: ``value``: numbers, which end at the same place; ``text``: words, which may take several lines.
-        dataset: whose values these are, where a page filters by it.
+        dataset, metric: whose values of what these are, where columns are chosen or a page filters by it.
     """
 
     head: str
     group: str = ""
     kind: Literal["value", "text"] = "value"
     dataset: str = ""
+    metric: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -211,13 +212,28 @@ def text_table(
     return Table(tuple(columns), (Block(tuple(table_rows)),), name=heads[0], title=title, **facts)  # type: ignore[arg-type]
 
 
-def stat_cell(stat: Stat | None, marks: str = "", intervals: bool = False) -> Cell | None:
-    """Return mean and deviation (or half-width of the 95 % t interval) with one digit; None: there is no number."""
+@dataclasses.dataclass(frozen=True)
+class NumberFormat:
+    """How accuracies are written: digits after the point; ± the half-width of the 95 % t interval, or the deviation."""
+
+    decimals: int = 1
+    intervals: bool = False
+
+    def write(self, value: float) -> str:
+        """Return a value in percent."""
+        return f"{value:.{self.decimals}f}"
+
+
+USUAL_NUMBERS = NumberFormat()
+
+
+def stat_cell(stat: Stat | None, marks: str = "", numbers: NumberFormat = USUAL_NUMBERS) -> Cell | None:
+    """Return mean and what stands after ±; None: there is no number."""
     if stat is None:
         return None
-    ends = stat.interval() if intervals else None
+    ends = stat.interval() if numbers.intervals else None
     spread = (ends[1] - ends[0]) / 2 if ends else stat.std
-    return Cell(f"{stat.mean:.1f}", "" if spread is None else f"{spread:.1f}", marks=marks, stat=stat)
+    return Cell(numbers.write(stat.mean), "" if spread is None else numbers.write(spread), marks=marks, stat=stat)
 
 
 def signed(points: float, digits: int = 1) -> str:
