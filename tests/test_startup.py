@@ -48,6 +48,17 @@ def test_no_heavy_import(arguments, light, tmp_path):
     assert len(done.stdout.splitlines()) > 2
 
 
+@pytest.mark.parametrize(("verb", "module"), [("run", "run_verbs"), ("table", "record_verbs"), ("info", "about_verbs")])
+def test_a_verb_imports_the_module_of_no_other(verb, module, light, tmp_path):
+    code = (
+        f"try:\n    zslbench.cli.main([{verb!r}, '--help'])\nexcept SystemExit:\n    pass\n"
+        "print('MODULES', sorted(name for name in sys.modules if name.startswith('zslbench.commands.')))"
+    )
+    done = light.run(code, tmp_path)
+    modules = [name for name in done.stdout.splitlines()[-1].split("'") if name.endswith("_verbs")]
+    assert modules == [f"zslbench.commands.{module}"]
+
+
 @pytest.mark.parametrize("words", ["run -m lis", "run -m lisgan@", "run -d c", "info e", "plot p"])
 def test_completion_imports_nothing_heavy(words, light, tmp_path):
     code = (

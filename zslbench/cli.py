@@ -69,10 +69,15 @@ _PLACES = {name: place for group in VERBS.values() for name, place in group.item
 class _Verbs(click.RichGroup):
     """The group of all verbs, each imported when it is asked for."""
 
+    def __init__(self, *given: Any, **settings: Any) -> None:
+        self._places: Mapping[str, str] = {}  # rich-click looks at all commands while it sets up a group
+        super().__init__(*given, **settings)
+        self._places = _PLACES
+
     @property
     def commands(self) -> dict[str, click.Command]:
         """Every verb by name."""
-        return {name: self._load(name) for name in _PLACES}
+        return {name: self._load(name) for name in self._places}
 
     @commands.setter
     def commands(self, commands: object) -> None:
@@ -84,7 +89,9 @@ class _Verbs(click.RichGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         return self._load(cmd_name) if cmd_name in _PLACES else None
 
-    def _load(self, name: str) -> Any:
+    @staticmethod
+    @functools.cache  # help pages ask again and again
+    def _load(name: str) -> Any:
         module, _, attribute = _PLACES[name].partition(":")
         return getattr(importlib.import_module(f"zslbench.commands.{module}"), attribute)
 

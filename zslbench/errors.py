@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -72,6 +71,8 @@ def nearest(given: str, names: Iterable[str]) -> str | None:
     >>> nearest("lisgna", ["eszsl", "lisgan"])
     'lisgan'
     """
+    import difflib  # not on the way of a command that is typed right
+
     return next(iter(difflib.get_close_matches(given.lower(), list(names), n=1, cutoff=0.6)), None)
 
 

@@ -7,16 +7,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
 
 import rich_click as click
-from click.shell_completion import CompletionItem, get_completion_class
 
 from zslbench.errors import BadValue, ZslbenchError
 
-Completer = Callable[[click.Context, click.Parameter, str], list[CompletionItem]]
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+Completer: TypeAlias = "Callable[[click.Context, click.Parameter, str], list[CompletionItem]]"
 
 
 def _starting(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+    from click.shell_completion import CompletionItem
+
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
@@ -38,6 +43,8 @@ def complete_methods(ctx: click.Context, parameter: click.Parameter, incomplete:
 def complete_datasets(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the names of data sets, and folders where a path is typed."""
     if any(sign in incomplete for sign in "/\\.~"):
+        from click.shell_completion import CompletionItem
+
         return [CompletionItem(incomplete, type="dir")]
     return _starting(_dataset_names(), incomplete)
 
@@ -96,6 +103,8 @@ BY_NAME: Mapping[str, Completer] = {
 
 def make_script(program: click.Command, shell: str) -> str:
     """Return the script that makes a shell (bash, zsh or fish) ask this program for completions."""
+    from click.shell_completion import get_completion_class
+
     kind = get_completion_class(shell)
     if kind is None:
         raise BadValue(f"shell {shell!r} is not known; choose bash, zsh or fish.")

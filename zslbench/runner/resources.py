@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -122,6 +121,8 @@ def _visible_gpus() -> list[str]:
     """Return the entries of CUDA_VISIBLE_DEVICES, or the numbers of all GPUs (torch counts those)."""
     if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
         return [entry.strip() for entry in visible.split(",") if entry.strip() not in ("", "-1")]
+    import shutil
+
     if not Path("/proc/driver/nvidia").exists() and not shutil.which("nvidia-smi"):
         return []
     return [str(number) for number in range(sum(name.startswith("cuda") for name in devices()))]
