@@ -100,7 +100,7 @@ def table(runs: Path, *methods: str, **options: Any) -> dict[str, Any]:
 
 def text_of(runs: Path, *methods: str, **options: Any) -> str:
     """Return what a terminal shows, without its line breaks."""
-    return " ".join(compare(*methods, runs=runs, **({"draws": FEW} | options)).split())
+    return " ".join(compare(*methods, runs=runs, **({"draws": FEW, "details": True} | options)).split())
 
 
 def names(comparison: dict[str, Any]) -> list[str]:
@@ -192,7 +192,7 @@ def test_across_data_sets(runs: Path) -> None:
         assert sum(method["mean_rank"] for method in test["methods"]) == pytest.approx(6)
         assert names(test) == ["ALE", "ESZSL", "LisGAN"]
         assert all(pair["won"] + pair["lost"] <= 2 and pair["p_wilcoxon"] >= 0.5 for pair in test["pairs"])
-    text = compare(runs=runs, draws=FEW, width=200)
+    text = compare(runs=runs, draws=FEW, width=200, details=True)
     assert "With 2 data sets the smallest p that Wilcoxon's test can reach is 0.5, 1 after Holm over 3 pairs" in text
     assert "no pair can be told apart at 5 %" in text
 
@@ -303,7 +303,7 @@ def test_across_needs_two_data_sets(runs: Path) -> None:
 
 @pytest.mark.parametrize("format", ["terminal", "markdown", "latex"])
 def test_every_format_says_how_and_with_which_marks(runs: Path, format: str) -> None:
-    text = compare(runs=runs, format=format, draws=FEW, width=100, caption="full")
+    text = compare(runs=runs, format=format, draws=FEW, width=100, details=True, caption="full")
     plain = " ".join(text.split())
     for part in (
         *("LisGAN‡" if format != "latex" else r"LisGAN$^{\ddagger}$", "200 draws", "bootstrap seed 0", "Holm"),
@@ -442,7 +442,7 @@ def test_too_many_unnamed_rows(tmp_path: Path) -> None:
     for number in range(21):
         store.save(record(f"m{number}", metrics={"T1": 0.5}), predictions(0.5, number, "zsl"))
     with pytest.raises(BadValue, match="there are 21 rows to compare, more than the 20"):
-        compare(runs=tmp_path, draws=FEW)
+        compare(runs=tmp_path, draws=FEW, details=True)
     assert len(table(tmp_path, *(f"m{number}" for number in range(4)))["comparisons"][0]["pairs"]) == 6
 
 
@@ -456,6 +456,45 @@ def test_the_verb(runs: Path, tmp_path: Path) -> None:
     options: dict[str, Any] = {"metrics": ["H"], "over": "classes", "draws": FEW, "width": 100}
     assert output.read_text() == compare("ale", "eszsl", runs=runs, **options)
     assert diagram.exists()
+
+
+# --- without names: a matrix ---------------------------------------------------------------------------------------
+
+
+def matrix_rows(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines() if line[:1].isdigit()]
+
+
+def test_without_names_a_matrix_shows_the_differences_of_the_details(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    add_each(store, "cub", a=0.2, b=0.95, c=0.6)
+    asked: dict[str, Any] = {"runs": tmp_path, "metrics": ["H"], "draws": FEW}
+    first, second, third = matrix_rows(compare_verb(**asked, width=80).text)
+    (compared,) = json.loads(compare_verb(**asked, format="json").text)["comparisons"]
+    values = {method["name"]: method["value"] for method in compared["methods"]}
+    assert [row[1] for row in (first, second, third)] == ["B", "C", "A"]
+    assert [float(row[2]) for row in (first, second, third)] == pytest.approx([values[n] for n in "BCA"], abs=0.05)
+    points = float(third[3].rstrip("*").replace("−", "-"))
+    assert points == pytest.approx(values["A"] - values["B"], abs=0.1)
+    assert all(pair["over_classes"]["holm"] < 0.05 for pair in compared["pairs"] if "A" in (pair["a"], pair["b"]))
+    assert third[3].endswith("*")
+    details = compare_verb(**asked, details=True, width=120).text
+    assert "95 % interval" in details
+    assert "95 % interval" not in compare_verb(**asked, width=120).text
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_a_matrix_keeps_to_the_screen_and_says_how_many_rows_it_leaves_out(tmp_path: Path, width: int) -> None:
+    store = ResultStore(tmp_path)
+    for number in range(24):
+        answers = predictions(0.3 + number / 50, 0, "zsl")
+        store.save(record(f"method{number}", metrics=ZSL().metrics(answers)), answers)
+    text = compare_verb(runs=tmp_path, draws=FEW, width=width).text
+    rows = matrix_rows(text)
+    assert max(map(len, text.splitlines())) <= width
+    assert f"The best {len(rows)} of 24 rows by T1" in text
+    best = max(run.metrics["T1"] for run in store.load())
+    assert float(rows[0][2]) == pytest.approx(100 * best, abs=0.05)
 
 
 # --- the mark of the best ------------------------------------------------------------------------------------------

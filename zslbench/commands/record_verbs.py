@@ -129,14 +129,16 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
 @shared.selection_option(help="Only runs selected in this way.  [default: all but oracle]")
 @shared.format_option("terminal", "markdown", "latex", "csv", "json")
 @shared.LATEX_CAPTION
+@click.option("--details", is_flag=True, help="Show intervals and p of all pairs where no METHOD is named, too.")
 @shared.path_option("--diagram", help="Draw the critical-difference diagram: .pdf, .svg or .png.")
 @shared.OUTPUT
 @shared.RUNS
 def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | None, **options: Any) -> None:
     """Say how methods differ and how sure that is: all pairs of METHODs, within and across data sets.
 
-    A METHOD is a name or a spec, as in `table --method`, and must pick one row per data set; all rows when none is
-    given. Within a data set: paired bootstrap, Holm over pairs. Across data sets: Wilcoxon–Holm, Friedman, mean ranks.
+    A METHOD is a name or a spec, as in `table --method`, and must pick one row per data set; without any, all rows are
+    shown as a matrix of differences. Within a data set: paired bootstrap, Holm over pairs. Across data sets:
+    Wilcoxon–Holm, Friedman, mean ranks.
     """
     comparison = zslbench.compare(*methods, metrics=metrics or None, output=output, **options)
     if options["diagram"]:

@@ -25,6 +25,7 @@ from zslbench.results.plots.frame import file_kind
 from zslbench.results.plots.ranks import draw_diagram
 from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
+from zslbench.results.tables.comparison_matrix import comparison_matrices
 from zslbench.results.tables.comparison_tables import (
     CSV_HEADS,
     Comparisons,
@@ -32,7 +33,7 @@ from zslbench.results.tables.comparison_tables import (
     csv_comparisons,
     json_comparisons,
 )
-from zslbench.results.tables.render import Caption, check_format
+from zslbench.results.tables.render import DATA_FORMATS, Caption, check_format
 from zslbench.results.tables.result import TableResult
 from zslbench.visible import format_count
 
@@ -55,6 +56,7 @@ def compare(
     semantics: str | None = None,
     stage: str = "final",
     selection: str | None = None,
+    details: bool = False,
     diagram: Path | str | None = None,
     output: Path | None = None,
     width: int | None = None,
@@ -65,7 +67,8 @@ def compare(
     """Return how methods differ on each data set, how sure that is, and what holds across data sets.
 
     Args:
-        methods: names or specs such as ``lisgan@S3[souls=5]``, each of one row per data set; none: all rows.
+        methods: names or specs such as ``lisgan@S3[souls=5]``, each of one row per data set; none: all rows, or the
+            best 20, as a matrix of differences.
         runs: the folder of records.
         format: terminal, markdown, latex, csv (a row per pair and kind) or json.
         datasets, protocols, features, semantics, stage: which runs.
@@ -73,6 +76,7 @@ def compare(
         over: what the bootstrap resamples: ``classes``, ``images`` or ``both``.
         level: of the intervals and tests, such as 0.95; draws: of the bootstrap; bootstrap_seed: of its draws.
         selection: only runs of ``fixed``, ``validated`` or ``oracle`` selection; None: all but oracle.
+        details: intervals and p of all pairs, and tests across data sets, without methods named, too.
         diagram: also draw the critical-difference diagram there (.pdf, .svg or .png).
         output: also write the text there.
         width: characters of a line; None: the terminal's.
@@ -91,7 +95,8 @@ def compare(
     record_filter = RecordFilter(methods, datasets, protocols, features, semantics, stage)
     everything = store.load()
     chosen = _pick_selection(choose(store, everything, record_filter), selection)
-    matches = match_methods(chosen, methods)
+    as_matrix = not methods and not details
+    matches = match_methods(chosen, methods, keep_best=as_matrix and format not in DATA_FORMATS and diagram is None)
     how = Resampling(kinds, level, draws, bootstrap_seed)
     comparisons: list[Comparison] = []
     for match in matches:
@@ -111,12 +116,12 @@ def compare(
     missing = dict.fromkeys(
         f"Not on {match.head} under {match.row.protocol}: {', '.join(match.missing)}."
         for match in (comparison.match for comparison in comparisons)
-        if match.missing
+        if match.missing and not any(other.left_out for other in matches)
     )
     remarks = (*missing, *_describe_failed(chosen, matches), *remarks, *store.left_out)
     done = Comparisons(tuple(comparisons), tests, how, stage, remarks)
     result = TableResult(
-        make_tables=lambda _, room: comparison_tables(done, room),
+        make_tables=lambda _, room: comparison_matrices(done, room) if as_matrix else comparison_tables(done, room),
         make_rows=lambda: csv_comparisons(done),
         columns=CSV_HEADS,
         make_json=lambda: json_text(json_comparisons(done)),

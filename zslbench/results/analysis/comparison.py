@@ -55,12 +55,14 @@ class Entrant:
 class Match:
     """What is compared on one data set under one protocol: at least two entrants, in the order asked for.
 
-    `head` names the data set, with what tells it from others of that name; `missing` terms have no finished run here.
+    `head` names the data set, with what tells it from others of that name; `missing` terms have no finished run here;
+    `left_out` rows were too many to compare.
     """
 
     head: str
     entrants: tuple[Entrant, ...]
     missing: tuple[str, ...]
+    left_out: int = 0
 
     @property
     def row(self) -> Row:
@@ -68,27 +70,30 @@ class Match:
         return self.entrants[0].row
 
 
-def match_methods(records: Sequence[Record], terms: Sequence[str]) -> list[Match]:
+def match_methods(records: Sequence[Record], terms: Sequence[str], keep_best: bool = False) -> list[Match]:
     """Return who meets whom: a match for each data set and protocol on which at least two entrants ran.
 
     Each of the `terms`, names or specs, must pick one row per data set and protocol; without terms every row meets the
-    others. BadValue is raised where a term picks several rows, two terms pick the same, no two meet, or what should be
-    one data set has different content.
+    others, or with `keep_best` the `MOST_UNNAMED` best of each data set and protocol. BadValue is raised where a term
+    picks several rows, two terms pick the same, no two meet, or what should be one data set has different content.
     """
     if len(terms) == 1:
         raise BadValue(f"{terms[0]!r} is one method; name at least two, or none to compare all.")
     if twice := [term for term, number in collections.Counter(terms).items() if number > 1]:
         raise BadValue(f"{twice[0]!r} is named twice; name different methods.")
     groups = _group_rows(summarise(records))
+    numbers = [len(rows) for rows in groups]
+    if keep_best and not terms:
+        groups = [sorted(rows, key=_headline, reverse=True)[:MOST_UNNAMED] for rows in groups]
     picked = [_pick(rows, terms) for rows in groups] if terms else _pick_all(groups)
     names = _names(picked)
     order = list(terms) or sorted(names, key=lambda term: natural(names[term]))
     matches = []
-    for by_term in picked:
+    for by_term, rows, number in zip(picked, groups, numbers, strict=True):
         if len(by_term) > 1:
             entrants = tuple(Entrant(term, names[term], by_term[term]) for term in order if term in by_term)
             missing = tuple(term for term in order if term not in by_term)
-            matches.append(Match(_head(entrants[0].row, groups), entrants, missing))
+            matches.append(Match(_head(entrants[0].row, groups), entrants, missing, number - len(rows)))
     if not matches:
         where = group_values(
             (term, f"{row.data_title} {row.protocol}") for rows in picked for term, row in rows.items()
@@ -99,6 +104,11 @@ def match_methods(records: Sequence[Record], terms: Sequence[str]) -> list[Match
             "run what lacks with `zslbench run`."
         )
     return matches
+
+
+def _headline(row: Row) -> float:
+    """Return what the best rows are told by: H or T1."""
+    return next((row.metrics[name].mean for name in ("H", "T1", "U") if name in row.metrics), 0.0)
 
 
 def _data_key(row: Row) -> tuple[object, ...]:

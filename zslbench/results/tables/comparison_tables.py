@@ -71,15 +71,7 @@ def describe_comparisons(done: Comparisons) -> list[Remark]:
     short = f"A − B in points, {done.stage} stage · paired bootstrap over {' and '.join(done.how.over)}"
     below = remarks("stage", [method], f"{short}, {done.how.draws:,} draws")
     below += remarks("ranking", [holm], f"* or bold: p (Holm, over the pairs of a table) ≤ {done.alpha:g}.")
-    pairs = max((len(comparison.pairs) for comparison in done.comparisons), default=0)
-    smallest = 1 / (done.how.draws + 1)
-    if pairs * smallest > done.alpha:
-        few = (
-            f"Careful: {done.how.draws:,} draws give no p below {smallest:.2g}, {min(1.0, pairs * smallest):.2g} after "
-            f"Holm over {pairs} pairs, so none of those can stand out, whatever the numbers; give --draws "
-            f"{math.ceil(pairs / done.alpha)} or more."
-        )
-        below += remarks("warning", [few])
+    below += warn_of_few_draws(done)
     below += _describe_training(entrants)
     if any(len(entrant.row.seeds) > 1 for match in of_h for entrant in match.entrants):
         below += remarks("metrics", [_H_OF_MEANS])
@@ -89,6 +81,20 @@ def describe_comparisons(done: Comparisons) -> list[Remark]:
     below += remarks("oracle", [tried] if "†" in marks else [], tried)
     changed, unknown = (", ".join(sources.get(state, ())) for state in ("changed", "unknown"))
     return below + remarks("source", source_sentences(changed, unknown)) + remarks("warning", done.remarks)
+
+
+def warn_of_few_draws(done: Comparisons) -> list[Remark]:
+    """Say that nothing can stand out where so few draws are adjusted over so many pairs."""
+    pairs = max((len(comparison.pairs) for comparison in done.comparisons), default=0)
+    smallest = 1 / (done.how.draws + 1)
+    if pairs * smallest > done.alpha:
+        few = (
+            f"Careful: {done.how.draws:,} draws give no p below {smallest:.2g}, {min(1.0, pairs * smallest):.2g} after "
+            f"Holm over {pairs} pairs, so none of those can stand out, whatever the numbers; give --draws "
+            f"{math.ceil(pairs / done.alpha)} or more."
+        )
+        return remarks("warning", [few])
+    return []
 
 
 def _describe_training(entrants: Sequence[Entrant]) -> list[Remark]:
