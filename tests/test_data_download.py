@@ -196,11 +196,14 @@ def test_fetch_starts_a_broken_transfer_again_and_then_names_import(
     assert server.requests == 3
 
 
-def test_fetch_from_a_closed_port_names_import(serve: Any) -> None:
+def test_fetch_from_a_closed_port_names_import_at_once(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[float] = []
+    monkeypatch.setattr("zslbench.data.download.time.sleep", waited.append)
     server = serve(b"")
     server.close()
     with pytest.raises(DataMissing, match=r"cannot be reached.*`zslbench data import FILE`"):
         fetch("cub", url=server.url, retries=1)
+    assert waited == []
 
 
 def test_fetch_all_goes_to_the_official_addresses(official: Any, tmp_path: Path) -> None:

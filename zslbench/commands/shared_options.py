@@ -56,12 +56,12 @@ def verb(
         groups: the groups of options on its help page; None: all options are in one.
     """
     epilog = "\n\n".join(["Examples:", *lines])  # a blank line is how rich-click breaks a line
-    decorator: Callable[[Callable[..., Any]], Any] = make(
-        name, epilog=epilog, context_settings={"help_option_names": ["-h", "--help"], "show_default": True}
-    )
+    settings: dict[str, Any] = {"help_option_names": ["-h", "--help"], "show_default": True}
 
     def make_verb(function: Callable[..., Any]) -> Any:
-        command = decorator(function)
+        if "\n\n" in (function.__doc__ or ""):  # rich-click sets no space between the first paragraph and the second
+            settings["rich_help_config"] = {"padding_helptext_first_line": (0, 0, 1, 0)}
+        command = make(name, epilog=epilog, context_settings=settings)(function)
         if groups:
             _group_options(command, groups)
         return command

@@ -268,8 +268,10 @@ def _download(file: str, url: str, path: Path, show_progress: bool, retries: int
             except (requests.RequestException, ValueError) as error:
                 gained = (path.stat().st_size if path.exists() else 0) - before
                 failures = 0 if gained >= PROGRESS else failures + 1
-                if failures > retries or not _may_pass(error):
+                unreachable = isinstance(error, requests.ConnectionError) and not path.exists()
+                if failures > retries or unreachable or not _may_pass(error):
                     raise _Failed(url, _reason(error)) from error
+            bar.update(bar.task_ids[0], description=f"{file}: a transfer broke off, trying again")
             time.sleep(min(failures + 1, 10))
 
 
