@@ -150,6 +150,7 @@ def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | N
     "zslbench curve -m eszsl -d cub",
     "zslbench curve --data points.csv",
     "zslbench curve -d cub --format latex -o curve.tex",
+    groups=shared.READ_GROUPS,
 )
 @shared.format_option(
     "terminal", "markdown", "latex", "csv", "json", help="How to write it; csv: a row per point of a run."

@@ -35,7 +35,7 @@ RUN_GROUPS: Mapping[str, str] = {
 READ_GROUPS: Mapping[str, str] = {
     "Which records": "runs method dataset protocol features semantics stage selection data-root",
     "What to compute": "layout metric columns published calibrate per-fold ci rank-together sort over level draws "
-    "bootstrap-seed param classes projection spread pivot",
+    "bootstrap-seed param classes projection spread pivot details tolerance figures",
     "Output": "",
 }
 """The same of verbs that read records."""
