@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from zslbench.data.import_archive import Installed
     from zslbench.data.own.add import AddOutcome
 
+ADD_GROUPS = {
+    "Your files": "images features labels semantics classes splits from orientation skip-broken",
+    "Split that is made": "unseen seed folds test-share",
+    "Where and how": "backbone batch device",
+    "Output": "",
+}
+
 
 @shared.verb("zslbench data list", "zslbench data import ./xlsa17.zip", make=click.group)
 def data() -> None:
@@ -77,6 +84,7 @@ def _show_installed(rows: Sequence[Installed]) -> None:
     "zslbench data add my-birds --features vgg19=./vgg.npz:x",
     "zslbench data add my-flowers --from ./FLO_PART",
     make=data.command,
+    groups=ADD_GROUPS,
 )
 @click.argument("name")
 @shared.names_option("--features", metavar="[STEM=]FILE", help="Image features: a matrix of n × d or d × n numbers.")
@@ -150,6 +158,7 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
     "zslbench data features --images ./flowers -o flowers.npz",
     "zslbench data features --images ./flowers --into my-flowers --semantics att.csv --unseen 20%",
     make=data.command,
+    groups=ADD_GROUPS,
 )
 @shared.path_option("--images", required=True, metavar="DIR", help="A folder with one folder of pictures per class.")
 @click.option(
