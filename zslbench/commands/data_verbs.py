@@ -87,11 +87,11 @@ def _show_installed(rows: Sequence[Installed]) -> None:
     groups=ADD_GROUPS,
 )
 @click.argument("name")
-@shared.names_option("--features", metavar="[STEM=]FILE", help="Image features: a matrix of n × d or d × n numbers.")
+@shared.names_option("--features", metavar="FILE|STEM=FILE", help="Image features: a matrix of n × d or d × n numbers.")
 @click.option(
     "--labels", metavar="FILE", help="One label per image: a class number (from 0 or from 1) or a class name."
 )
-@shared.names_option("--semantics", metavar="[STEM=]FILE", help="Semantics: one row (or column) per class.")
+@shared.names_option("--semantics", metavar="FILE|STEM=FILE", help="Semantics: one row (or column) per class.")
 @click.option("--classes", metavar="FILE", help="Class names in the order of the semantics, one per line.")
 @click.option("--splits", metavar="FILE", help="Images or classes of each part: .json, .toml, .npz or .mat.")
 @click.option(

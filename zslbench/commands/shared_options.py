@@ -78,10 +78,10 @@ def _group_options(command: click.RichCommand, groups: Mapping[str, str]) -> Non
         if isinstance(parameter, click.Option):
             group = next((group_of[name] for name in parameter.opts if name in group_of), last)
             options[group].append(max(parameter.opts, key=len))
-    options[last].append("--help")
-    for group, names in options.items():
-        if names:
-            command.add_panel(click.RichOptionPanel(group, options=names))
+    filled = {group: names for group, names in options.items() if names}
+    filled[[*filled][-1]].append("--help")
+    for group, names in filled.items():
+        command.add_panel(click.RichOptionPanel(group, options=names))
 
 
 def combine_options(*options: Decorator) -> Decorator:
