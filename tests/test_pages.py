@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from builders import citations, method_pages
+import zslbench
+from builders import method_pages
 from zslbench.params import declared_params
 from zslbench.registry import DATASETS, METHODS
+from zslbench.results import bibliography
 from zslbench.results.analysis.published import load, sources
 
 DOCS = Path(__file__).resolve().parent.parent / "docs" / "methods"
@@ -56,14 +59,25 @@ def test_pages_of_methods_that_are_gone_are_removed(tmp_path: Path) -> None:
 
 def test_every_citation_has_an_entry_and_every_entry_is_cited() -> None:
     cited = {entry.load().card.citation for entry in [*METHODS, *DATASETS] if entry.origin == "zslbench"}  # type: ignore[attr-defined]
-    cited |= set(sources())
-    assert cited - {""} == set(citations.entries())
+    cited |= {*sources(), bibliography.PROPOSED_SPLIT, bibliography.CALIBRATED_STACKING}
+    assert cited - {""} == set(bibliography.entries())
 
 
 def test_entries_are_whole() -> None:
-    for key, text in citations.entries().items():
+    for key, text in bibliography.entries().items():
         assert text.count("{") == text.count("}"), key
         assert re.search(r"^  title\s+= \{.+\},$", text, re.MULTILINE), key
         assert re.search(r"^  year\s+= \{\d{4}\}$", text, re.MULTILINE), key
         assert re.search(r"\d{4}", key)[0] in text, key  # type: ignore[index]
-    assert citations.bibtex("nobody2030") == ""
+    assert bibliography.bibtex("nobody2030") == ""
+
+
+def test_the_citation_file_agrees_with_the_package() -> None:
+    root = Path(__file__).parents[1]
+    text = (root / "CITATION.cff").read_text(encoding="utf-8")
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
+    assert re.findall(r"(?m)^version: (.+)$", text) == [zslbench.__version__]
+    assert re.findall(r"(?m)^license: (.+)$", text) == [project["project"]["license"]]
+    assert re.findall(r"(?m)^  - name: (.+)$", text) == [author["name"] for author in project["project"]["authors"]]
+    assert re.findall(r"(?m)^cff-version: (.+)$", text) == ["1.2.0"]
+    assert "CITATION.cff" in project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]

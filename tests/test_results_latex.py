@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 import re
 import subprocess
@@ -12,6 +13,7 @@ import pytest
 from result_records import check_golden, pair, paper_study, saved, table
 
 from zslbench.errors import BadValue
+from zslbench.results import bibliography
 from zslbench.results.tables.latex import escape, text_width
 from zslbench.results.tables.render import render
 from zslbench.results.tables.table import Cell, Remark, text_table
@@ -269,3 +271,85 @@ def test_escaped_signs_are_no_problem(tmp_path: Path) -> None:
 def test_without_a_caption_there_is_none(tmp_path: Path) -> None:
     runs = saved(tmp_path, pair("m", "cub", 0, (0.5, 0.1, 0.2, 0.1)))
     assert "caption" not in table(runs, format="latex", caption="none")
+
+
+# --- citations -----------------------------------------------------------------------------------------------------
+
+
+def test_methods_and_published_sources_are_cited_with_the_keys_of_the_bibliography(
+    pdflatex: str, tmp_path: Path
+) -> None:
+    records = [*pair("eszsl", "cub", 0, (0.5, 0.1, 0.2, 0.1)), *pair("near:Near", "cub", 0, (0.4, 0.1, 0.2, 0.1))]
+    options = {"format": "latex", "layout": "gzsl", "published": "li2019lisgan", "cite": True}
+    text = table(saved(tmp_path / "runs", records), **options, bibtex=tmp_path / "refs.bib")
+    cited = set(re.findall(r"\\cite\{(\w+)\}", text))
+    assert {"romera2015eszsl", "li2019lisgan", "xian2018fclswgan"} <= cited
+    assert not re.search(r"Near.*cite", text)
+    assert r"\emph{published}~\cite{li2019lisgan}" in text
+    entries = read_bibtex((tmp_path / "refs.bib").read_text(encoding="utf-8"))
+    assert cited | {"wah2011cub", "xian2018gbu"} == entries.keys()
+    body = text + r"\bibliographystyle{plain}\bibliography{refs}"
+    compiled(pdflatex, tmp_path, page("two columns", body))
+    done = subprocess.run(["bibtex", "page"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stdout
+    assert "Warning" not in done.stdout, done.stdout
+    compiled(pdflatex, tmp_path, page("two columns", body))
+    check_clean(compiled(pdflatex, tmp_path, page("two columns", body)))
+
+
+def read_bibtex(text: str) -> dict[str, dict[str, str]]:
+    """Read entries by counting braces, apart from how the package finds them."""
+    entries = {}
+    at = 0
+    while (start := text.find("@", at)) >= 0:
+        opening = text.index("{", start)
+        depth, at = 1, opening + 1
+        while depth:
+            depth += {"{": 1, "}": -1}.get(text[at], 0)
+            at += 1
+        key, _, fields = text[opening + 1 : at - 1].partition(",")
+        entries[key.strip()] = {
+            name.lower(): value for name, value in re.findall(r"(\w+)\s*=\s*\{((?:[^{}]|\{[^{}]*\})*)\}", fields)
+        }
+    return entries
+
+
+def test_a_bibliography_has_all_that_a_table_rests_on_and_names_what_has_no_entry(tmp_path: Path) -> None:
+    records = [
+        *pair("eszsl", "cub", 0, (0.5, 0.1, 0.2, 0.1), features="res101"),
+        *pair("near:Near", "cub", 0, (0.4, 0.1, 0.2, 0.1)),
+        *pair("sae", "shop", 0, (0.4, 0.1, 0.2, 0.1), origin="own"),
+        *pair("nosuch", "digits", 0, (0.4, 0.1, 0.2, 0.1), origin="builtin"),
+    ]
+    runs, path = saved(tmp_path / "runs", records), tmp_path / "refs.bib"
+    table(runs, bibtex=path)
+    text = path.read_text(encoding="utf-8")
+    of_methods_and_data = {"romera2015eszsl", "kodirov2017sae", "wah2011cub", "xian2018gbu", "alpaydin1998digits"}
+    assert read_bibtex(text).keys() == of_methods_and_data
+    for name in ("method near:Near", "method nosuch", "data set shop"):
+        assert f"% {name}: no citation is known\n" in text
+    table(runs, methods=["eszsl"], published="best", bibtex=path)
+    assert read_bibtex(path.read_text(encoding="utf-8")).keys() == {"romera2015eszsl", "wah2011cub", "xian2018gbu"}
+    assert "% proposed split; published numbers\n@article{xian2018gbu" in path.read_text(encoding="utf-8")
+
+
+def test_a_bibliography_of_data_sets_alone(tmp_path: Path) -> None:
+    table(layout="stats", datasets=["digits"], bibtex=tmp_path / "refs.bib")
+    assert read_bibtex((tmp_path / "refs.bib").read_text(encoding="utf-8")).keys() == {"alpaydin1998digits"}
+
+
+def test_every_entry_of_the_package_names_authors_title_venue_and_year() -> None:
+    text = importlib.resources.files("zslbench").joinpath("references.bib").read_text(encoding="utf-8")
+    entries = read_bibtex(text)
+    assert entries.keys() == bibliography.entries().keys()
+    for key, fields in entries.items():
+        assert {"author", "title", "year"} <= fields.keys(), key
+        assert fields.keys() & {"journal", "booktitle", "institution", "howpublished"}, key
+        assert all(fields.values()), key
+        assert re.fullmatch(r"\d{4}", fields["year"]), key
+        assert all(re.fullmatch(r"[^,]+, [^,]+", name) for name in fields["author"].split(" and ")), key
+
+
+def test_a_document_of_its_own_cites_nothing(tmp_path: Path) -> None:
+    with pytest.raises(BadValue, match="--cite needs a document with a bibliography"):
+        table(tmp_path, format="latex", standalone=True, cite=True)

@@ -18,6 +18,7 @@ from zslbench.params import declared_params, format_value, in_words
 from zslbench.protocols.protocol import Protocol
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Entry, Registry
 from zslbench.results.analysis.published import load as cited_numbers
+from zslbench.results.bibliography import bibtex
 
 Kind = Literal["methods", "datasets", "protocols", "presets"]
 KINDS: tuple[Kind, ...] = ("methods", "datasets", "protocols", "presets")
@@ -48,6 +49,7 @@ class Info:
         published: one row a cited number: source, dataset, features, metric, value, note.
         model: what the class says of itself, in paragraphs.
         differences: sentences, each telling where this implementation and the paper or its public code part.
+        bibtex: the entry of its citation; empty where there is none.
         space: what `zslbench tune` searches, by hyper-parameter; nothing where the parameters' own ranges are.
     """
 
@@ -62,6 +64,7 @@ class Info:
     model: str = ""
     differences: tuple[str, ...] = ()
     space: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    bibtex: str = ""
 
 
 def list_(kind: Kind = "methods", runs: Path | str = "runs") -> list[Registered]:
@@ -184,7 +187,8 @@ def _describe(entry: Entry) -> Info:
             "folder": card.folder,
             "licence": card.licence,
         }
-        return Info("dataset", entry.name, card.title, card.summary, _without_empty(facts), rows)
+        described = Info("dataset", entry.name, card.title, card.summary, _without_empty(facts), rows)
+        return dataclasses.replace(described, bibtex=bibtex(card.citation))
     if issubclass(cls, Protocol):
         facts = {"metrics": ", ".join(card.metrics), "version": str(card.version)}
         return Info("protocol", entry.name, card.title, card.summary, facts, rows)
@@ -224,6 +228,7 @@ def _describe_method(entry: Entry, cls: type[Method], rows: tuple[tuple[str, str
         inspect.getdoc(cls) or "",
         card.differences,
         {name: in_words(dimension) for name, dimension in cls.space.items()},
+        bibtex(card.citation),
     )
 
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from builders import citations
 from builders.markdown import MADE, table
 from zslbench.inspection import Info, info
 from zslbench.methods.base import Method, Preset
 from zslbench.params import format_value
 from zslbench.registry import METHODS
+from zslbench.results import bibliography
 
 _METRICS = ("T1", "U", "S", "H")
 
@@ -143,7 +143,7 @@ def _differences(found: Info) -> Sequence[str]:
 
 
 def _bibtex(found: Info) -> Sequence[str]:
-    entry = citations.bibtex(found.facts["citation"])
+    entry = bibliography.bibtex(found.facts["citation"])
     return ["## Citation", f"```bibtex\n{entry}\n```"] if entry else []
 
 

@@ -9,11 +9,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import click
 
 import zslbench
-from builders import citations
 from builders.markdown import literal, table
 from zslbench import data, results
 from zslbench.inspection import Info, Registered, info, list_
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
+from zslbench.results import bibliography
 from zslbench.results.analysis.published import PROTOCOL, Published, load, sources
 
 _MARK = re.compile(r"^<!-- made: (\w+) -->$", re.MULTILINE)
@@ -115,7 +115,7 @@ def datasets() -> str:
     ]
     parts = [table(heads, rows)]
     for one in known:
-        entry = citations.bibtex(one.facts.get("citation", ""))
+        entry = bibliography.bibtex(one.facts.get("citation", ""))
         parts += [_heading(one), f"`{one.name}`. {literal(one.summary)}", *_parameter_table(one)]
         parts += [f"```bibtex\n{entry}\n```"] if entry else []
     return "\n\n".join(parts)
@@ -184,7 +184,7 @@ def published() -> str:
     """Return a section for each source of published numbers, and in it a table for each of the source's."""
     parts = []
     for source in sources():
-        parts += [f"## {source}", f"```bibtex\n{citations.bibtex(source)}\n```"]
+        parts += [f"## {source}", f"```bibtex\n{bibliography.bibtex(source)}\n```"]
         own = [one for one in load() if one.source == source]
         for name in dict.fromkeys(one.table for one in own):
             parts += _cited_table(name, [one for one in own if one.table == name])

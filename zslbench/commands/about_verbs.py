@@ -58,6 +58,8 @@ def info(name: str) -> None:
         console.print("how this implementation differs", style="bold")
         for text in described.differences:
             screen.show_text(f"- {text}")
+    if described.bibtex:
+        screen.show_text(described.bibtex)
 
 
 @shared.verb("zslbench doctor", "zslbench doctor --data-root ./xlsa17")

@@ -89,12 +89,20 @@ from zslbench.commands import shared_options as shared
 )
 @shared.DECIMALS
 @shared.LATEX_CAPTION
+@click.option("--cite", is_flag=True, help="LaTeX: cite each method after its name, with the keys of --bibtex.")
+@shared.path_option(
+    "--bibtex", help="Also write BibTeX entries of the methods, data sets, split and published sources of the table."
+)
 @shared.OUTPUT
 @shared.RUNS
 @shared.DATA_ROOT
 def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None:
     """Print the table of the records, or of the data sets: terminal, markdown, LaTeX, CSV or JSON."""
+    if options["cite"] and options["format"] != "latex":
+        raise click.UsageError("--cite is for --format latex; leave it out, or choose that format.")
     shared.show_result(zslbench.table(output=output, metrics=metrics or None, **options), output)
+    if options["bibtex"]:
+        screen.show_written(options["bibtex"])
 
 
 @shared.verb(

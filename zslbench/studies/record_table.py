@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +15,24 @@ from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.gather import RecordFilter, gather
 from zslbench.results.analysis.paired import PairedIntervals
 from zslbench.results.analysis.rows import Row, pick_metrics, summarise
+from zslbench.results.bibliography import write_bibliography
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.tables.captions import describe_unreadable_records
-from zslbench.results.tables.column_choice import keep_columns, order_columns, read_columns, sort_by_metric
+from zslbench.results.tables.column_choice import (
+    ColumnChoice,
+    keep_columns,
+    order_columns,
+    read_columns,
+    sort_by_metric,
+)
 from zslbench.results.tables.layout import lay_out, sort_rows
 from zslbench.results.tables.ranking import Ranking
 from zslbench.results.tables.render import Caption, check_decimals, check_format
 from zslbench.results.tables.result import WITH_NOTES, TableResult
-from zslbench.results.tables.table import Table
+from zslbench.results.tables.table import Table, cite_methods
 from zslbench.results.tables.table_data import table_rows
+from zslbench.studies.cited_works import cited_data, cited_works, method_keys
 
 LAYOUTS = ("full", "zsl", "gzsl", "stats")
 _ON_REQUEST = ("AUSUC",)
@@ -52,6 +60,8 @@ def table(
     columns: Sequence[str] | None = None,
     sort: str | None = None,
     decimals: int = 1,
+    cite: bool = False,
+    bibtex: Path | None = None,
     standalone: bool = False,
     caption: str = "short",
     caption_text: str | None = None,
@@ -87,6 +97,9 @@ def table(
         sort: ``H`` or ``H@CUB``: rows of a block by this metric, the highest first; of the first data set that has it
             where none is named.
         decimals: digits after the point, 0 to 3; published numbers keep theirs.
+        cite: in LaTeX, put ``\\cite{key}`` after the names of methods that have a citation.
+        bibtex: also write the BibTeX entries there of all that the table rests on: methods, data sets, split and the
+            sources of published numbers; what has none is named in a comment.
         standalone: write a LaTeX document that shows the table alone.
         caption: ``short``: what the numbers are of, and what each mark means; ``full``: metrics and rules too; or
             ``none``. What a number must not be read without is always told: where there is no caption as a warning
@@ -104,6 +117,7 @@ def table(
         StoreError: no runs, none finished, or `output` cannot be written.
         DataMissing, BadData: of ``stats``: a data set is not on this machine, or its files break a rule.
     """
+    _check_cite(cite, standalone)
     below = Caption(caption, caption_text, label)
     check_format(format, standalone=standalone, caption=below)
     numbers = dataclasses.replace(check_decimals(decimals, format), intervals=ci)
@@ -122,16 +136,18 @@ def table(
             "--columns": columns,
             "--sort": sort,
             "--decimals": decimals != 1,
+            "--cite": cite,
             "--stage": stage != "final",
             "--runs": Path(runs) != Path("runs"),
         }
-        if asked := [option for option, value in of_runs.items() if value]:
-            raise BadValue(
-                f"layout 'stats' counts data, not runs; leave out {' and '.join(asked)}, or choose another layout."
-            )
+        _refuse_options_of_runs(of_runs)
         from zslbench.studies.dataset_statistics import statistics
 
-        return statistics(format, datasets, features, semantics, data_root, output, below, **options)
+        counted = statistics(format, datasets, features, semantics, data_root, output, below, **options)
+        if bibtex is not None:
+            works = cited_data((str(fact["dataset"]), str(fact["origin"])) for fact in counted.facts())
+            write_output(write_bibliography(works), bibtex, "bibliography")
+        return counted
     if data_root is not None:
         raise BadValue(f"layout {layout!r} is made from records alone; leave out --data-root, or name --runs.")
     protocols = _check_layout(layout, protocols, metrics, calibrate)
@@ -143,11 +159,9 @@ def table(
     rows = summarise(gathered.records)
     if not any(row.metrics for row in rows):
         raise StoreError(f"the finished runs asked for in {store.root} hold no metric; run them with --rerun all.")
-    if columns and metrics:
-        raise BadValue("--columns says which metrics of which data sets; leave out --metric.")
-    chosen = read_columns(columns, rows) if columns else []
-    rows = keep_columns(rows, chosen) if chosen else rows
-    metrics = [choice.metric for choice in chosen] or metrics
+    chosen = _read_columns(columns, metrics, rows)
+    if chosen:
+        rows, metrics = keep_columns(rows, chosen), [choice.metric for choice in chosen]
 
     def choose_rows(everything: bool) -> tuple[list[Row], list[Row], tuple[str, ...], list[citations.CitedRow] | None]:
         shown = _choose_metrics(rows, metrics, everything)
@@ -161,6 +175,8 @@ def table(
         ordered, by_data, shown, cited = choose_rows(everything=False)
         ranking = Ranking(rank_together, PairedIntervals(store.predictions), decimals)
         whole = lay_out(ordered, by_data, shown, source, cited, ranking, numbers, put_data_on_top=layout == "zsl")
+        if cite and format == "latex":
+            whole = cite_methods(whole, method_keys(ordered, cited or ()))
         return [count_unreadable(order_columns(whole, chosen) if chosen else whole, store, format)]
 
     def make_facts(format: str) -> list[dict[str, Any]]:
@@ -178,7 +194,30 @@ def table(
         caption=below,
     )
     write_output(result.text, output, "table")
+    if bibtex is not None:
+        ordered, _, shown, cited = choose_rows(everything=False)
+        write_output(write_bibliography(cited_works(ordered, shown, source, cited)), bibtex, "bibliography")
     return result
+
+
+def _check_cite(cite: bool, standalone: bool) -> None:
+    if cite and standalone:
+        raise BadValue("--cite needs a document with a bibliography, which --standalone is not; leave one of them out.")
+
+
+def _refuse_options_of_runs(given: Mapping[str, object]) -> None:
+    if asked := [option for option, value in given.items() if value]:
+        raise BadValue(
+            f"layout 'stats' counts data, not runs; leave out {' and '.join(asked)}, or choose another layout."
+        )
+
+
+def _read_columns(
+    columns: Sequence[str] | None, metrics: Sequence[str] | None, rows: Sequence[Row]
+) -> list[ColumnChoice]:
+    if columns and metrics:
+        raise BadValue("--columns says which metrics of which data sets; leave out --metric.")
+    return read_columns(columns, rows) if columns else []
 
 
 def count_unreadable(table: Table, store: ResultStore, format: str) -> Table:

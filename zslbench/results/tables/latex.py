@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from zslbench.results.tables.table import Block, Cell, Table, TableRow, column_widths, pack, split_into_panels
+from zslbench.results.tables.table import Cell, Table, TableRow, column_widths, pack, split_into_panels
 
 _GREEK_NAMES = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho varsigma sigma tau "
@@ -214,7 +214,8 @@ class LatexPanel:
     def row_lines(self, row: TableRow) -> list[str]:
         """Return a row, which takes several lines where its name or its words are long."""
         table = self.table
-        name, *rest = map(escape, lines_of(row.title, self.names))
+        *before, last = map(escape, lines_of(row.title, self.names - _citation_width(row)))
+        name, *rest = *before, last + _cite(row.citation)
         columns = [[name, *(rf"\quad {text}" for text in rest)]]
         for column, width, cell, longest in zip(table.columns, self.columns, row.cells, table.longest, strict=True):
             if cell is None or column.kind == "value":
@@ -231,13 +232,14 @@ class LatexPanel:
         for block in self.table.blocks:
             lines.append(r"\midrule")
             if block.title:
-                lines.append(rf"\multicolumn{{{count}}}{{l}}{{\emph{{{escape(block.title)}}}}} \\")
+                title = rf"\emph{{{escape(block.title)}}}{_cite(block.citation)}"
+                lines.append(rf"\multicolumn{{{count}}}{{l}}{{{title}}} \\")
             lines += itertools.chain.from_iterable(map(self.row_lines, block.rows))
         return [*lines, r"\bottomrule", r"\end{tabular}"]
 
 
 def _split_panels(table: Table, room: float) -> list[LatexPanel]:
-    names = min(max(text_width(row.title) for row in table.rows), _NAMES * room)
+    names = min(max(text_width(row.title) + _citation_width(row) for row in table.rows), _NAMES * room)
     names = max(names, text_width(table.name))
     latex_panels: list[LatexPanel] = []
     for part in split_into_panels(table, _columns(table, room), room - names - GAP, (GAP, GAP), _head_room):
@@ -279,7 +281,7 @@ def _pages(panel: LatexPanel, room: float) -> list[LatexPanel]:
     pages: list[LatexPanel] = []
     for page in pack(rows, lambda item: LINE * len(panel.row_lines(item[1])), room - panel.bare_height):
         parts = (
-            Block(tuple(row for _, row in part), blocks[number].title)
+            dataclasses.replace(blocks[number], rows=tuple(row for _, row in part))
             for number, part in itertools.groupby(page, lambda item: item[0])
         )
         table = dataclasses.replace(panel.table, blocks=tuple(parts))
@@ -294,6 +296,15 @@ def _columns(table: Table, room: float) -> list[float]:
         min(width, _NAMES * room) if column.kind == "text" else width
         for column, width in zip(table.columns, widths, strict=True)
     ]
+
+
+def _cite(key: str) -> str:
+    return rf"~\cite{{{key}}}" if key else ""
+
+
+def _citation_width(row: TableRow) -> float:
+    """Return the points that a citation takes as a number between brackets, with the space before it."""
+    return text_width(" [000]") if row.citation else 0.0
 
 
 def _head_room(head: str) -> float:

@@ -93,7 +93,7 @@ def lay_out(
 
     def table_row(key: RowKey) -> TableRow:
         row, cells = first[key], tuple(cell(values[key].get(column), column) for column in columns)
-        return TableRow(key.short, key.marks, cells, one_line(row.label), key.setting, row.selection)
+        return TableRow(key.short, key.marks, cells, one_line(row.label), key.setting, row.selection, row.method)
 
     blocks = []
     for block in ranked_blocks(keys, ranking.together):
@@ -309,11 +309,13 @@ def _cited_blocks(
                     row.title,
                     row.marks,
                     tuple(_published_cell(entries[key], notes, numbers) if key in entries else None for key in columns),
+                    method=row.entries[0].method.partition(":")[0],
                 )
                 for row, entries in zip(block, placed, strict=True)
             ]
             marked = [mark_best({at: row[key].value for at, row in enumerate(placed) if key in row}) for key in columns]
-            blocks.append(_mark_cells(rows, marked, "" if number else f"published: {source}"))
+            cited_block = _mark_cells(rows, marked, "" if number else f"published: {source}")
+            blocks.append(dataclasses.replace(cited_block, source=source))
     return blocks
 
 

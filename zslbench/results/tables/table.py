@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, TypeVar
 
 from zslbench.results.analysis.rows import Stat
@@ -110,7 +110,8 @@ class Column:
 class TableRow:
     """One row: its name, the marks after it (``†``, ``‡``), a cell for each column (None: missing).
 
-    `label`, `setting` and `selection` say what was run, where a page filters by it.
+    `label`, `setting` and `selection` say what was run, where a page filters by it; `method` is whose it is, and
+    `citation` the key that LaTeX cites after the name.
     """
 
     name: str
@@ -119,6 +120,8 @@ class TableRow:
     label: str = ""
     setting: str = ""
     selection: str = ""
+    method: str = ""
+    citation: str = ""
 
     @property
     def title(self) -> str:
@@ -128,10 +131,15 @@ class TableRow:
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """Rows that are ranked with each other, and what stands over them (empty: nothing)."""
+    """Rows that are ranked with each other, and what stands over them (empty: nothing).
+
+    `source` is the citation key of published rows, `citation` the key that LaTeX cites after the title.
+    """
 
     rows: tuple[TableRow, ...]
     title: str = ""
+    source: str = ""
+    citation: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,6 +201,16 @@ class Table:
             ]
         any_best = any(cell.emphasis == "best" for number in range(len(self.columns)) for cell in self.cells(number))
         return [f"Best among comparable rows {best}."] if any_best else []
+
+
+def cite_methods(table: Table, keys: Mapping[str, str]) -> Table:
+    """Return the table with the citation keys of the methods of its rows, and of the sources of published ones."""
+    blocks = []
+    for block in table.blocks:
+        rows = tuple(dataclasses.replace(row, citation=keys.get(row.method, "")) for row in block.rows)
+        title = "published" if block.source and block.title else block.title
+        blocks.append(dataclasses.replace(block, rows=rows, title=title, citation=block.source if title else ""))
+    return dataclasses.replace(table, blocks=tuple(blocks))
 
 
 def text_table(
@@ -306,13 +324,13 @@ def take_columns(table: Table, numbers: Sequence[int]) -> Table:
     Rows without any value in them are left out, and so are blocks without a row, which leave their title to the next.
     """
     blocks: list[Block] = []
-    pending = ""
+    pending = {"title": "", "citation": ""}
     for block in table.blocks:
         rows = (dataclasses.replace(row, cells=tuple(row.cells[n] for n in numbers)) for row in block.rows)
-        pending = block.title or pending
+        pending = {"title": block.title, "citation": block.citation} if block.title else pending
         if kept := tuple(row for row in rows if any(row.cells)):
-            blocks.append(Block(kept, pending))
-            pending = ""
+            blocks.append(dataclasses.replace(block, rows=kept, **pending))
+            pending = {"title": "", "citation": ""}
     return dataclasses.replace(table, columns=tuple(table.columns[n] for n in numbers), blocks=tuple(blocks))
 
 
