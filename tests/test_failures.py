@@ -8,8 +8,11 @@ import traceback
 from pathlib import Path
 
 import pytest
+from typed_commands import run_here
 
 import zslbench
+from zslbench.results.records.store import ResultStore
+from zslbench.runner.executors import SerialExecutor
 from zslbench.visible import describe_failure
 
 MINE = """
@@ -97,3 +100,57 @@ def test_it_reads_what_python_writes():
     except ExceptionGroup as error:
         text = "".join(traceback.format_exception(error))
     assert "own.py:2, in fit" in describe_failure(text)
+
+
+def test_raise_gives_the_methods_own_error_once_its_record_is_kept(tmp_path):
+    methods = ["toy_methods:Broken", "eszsl"]
+    with pytest.raises(RuntimeError, match="no convergence") as caught:
+        zslbench.run(methods, "digits", runs=tmp_path, raise_errors=True)
+    assert [frame.name for frame in traceback.extract_tb(caught.tb)][-1] == "fit"
+    records = ResultStore(tmp_path).load()
+    assert {(record.method["name"], record.protocol["name"], record.status) for record in records} == {
+        ("toy_methods:Broken", "zsl", "failed"),
+        ("toy_methods:Broken", "gzsl", "failed"),
+    }
+    with pytest.raises(RuntimeError, match="no convergence"):  # what failed is tried again
+        zslbench.run(methods, "digits", runs=tmp_path, raise_errors=True)
+    outcome = zslbench.run(methods, "digits", runs=tmp_path)
+    assert [record.ok for record in outcome.records] == [False, False, True, True]
+    assert zslbench.run("eszsl", "digits", runs=tmp_path, raise_errors=True).count("done") == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "error"),
+    [
+        ("toy_methods:HalfBroken", Exception),  # in scores, under one protocol
+        ("toy_methods:Quitter", SystemExit),
+        ("toy_methods:Grid[ridge=[1,2]]", None),
+    ],
+)
+def test_raise_in_scores_in_grids_and_when_a_method_exits(tmp_path, method, error):
+    if error is None:
+        assert all(record.ok for record in zslbench.run(method, "digits", runs=tmp_path, raise_errors=True).records)
+        return
+    with pytest.raises(error):
+        zslbench.run(method, "digits", runs=tmp_path, raise_errors=True)
+    assert "failed" in {record.status for record in ResultStore(tmp_path).load()}
+
+
+def test_raise_on_the_command_line_prints_the_traceback_and_is_refused_in_other_engines(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    typed = ["zslbench", "run", "-m", "toy_methods:Broken", "-d", "digits", "-p", "zsl", "-q", "--raise"]
+    code, _, errors = run_here(typed)
+    assert code == 1
+    assert errors.startswith("Traceback (most recent call last):")
+    assert errors.endswith("RuntimeError: no convergence\n")
+    assert "toy_methods.py" in errors
+    code, _, errors = run_here([*typed, "--workers", "2"])
+    assert code == 2
+    assert "--raise) needs the serial engine, and not process" in errors
+    code, _, errors = run_here(["zslbench", "run", "-m", "nosuch", "-d", "digits", "--raise"])
+    assert code == 2
+    assert errors.startswith("Error: unknown method")
+
+
+def test_nothing_is_kept_of_errors_without_raise():
+    assert SerialExecutor().errors is None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ENGINE_WORDS = {"engine_name", "workers", "time_limit", "memory_limit", "scheduler", "engine_config"}
 ONLY_LISTED = "Only list the runs and their state."
-BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
+BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet", "log", "raise_errors"} | ENGINE_WORDS
 """Options that may be typed beside a plan: they do not say what is run."""
 
 
@@ -100,6 +100,20 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet"} | ENGINE_WORDS
     help="Keep N synthesised rows of each unseen class, and real ones, for `plot features`.",
 )
 @click.option("--save-model", is_flag=True, help="Keep each fitted method beside its record, for zslbench.load_model.")
+@shared.choice_option(
+    "--log",
+    choices=["tensorboard", "wandb", "mlflow"],
+    multiple=True,
+    metavar="TOOL",
+    help="Send losses, metrics and parameters to a tracking tool: tensorboard, wandb or mlflow. Repeatable.",
+)
+@click.option(
+    "--raise",
+    "raise_errors",
+    is_flag=True,
+    help="For debugging: stop at the first method that fails, with its traceback; runs that failed before are tried "
+    "again.",
+)
 @click.option("--dry-run", is_flag=True, help=ONLY_LISTED)
 @shared.QUIET
 @shared.RUNS
@@ -117,7 +131,14 @@ def run(
     options |= {"fold": options["fold"] or None, "seeds": seed_list or seeds or 1}
     if plan is not None:
         options = _beside(plan, ctx, options)
-    outcome = zslbench.run(**shared.take_machine(options), **options)
+    machine = shared.take_machine(options)
+    try:
+        outcome = zslbench.run(**machine, **options)
+    except (Exception, SystemExit) as error:
+        if all(error is not raised for raised in getattr(machine["engine"], "errors", None) or ()):
+            raise
+        screen.show_traceback(error)
+        sys.exit(shared.FAILED)
     profile = options["profile"] if plan is None else any(study.profile for study in options["plan"].studies.values())
     if profile and not options["dry_run"]:
         screen.show_profile(outcome)

@@ -8,6 +8,7 @@ import select
 import shlex
 import sys
 import time
+import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -61,6 +62,11 @@ def show_error(sentence: str, notes: Iterable[str] = ()) -> None:
     console = _Console(stderr=True, highlight=False, soft_wrap=True)
     for text in (f"Error: {one_line(sentence)}", *(f"  {one_line(note)}" for note in notes)):
         console.print(text, markup=False)
+
+
+def show_traceback(error: BaseException) -> None:
+    """Print the traceback of an error on standard error, its control characters escaped."""
+    print(visible("".join(traceback.format_exception(error))), end="", file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager

@@ -5,12 +5,13 @@ This module never holds answers or test labels, nor test rows while a method is 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -56,7 +57,9 @@ _ROUNDED = 20
 """One row in so many may differ: one whose best candidates are level up to rounding."""
 
 
-def execute(parcel: PackedHandout, send: Send, log_every: float = 0.0) -> None:
+def execute(
+    parcel: PackedHandout, send: Send, log_every: float = 0.0, errors: list[BaseException] | None = None
+) -> None:
     """Do the jobs of a batch, in order: fit each method once, score for each of its protocols, send each at once.
 
     Whatever a method raises becomes a `failed` result with its traceback; what the protocols share (the fit) fails for
@@ -65,6 +68,8 @@ def execute(parcel: PackedHandout, send: Send, log_every: float = 0.0) -> None:
 
     Args:
         log_every: seconds between two reports of a method's training; the last one is always sent.
+        errors: where there is a list, what a method raises is put into it, and raised again once the results of its
+            job are sent; no further job is done.
     """
     waiting = list(parcel.batch.jobs)
     send(Started(waiting[0].key))
@@ -78,27 +83,32 @@ def execute(parcel: PackedHandout, send: Send, log_every: float = 0.0) -> None:
             send(Progressed(waiting[0].key, str(phase), step, total))
         return False
 
-    with hear_progress(report):
-        for job, results in _results(parcel, send, log_every):
+    with hear_progress(report), contextlib.closing(_results(parcel, send, log_every, errors)) as all_results:
+        for job, results in all_results:
             waiting.remove(job)
             send(Done(job.key, results))
+            if errors:
+                raise errors[0]
             del results  # of the next job, nothing in memory says more than of the first
             if waiting:
                 send(Started(waiting[0].key))
 
 
-def _results(parcel: PackedHandout, send: Send, log_every: float) -> Iterator[tuple[Job, list[UnjudgedResult]]]:
+def _results(
+    parcel: PackedHandout, send: Send, log_every: float, errors: list[BaseException] | None
+) -> Generator[tuple[Job, list[UnjudgedResult]]]:
     """Yield the results of each job; an error of whoever takes them is no fault of a method."""
     batch = parcel.batch
     try:
         material = OpenedHandout(parcel)
     except Exception as error:
+        _note_error(errors, error)
         for job in batch.jobs:
             failed = UnjudgedResult("failed", describe_error(error), facts_of(job, None, {"total": 0.0}))
             yield job, [failed] * len(job.runs)
         return
     with material:
-        progress = JobInProgress(batch.first, material, send, log_every)
+        progress = JobInProgress(batch.first, material, send, log_every, errors=errors)
         waiting, group_facts = list(batch.jobs), dict[str, Any]()
         if len(waiting) > 1:
             try:
@@ -137,13 +147,14 @@ def _fit_alone(progress: JobInProgress, facts: Mapping[str, Any]) -> list[Unjudg
     except (Exception, SystemExit) as error:
         facts = facts_of(job, method, {"total": time.perf_counter() - start}, facts, losses.to_dict())
         skipped = isinstance(error, Stopped)
+        _note_error(progress.errors, error)
         ended = UnjudgedResult(
             "skipped" if skipped else "failed", str(error) if skipped else describe_error(error), facts
         )
         return [ended] * len(job.runs)
     total = time.perf_counter() - start + ctx.shared - scorer.checks
     seconds = {**ctx.seconds, "total": total, "shared": ctx.shared}
-    return _scored(material, method, job, seconds, facts, losses)
+    return _scored(progress, method, seconds, facts, losses)
 
 
 def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, list[UnjudgedResult]]]:
@@ -184,7 +195,7 @@ def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, 
                 seconds = {phase: value * share for phase, value in spent.items()}
                 seconds |= {"shared": shared} if one_seed and ctx.apart else {}
             losses = ctx.losses if one_seed else context.losses
-            yield job, _scored(material, method, job, seconds, group_facts | _work(method, train), losses)
+            yield job, _scored(progress, method, seconds, group_facts | _work(method, train), losses)
             for name in [name for name in vars(point) if name.endswith("_")]:  # one fit at a time is in memory
                 delattr(point, name)
             ctx.seconds.clear()
@@ -194,9 +205,8 @@ def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, 
 
 
 def _scored(
-    material: OpenedHandout,
+    progress: JobInProgress,
     method: Method,
-    job: Job,
     seconds: Mapping[str, float],
     facts: Mapping[str, Any],
     losses: LossCurve,
@@ -206,6 +216,7 @@ def _scored(
     Each is charged with the fit. All but the first of the job, which is shown first, share it, in whatever order they
     are asked.
     """
+    job, material = progress.job, progress.material
     results: dict[str, UnjudgedResult] = {}
     reply: CondensedScores | None = None
     curve = losses.to_dict()
@@ -218,6 +229,7 @@ def _scored(
             reply = score_query(method, material, run, reply)
         except (Exception, SystemExit) as error:
             reply = None
+            _note_error(progress.errors, error)
             spent = {**charged, "total": charged["total"] + time.perf_counter() - start}
             results[run.id] = UnjudgedResult(
                 "failed", describe_error(error), facts_of(job, method, spent, facts, curve)
@@ -351,6 +363,7 @@ class JobInProgress:
     log_every: float
     logged: float = 0.0
     faults: list[MethodFault] = dataclasses.field(default_factory=list)
+    errors: list[BaseException] | None = None
 
 
 JOBS_IN_PROGRESS: dict[int, JobInProgress] = {}
@@ -398,6 +411,12 @@ class CheckpointScorer:
         checks = sum(reply.checks for reply in replies.values())
         self.checks += checks
         self.seconds += time.perf_counter() - start - checks
+
+
+def _note_error(errors: list[BaseException] | None, error: BaseException) -> None:
+    """Put an error of a method into the list of those that are to be raised, if there is one."""
+    if errors is not None and not isinstance(error, Stopped):
+        errors.append(error)
 
 
 def _clear(error: BaseException | None) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from zslbench.data.splits import Stage
-from zslbench.errors import UnknownName
+from zslbench.errors import BadValue, UnknownName
 from zslbench.identity import canonical_json
 from zslbench.results.analysis.advice import advise_near_chance
 from zslbench.results.records.leases import Leases
@@ -20,11 +20,21 @@ from zslbench.results.records.requests import RequestedMethod, RequestedRuns, ke
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.estimate import Estimate, estimate
-from zslbench.runner.executors import Executor, Listener
+from zslbench.runner.executors import Executor, Listener, SerialExecutor
 from zslbench.runner.executors.loop import defer_interrupts, do_batches
 from zslbench.runner.jobs import Batch, Job, Run
 from zslbench.runner.live_file_writer import keep_live_file
-from zslbench.runner.plan import DEFAULT_PROTOCOLS, Precision, RunOptions, SeedsAtOnce, StudyPlan, plan_study, read_plan
+from zslbench.runner.loggers import close_loggers, make_loggers
+from zslbench.runner.plan import (
+    DEFAULT_PROTOCOLS,
+    Precision,
+    RunOptions,
+    SeedsAtOnce,
+    StudyPlan,
+    as_text_list,
+    plan_study,
+    read_plan,
+)
 from zslbench.runner.progress import progress
 from zslbench.runner.resources import let_threads_sleep
 from zslbench.runner.run_records import RunResult
@@ -127,6 +137,8 @@ def run(
     engine: Executor | None = None,
     console: Console | None = None,
     hear: Listener | Sequence[Listener] | None = None,
+    raise_errors: bool = False,
+    log: str | Sequence[str] = (),
 ) -> Outcome:
     """Run every method on every data set under every protocol with every seed, and keep a record of each.
 
@@ -159,6 +171,9 @@ def run(
         engine: where to do it, see `zslbench.engine` (default: serial, in this process).
         console: where to show progress (default: nowhere).
         hear: who hears of jobs too, and may stop one by raising `Stopped` when a checkpoint was judged.
+        raise_errors: for debugging: raise what a method raises, with its traceback, once its record is kept as failed,
+            and try again what failed before. Only in the serial engine.
+        log: tracking tools that losses, metrics and parameters are sent to: tensorboard, wandb, mlflow.
 
     Raises:
         ZslbenchError: a request that cannot be met; nothing was run. Or records that cannot be written any more
@@ -179,6 +194,14 @@ def run(
     parts, remarks = plan_study(study, store.root, device)
     planned = [run for part in parts for run in part.runs]
     engine = engine or study.make_engine(device)
+    if raise_errors:
+        if not isinstance(engine, SerialExecutor):
+            raise BadValue(
+                f"raise_errors (--raise) needs the serial engine, and not {engine.name}, where methods run in other "
+                "processes; leave engine, workers and limits out."
+            )
+        engine.errors, rerun = [], rerun or "failed"
+    loggers = make_loggers(as_text_list(log), store.root)
     records = {run.id: find_record(store, run) for run in planned}
     sources = {name: source_of(method_class(name)) for name in dict.fromkeys(run.method for run in planned)}
     before = find_states(planned, records, sources)
@@ -196,13 +219,14 @@ def run(
             keep_live_file(store.root, work, [run.id for run in planned]) as live_file,
             progress(console, sum(len(batch.jobs) for batch in work), live_file.study) as screen,
             Leases(store.root) as leases,
+            close_loggers(loggers),
         ):
             try:
-                listeners = [live_file, screen, *([hear] if isinstance(hear, Listener) else hear or [])]
+                listeners = [live_file, screen, *([hear] if isinstance(hear, Listener) else hear or []), *loggers]
                 _Coordinator(store, leases, records, listeners).do(work, engine, console)
             except KeyboardInterrupt:
                 interrupted = True
-        remarks += live_file.remarks
+        remarks += [*live_file.remarks, *(logger.remark for logger in loggers if logger.remark)]
         if all(record is not None and record.status not in UNFINISHED for record in records.values()):
             request.unlink(missing_ok=True)
     remarks += [

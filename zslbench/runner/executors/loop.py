@@ -178,15 +178,19 @@ class SerialExecutor(Executor):
     """One task after the other, in this process, each done when it is submitted.
 
     Answers are in memory while a job is judged and kept, and at no other time.
+
+    Attributes:
+        errors: for debugging, a list: what a method raises is put into it and raised, once its record is kept.
     """
 
     name = "serial"
     elsewhere = False
+    errors: list[BaseException] | None = None
 
     def submit(self, tasks: Sequence[BatchInFlight]) -> None:
         """Do the task."""
         for task in tasks:
-            execute(pack(task.batch), task.hear)
+            execute(pack(task.batch), task.hear, errors=self.errors)
             task.future.set_result(None)
 
 
