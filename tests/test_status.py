@@ -243,14 +243,17 @@ def test_a_data_set_of_ones_own_is_named_by_its_folder(tmp_path, runs):
     own = write_folder(tmp_path / "my data")
     zslbench.run("eszsl", "digits", runs=runs)
     cut_short(1, ["eszsl", "sae"], str(own), runs=runs)
-    unknown = zslbench.status(runs)
-    assert "FOLDER_OF_MY_DATA stands for the folder of my-data" in unknown.text
-    assert str(tmp_path) not in unknown.text.replace(str(runs), "")
-    known = zslbench.status(runs, datasets=["digits", str(own)])
+    found = zslbench.status(runs)
+    assert "FOLDER_OF" not in found.text
+    assert f'datasets = ["{own}"]' in found.plan  # the records say where it is
+    (tmp_path / "elsewhere").mkdir()
+    moved = own.rename(tmp_path / "elsewhere" / own.name)
+    assert "FOLDER_OF_MY_DATA stands for the folder of my-data" in zslbench.status(runs).text
+    known = zslbench.status(runs, datasets=["digits", str(moved)])
     assert "FOLDER_OF" not in known.text
     typed(known)
     assert zslbench.status(runs).complete
-    assert "my-data" in zslbench.table(runs, datasets=[str(own)]).text
+    assert "my-data" in zslbench.table(runs, datasets=[str(moved)]).text
 
 
 def test_names_with_blanks_and_quotes_are_quoted_for_the_shell_and_the_plan(tmp_path, monkeypatch):
@@ -403,7 +406,10 @@ def test_two_folders_of_one_name_are_told_apart_by_their_content(tmp_path, runs)
     assert len(contents) == 2
     assert missing.row == RIDGE
     assert all(f"same (res101, att) {content[:8]}" in whole.text for content in contents)
-    assert f"FOLDER_OF_SAME_{missing.place.content[:8].upper()}" in whole.plan
+    assert f'datasets = ["{other}"]' in whole.plan  # where the records say that this content is
+    away = other.rename(tmp_path / "away")
+    assert f"FOLDER_OF_SAME_{missing.place.content[:8].upper()}" in zslbench.status(runs).plan
+    away.rename(other)
     both = zslbench.status(runs, datasets=[str(first), str(other)])
     assert str(other) in both.plan
     assert str(first) not in both.plan

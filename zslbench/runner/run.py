@@ -254,6 +254,8 @@ def _name_request(run: Run) -> tuple[RequestedMethod, RequestedRuns]:
         stage=run.stage,
         fold=run.fold,
         seeds=(run.seed,),
+        own_folder=data.own_folder,
+        data_root=data.data_root,
     )
 
 

@@ -243,7 +243,7 @@ def examine(
     counted = [record for record in chosen if record.stage == stage and record.selection != "oracle"]
     tuned = PresetStore(store.root)
     altered = [record for record in store.altered if record.stage == stage and record.selection != "oracle"]
-    data = DataPlaces(asked.datasets, data_root)
+    data = DataPlaces(asked.datasets, data_root, [*every, *requested])
     counted, beside = data.on_their_content([*counted, *asked.select(requested)])
     beside += [record for record in counted if not record.id]  # asked for, whether it was done or not
     counted = [record for record in counted if record.id]

@@ -9,8 +9,9 @@ import itertools
 import json
 import os
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from msgspec import structs
 
@@ -25,17 +26,23 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.store import runs_option
 from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.runner.plan import RunOptions
-from zslbench.studies.survey import DataChoice, ExpectedRun, Survey, is_of_session, method_in
+from zslbench.studies.survey import DataChoice, ExpectedRun, Survey, finishing_time, is_of_session, method_in, place_of
 
 DATA_ROOT_PLACEHOLDER = "FOLDER_OF_DATA_SETS"
 _FIRST_LINE = "# Written by `zslbench status`: what the records lack."
 
 
 class DataPlaces:
-    """What is typed for data sets: their names, or the folders of the user's own that were named for the command."""
+    """What is typed for data sets: their names, or the folders of the user's own.
 
-    def __init__(self, terms: Sequence[str], root: Path | None) -> None:
+    These are the ones that were named for the command, and those that `records` name, the newest first.
+    """
+
+    def __init__(self, terms: Sequence[str], root: Path | None, records: Iterable[Record] = ()) -> None:
         self.root = root
+        self._recorded: dict[DataChoice, list[Mapping[str, Any]]] = {}
+        for record in sorted(records, key=finishing_time, reverse=True):
+            self._recorded.setdefault(place_of(record), []).append(record.provenance)
         self.folders: list[str] = []
         for term in terms:
             with contextlib.suppress(ZslbenchError):  # a path to nothing: its last part is a name all the same
@@ -69,10 +76,15 @@ class DataPlaces:
         ]
 
     def folder(self, place: DataChoice) -> str | None:
-        """Return the folder that has the content of a place, as it was typed; None where none was named."""
+        """Return a folder that has the content of a place: as it was typed, else as recorded; None where none has."""
         named = (term for term in self.folders if is_dataset(place.dataset, term))
         stems = place.features, place.semantics
-        return next((term for term in named if place.content == self._content(term, *stems)), None)
+        known = (term for term in (*named, *self._paths(place, "own_folder")) if term)
+        return next((term for term in known if place.content == self._content(term, *stems)), None)
+
+    def _paths(self, place: DataChoice, key: str) -> list[str]:
+        """Return the folders that records at a place name, each once."""
+        return list(dict.fromkeys(str(facts.get(key) or "") for facts in self._recorded.get(place, ())))
 
     def text(self, place: DataChoice, places: Iterable[DataChoice], absolute: bool = False) -> str:
         """Return what is typed for a data set: its name, the folder of the user's own, or a word that stands for it.
@@ -91,8 +103,14 @@ class DataPlaces:
         catalogued = [place for place in places if place.origin == "catalogue"]
         if catalogued and self.root is not None:
             return str(self.root)
-        here = all((place.dataset, place.features, place.semantics) in self._present for place in catalogued)
-        return "" if here else DATA_ROOT_PLACEHOLDER
+        lacking = [
+            place for place in catalogued if (place.dataset, place.features, place.semantics) not in self._present
+        ]
+        roots = {next(filter(None, self._paths(place, "data_root")), "") for place in lacking}
+        if not lacking:
+            return ""
+        (root,) = roots if len(roots) == 1 else ("",)
+        return root if root and Path(root).is_dir() else DATA_ROOT_PLACEHOLDER
 
     @functools.cached_property
     def _present(self) -> set[tuple[str, str, str]]:
@@ -215,8 +233,8 @@ def advice_on_placeholders(survey: Survey, data: DataPlaces, written: str) -> li
         if place.origin == "own" and data.folder(place) is None
     }
     sentences = [
-        f"{word} stands for the folder of {survey.names[place]}: records do not hold where your own data "
-        "is. status writes it where it is named: -d FOLDER, beside a -d for each other data set."
+        f"{word} stands for the folder of {survey.names[place]}: where the records say that it is, it is not, or has "
+        "other content by now. status writes it where it is named: -d FOLDER, beside a -d for each other data set."
         for word, place in words.items()
         if word in written
     ]

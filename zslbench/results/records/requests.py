@@ -36,7 +36,7 @@ class RequestedMethod(Struct, frozen=True):
 class RequestedRuns(Struct, frozen=True, order=True):
     """Runs of one method on one data set under one protocol, in one fold, with all of these seeds.
 
-    `dataset` and `protocol` are as records have them; the parameters of the protocol are canonical JSON.
+    Fields are as records have them; the parameters of the protocol are canonical JSON.
     """
 
     dataset: str
@@ -49,6 +49,8 @@ class RequestedRuns(Struct, frozen=True, order=True):
     stage: Stage
     fold: Whole
     seeds: tuple[Whole, ...]
+    own_folder: str = ""
+    data_root: str = ""
 
 
 class RequestPart(Struct, frozen=True):
@@ -138,4 +140,5 @@ def _record(method: RequestedMethod, runs: RequestedRuns, protocol_params: Any, 
         stage=runs.stage,
         fold=runs.fold,
         seed=seed,
+        provenance={"own_folder": runs.own_folder, "data_root": runs.data_root},
     )
