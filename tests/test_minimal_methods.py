@@ -192,6 +192,25 @@ def test_its_source_is_that_of_its_user(tmp_path, monkeypatch, forks):
     assert "the source of guesses:Guess has changed" in changed.stdout + changed.stderr
 
 
+def test_a_class_of_a_notebook_cell_runs_and_has_the_source_of_its_cell(tmp_path, forks):
+    program = """
+import linecache, zslbench
+def cell(number, text):  # as IPython executes one
+    name = f"<cell {number}>"
+    linecache.cache[name] = len(text), None, text.splitlines(True), name
+    exec(compile(text, name, "exec"), globals())
+    (record,) = zslbench.run(Guess, "digits", "zsl").records
+    print(record.method["name"], record.provenance["method_source"], record.provenance["finished"])
+"""
+    program += f"cell(1, {GUESS!r}); cell(2, {GUESS!r} + ' '); cell(3, {GUESS.replace('0]', '1]')!r})"
+    done = forks.run(program, tmp_path)
+    assert done.returncode == 0, done.stderr
+    names, digests, _ = zip(*(line.split() for line in done.stdout.splitlines()), strict=True)
+    assert set(names) == {"__main__:Guess"}
+    assert len({*digests}) == 3
+    assert all(digests)
+
+
 def test_lists_pages_and_check_know_it():
     run = CliRunner().invoke
     checked = run(cli, ["check", f"{HERE}:Plain"])
