@@ -42,7 +42,7 @@ class Study:
     def notes(self) -> Path:
         return self.folder / "notes"
 
-    def run(self, method: str, engine: Any = None, **options: Any) -> zslbench.runner.run.Outcome:
+    def run(self, method: str, engine: Any = None, **options: Any) -> zslbench.runner.outcome.Outcome:
         return zslbench.run(method, DATA, "gzsl", runs=self.runs, engine=engine, **options)
 
     def start(self, *words: str, tool: tuple[str, ...] = ("-m", "zslbench", "run")) -> subprocess.Popen[str]:

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from result_records import record, saved
 
 import zslbench
+from zslbench.cli import cli
 from zslbench.errors import BadValue, RecordsLeftOut
 
 HOSTILE = "Z<b>&</b>"
@@ -155,3 +157,81 @@ def test_a_result_is_written_under_the_caption_that_was_asked_for_then_or_now(ru
     with pytest.raises(BadValue, match="label 'no label' is not allowed"):
         result.to_latex(label="no label")
     assert Page(zslbench.table(runs, caption="none")._repr_html_()).outside.strip() == ""
+
+
+# --- the other verbs -------------------------------------------------------------------------------------------------
+
+
+def printed(*words: str) -> str:
+    """Return what the command line prints, ends of lines bare."""
+    done = CliRunner(env={"COLUMNS": "160"}).invoke(cli, words)
+    assert not done.exception or isinstance(done.exception, SystemExit), done.exception
+    return "".join(f"{line.rstrip()}\n" for line in done.stdout.splitlines())
+
+
+def test_str_is_what_the_command_line_prints() -> None:
+    run = ("-m", "eszsl", "-m", "sae", "-d", "digits")
+    dry = zslbench.run(["eszsl", "sae"], "digits", dry_run=True)
+    assert str(dry) == printed("run", *run, "--dry-run")
+    assert [row[4] for row in Page(dry._repr_html_()).rows] == ["state", *["to run"] * 4]
+    zslbench.run(["eszsl", "sae"], "digits")
+    assert str(zslbench.run(["eszsl", "sae"], "digits")) == printed("run", *run)
+    for kind in ("methods", "datasets", "protocols", "presets"):
+        assert str(zslbench.list(kind)) == printed("list", kind)
+    for name in ("lisgan", "digits", "gzsl"):
+        assert str(zslbench.info(name)).split() == printed("info", name).split()
+    assert str(zslbench.status(width=160)).rstrip() == printed("status").rstrip()
+    dry_sweep = zslbench.ablate("eszsl", "digits", "zsl", sweep="gamma=[1,7]", dry_run=True)
+    assert str(dry_sweep) == printed(
+        "ablate", "eszsl", "-d", "digits", "-p", "zsl", "--sweep", "gamma=[1,7]", "--dry-run"
+    )
+    tuning = zslbench.tune("eszsl[gamma=[1,10],lam=1]", "digits", "zsl")
+    assert str(tuning) == printed("tune", "eszsl[gamma=[1,10],lam=1]", "-d", "digits", "-p", "zsl")
+    assert str(zslbench.plot("curve")).rstrip() == printed("plot", "curve", "-o", "curve.svg").rstrip()
+
+
+def test_an_outcome_as_a_table_and_a_frame() -> None:
+    outcome = zslbench.run("eszsl", "digits")
+    by_protocol = outcome.to_frame().set_index("protocol")
+    for record_of_run in outcome.records:
+        row = by_protocol.loc[record_of_run.protocol["name"]]
+        assert (row["id"], row["state"]) == (record_of_run.id, "done")
+        assert {name: row[name] / 100 for name in record_of_run.metrics} == pytest.approx(record_of_run.metrics)
+    page = Page(outcome._repr_html_())
+    assert page.rows[0][:5] == ["method", "data set", "protocol", "seed", "state"]
+    assert page.rows[1][:5] == ["eszsl", "digits", "zsl", "0", "done"]
+    assert "2 of 2 runs are done" in page.outside
+
+
+def test_lists_are_sequences() -> None:
+    listed = zslbench.list("protocols")
+    assert [entry.name for entry in listed] == ["gzsl", "zsl"] == list(listed.to_frame()["name"])
+    assert listed[0] in listed
+    assert len(listed[:1]) == 1
+    assert Page(listed._repr_html_()).rows[0] == ["name", "what it is", "from"]
+    assert (
+        list(zslbench.info("eszsl").to_frame()["parameter"])[:2]
+        == [row[0] for row in zslbench.info("eszsl").params][:2]
+    )
+    assert Page(zslbench.info("eszsl")._repr_html_()).rows[0][0] == "reference"
+    for shown in (listed, zslbench.info("eszsl")):
+        assert len(repr(shown)) < 120
+
+
+def test_trials_status_figures_and_reports(tmp_path: Path) -> None:
+    tuning = zslbench.tune("eszsl[gamma=[1,10],lam=1]", "digits", "zsl")
+    assert set(tuning.to_frame()["gamma"]) == {1, 10}
+    assert Page(tuning._repr_html_()).rows[0][0] == "T1"
+    zslbench.run("eszsl", "digits")
+    status = zslbench.status()
+    assert list(status.to_frame()["state"]) == ["done"] * 2
+    assert json.loads(status.save("status.json").read_text())["complete"]
+    drawn = zslbench.plot("curve")
+    assert drawn._repr_png_().startswith(b"\x89PNG")
+    assert len(drawn.to_frame()) == len(drawn.rows)
+    assert drawn.save(tmp_path / "c.svg").read_text().startswith("<?xml")
+    report = zslbench.report(None, figures=False)
+    assert report.save(tmp_path / "r.html").read_text() == report.text
+    assert report._repr_html_().startswith("<iframe srcdoc=")
+    with pytest.raises(BadValue, match=r"a report is an \.html file"):
+        report.save("r.pdf")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,9 +19,13 @@ from zslbench.protocols.protocol import Protocol
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Entry, Registry
 from zslbench.results.analysis.published import load as cited_numbers
 from zslbench.results.bibliography import bibtex
+from zslbench.results.tables.render import write_columns
+from zslbench.results.tables.result import Listing, VerbResult
+from zslbench.results.tables.table import Remark, Table, text_table
 
 Kind = Literal["methods", "datasets", "protocols", "presets"]
 KINDS: tuple[Kind, ...] = ("methods", "datasets", "protocols", "presets")
+_PARAMETERS = ("parameter", "default", "takes", "meaning")
 _REGISTRIES: Mapping[str, Registry] = {"methods": METHODS, "datasets": DATASETS, "protocols": PROTOCOLS}
 
 
@@ -37,8 +41,8 @@ class Registered:
     unavailable: str = ""
 
 
-@dataclasses.dataclass(frozen=True)
-class Info:
+@dataclasses.dataclass(frozen=True, repr=False)
+class Info(VerbResult):
     """All that is declared of one method, dataset or protocol.
 
     Attributes:
@@ -66,8 +70,56 @@ class Info:
     space: Mapping[str, str] = dataclasses.field(default_factory=dict)
     bibtex: str = ""
 
+    def __repr__(self) -> str:
+        return f"<Info of {self.kind} {self.name}; print it, or use .to_frame() for its parameters>"
 
-def list_(kind: Kind = "methods", runs: Path | str = "runs") -> list[Registered]:
+    @property
+    def headline(self) -> str:
+        """The title, what kind of thing it is, and its name."""
+        return f"{self.title} ({self.kind} {self.name})"
+
+    def sections(self) -> list[tuple[Sequence[str] | None, Sequence[Sequence[str]]]]:
+        """Return heads and rows of facts, parameters, what is searched, presets and published numbers; no empty one."""
+        sections: list[tuple[Sequence[str] | None, Sequence[Sequence[str]]]] = [
+            (None, [*self.facts.items()]),
+            (_PARAMETERS, self.params),
+            (("`zslbench tune` searches", "values"), [*self.space.items()]),
+            (("preset", "source", "values"), self.presets),
+            (("published in", "dataset", "features", "metric", "value", "note"), self.published),
+        ]
+        return [(heads, rows) for heads, rows in sections if rows]
+
+    @property
+    def text(self) -> str:
+        """What the command line prints."""
+        parts = [f"{self.headline}\n{self.summary}\n"]
+        parts += [write_columns(heads, rows) for heads, rows in self.sections()]
+        parts += ["how this implementation differs\n"] if self.differences else []
+        return "".join([*parts, *(f"- {text}\n" for text in self.differences)])
+
+    def lay_out(self, format: str, room: int) -> list[Table]:
+        """Return a table per section."""
+        tables = [
+            text_table("", heads or ("", ""), rows, words=range(1, len(heads or "ab")))
+            for heads, rows in self.sections()
+        ]
+        head = Table((), (), remarks=(Remark("note", self.headline + ": " + self.summary),))
+        return [head, *tables, Table((), (), remarks=tuple(Remark("note", text) for text in self.differences))]
+
+    def list_facts(self) -> list[dict[str, str]]:
+        """Return a row per parameter."""
+        return [dict(zip(_PARAMETERS, row, strict=True)) for row in self.params]
+
+
+_HEADS: Mapping[Kind, Sequence[str]] = {
+    "presets": ("preset", "for", "source"),
+    "methods": ("name", "what it is", "source", "setting", "from"),
+    "datasets": ("name", "what it is", "from"),
+    "protocols": ("name", "what it is", "from"),
+}
+
+
+def list_(kind: Kind = "methods", runs: Path | str = "runs") -> Listing[Registered]:
     """Return what is registered of one kind, sorted by name; a broken plugin is listed as unavailable.
 
     Presets are those that methods bring, and those that were tuned into a folder of records: § marks those whose method
@@ -76,10 +128,25 @@ def list_(kind: Kind = "methods", runs: Path | str = "runs") -> list[Registered]
     Raises:
         BadValue: a kind that does not exist.
     """
-    if kind == "presets":
-        return [preset for entry in METHODS for preset in list_presets(entry)] + _list_tuned(Path(runs))
-    if kind not in _REGISTRIES:
+    if kind not in KINDS:
         raise BadValue(f"there is no list of {kind!r}; choose one of: {', '.join(KINDS)}.")
+    if kind == "presets":
+        listed = [preset for entry in METHODS for preset in list_presets(entry)] + _list_tuned(Path(runs))
+    else:
+        listed = _list_registered(kind)
+    rows: list[Sequence[str]] = []
+    for item in listed:
+        summary = item.unavailable or item.summary
+        if kind == "presets":
+            rows.append((item.name, item.reference, summary))
+        elif kind == "methods":
+            rows.append((item.name, summary, item.reference, item.setting, item.origin))
+        else:
+            rows.append((item.name, summary, item.origin))
+    return Listing(tuple(listed), _HEADS[kind], rows)
+
+
+def _list_registered(kind: Kind) -> list[Registered]:
     listed = []
     for entry in _REGISTRIES[kind]:
         try:

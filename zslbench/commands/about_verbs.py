@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import shlex
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +23,8 @@ DOCTOR_WIDTH = 80
 @shared.RUNS
 def list_command(kind: Any, runs: Path) -> None:
     """List methods, datasets, protocols or presets (those that were tuned into --runs, too)."""
-    rows: list[Sequence[str]] = []
-    for entry in zslbench.list(kind, runs):
-        summary = entry.unavailable or entry.summary
-        if kind == "presets":
-            rows.append((entry.name, entry.reference, summary))
-        elif kind == "methods":
-            rows.append((entry.name, summary, entry.reference, entry.setting, entry.origin))
-        else:
-            rows.append((entry.name, summary, entry.origin))
-    heads = {"presets": ("preset", "for", "source"), "methods": ("name", "what it is", "source", "setting", "from")}
-    screen.show_table(heads.get(kind, ("name", "what it is", "from")), rows)
+    listing = zslbench.list(kind, runs)
+    screen.show_table(listing.heads_of_columns, listing.rows)
 
 
 @shared.verb("zslbench info lisgan", "zslbench info cub", "zslbench info my_pkg.my_module:MyMethod")
@@ -43,17 +33,10 @@ def info(name: str) -> None:
     """Show all that is declared of one method, dataset or protocol."""
     described = zslbench.info(name)
     console = screen.wide_console()
-    console.print(f"{described.title} ({described.kind} {described.name})", style="bold", markup=False)
+    console.print(described.headline, style="bold", markup=False)
     console.print(described.summary, markup=False)
-    screen.show_table(None, described.facts.items())
-    for heads, rows in (
-        (("parameter", "default", "takes", "meaning"), described.params),
-        (("`zslbench tune` searches", "values"), described.space.items()),
-        (("preset", "source", "values"), described.presets),
-        (("published in", "dataset", "features", "metric", "value", "note"), described.published),
-    ):
-        if rows:
-            screen.show_table(heads, rows)
+    for heads, rows in described.sections():
+        screen.show_table(heads, rows)
     if described.differences:
         console.print("how this implementation differs", style="bold")
         for text in described.differences:

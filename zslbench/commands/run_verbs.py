@@ -142,7 +142,7 @@ def run(
     profile = options["profile"] if plan is None else any(study.profile for study in options["plan"].studies.values())
     if profile and not options["dry_run"]:
         screen.show_profile(outcome)
-    screen.show_outcome(outcome, options["dry_run"], options["runs"])
+    screen.show_outcome(outcome)
     if not options["dry_run"]:
         shared.exit_after(outcome)
 
@@ -243,11 +243,11 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
     What METHOD fixes stays, a grid in it is what is tried of that hyper-parameter, and the rest comes from the space
     that `zslbench info METHOD` shows.
     """
-    from zslbench.studies.tune import describe_tuning
-
     options["fold"] = options["fold"] or None
-    tuning = zslbench.tune(method, dataset, prune=not no_prune, **shared.take_machine(options), **options)
-    screen.show_text(describe_tuning(tuning, format))
+    tuning = zslbench.tune(
+        method, dataset, prune=not no_prune, format=format, **shared.take_machine(options), **options
+    )
+    screen.show_text(tuning.text)
     if tuning.interrupted:
         sys.exit(shared.INTERRUPTED)
     if not tuning.presets:
@@ -294,7 +294,7 @@ def ablate(**options: Any) -> None:
 def _show_study(study: Ablated | Reproduction, options: Mapping[str, Any]) -> None:
     """Show what a study would do, or what came of it; end with its exit code."""
     if options["dry_run"]:
-        screen.show_outcome(study.outcome, True, options["runs"])
+        screen.show_outcome(study.outcome)
         return
     shared.show_result(study, options["output"])
     shared.exit_after(study.outcome)

@@ -5,31 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import shlex
 import sys
 import time
 import traceback
 import warnings
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
-from rich.table import Table
 
 from zslbench.errors import CaptionLeftOut, RecordsLeftOut
-from zslbench.visible import describe_failure, one_line, visible
+from zslbench.visible import one_line, visible
 
 if TYPE_CHECKING:
-    from zslbench.runner.run import Outcome
+    from zslbench.runner.outcome import Outcome
 
 WIDE = 160
-_REASONS = 3
-"""Different reasons of failed runs that are shown at the end."""
-_LISTED = 40
-"""Runs that a dry run lists one by one."""
 
 
 class _Console(Console):
@@ -117,51 +110,14 @@ def show_profile(outcome: Outcome) -> None:
     show_table(("run", *phases, *last), rows)
 
 
-def show_outcome(outcome: Outcome, dry_run: bool, runs: Path) -> None:
+def show_outcome(outcome: Outcome) -> None:
     """Say what a run did, or would do, and what to type next."""
     for remark in outcome.remarks:
         show_text(remark)
-    if dry_run:
-        _show_dry_run(outcome)
-        return
-    ok = sum(record.ok for record in outcome.records)
-    table = ["zslbench", "table", *([] if runs == Path("runs") else ["--runs", str(runs)])]
-    show_text(
-        f"{ok} of {len(outcome.states)} runs are done, {len(outcome.failed)} failed; "
-        f"records in {runs}; see them with: {shlex.join(table)}"
-    )
-    reasons = dict.fromkeys(describe_failure(record.error) for record in outcome.failed if record.error.strip())
-    for reason in [*reasons][:_REASONS]:
-        show_text(f"why: {reason}")
-    if len(reasons) > _REASONS:
-        show_text(f"and {len(reasons) - _REASONS} more reasons, each in its record")
-    if outcome.failed:
-        show_text("a failed run keeps its traceback in its record; try again with --rerun failed")
-    if outcome.interrupted:
-        show_text("interrupted; what was done is kept, the same command goes on from here")
-
-
-def _show_dry_run(outcome: Outcome) -> None:
-    """Say what a run would do: each run, or where there are many how many of each method on each data set."""
-    if len(outcome.states) <= _LISTED:
-        show_table(("id", "run", "state"), [(run.id, str(run), state) for run, state in outcome.states])
-    else:
-        datasets = list(dict.fromkeys(run.dataset.name for run, _ in outcome.states))
-        counts: dict[str, dict[str, Counter[str]]] = {}
-        for run, state in outcome.states:
-            counts.setdefault(run.method, {name: Counter() for name in datasets})[run.dataset.name][state] += 1
-        rows = [(method, *map(_count_states, by_data.values())) for method, by_data in counts.items()]
-        show_table(("method", *datasets), rows)
-    states = Counter(state for _, state in outcome.states)
-    to_do = outcome.estimate.runs if outcome.estimate else states["to run"]
-    by_state = f" ({_count_states(states)})" if len(states) > 1 else ""
-    show_text(f"{len(outcome.states)} runs{by_state}, {to_do} to do; nothing was run.")
-    if to_do:
-        show_text(f"time: {outcome.estimate}")
-
-
-def _count_states(states: Counter[Any]) -> str:
-    return ", ".join(f"{number} {state}" for state, number in states.items())
+    if outcome.estimate is not None:
+        show_table(*outcome.planned_table())
+    for sentence in outcome.sentences():
+        show_text(sentence)
 
 
 @contextlib.contextmanager
@@ -178,16 +134,10 @@ def counted(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
 
 def show_table(heads: Sequence[str] | None, rows: Iterable[Sequence[str]], width: int | None = None) -> None:
     """Print rows below their heads, in at most `width` characters; control characters are escaped."""
-    from rich.text import Text
+    from zslbench.results.tables.render import columns_table
 
-    table = Table(show_header=heads is not None, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    rows = [list(row) for row in rows]
-    for head in heads or [""] * max((len(row) for row in rows), default=0):
-        table.add_column(head, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(visible(str(cell))) for cell in row))
     console = wide_console()
-    console.print(table, width=None if width is None else min(width, console.width))
+    console.print(columns_table(heads, rows), width=None if width is None else min(width, console.width))
 
 
 @contextlib.contextmanager

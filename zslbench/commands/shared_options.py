@@ -14,8 +14,8 @@ import rich_click as click
 from zslbench.commands import completion, screen
 
 if TYPE_CHECKING:
-    from zslbench.results.tables.result import Result
-    from zslbench.runner.run import Outcome
+    from zslbench.results.tables.result import VerbResult
+    from zslbench.runner.outcome import Outcome
 
 FAILED, BAD_INPUT, INTERRUPTED = 1, 2, 130
 
@@ -244,7 +244,7 @@ def take_machine(options: dict[str, Any]) -> dict[str, Any]:
     return {"console": console, "engine": engine(name, device=options["device"], config=config, **words, **limits)}
 
 
-def show_result(result: Result, output: Path | None) -> None:
+def show_result(result: VerbResult, output: Path | None) -> None:
     """Print a result, or say into which file it was written."""
     if output is None:
         screen.show_text(result.text)

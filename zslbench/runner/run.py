@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -19,12 +18,13 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.requests import RequestedMethod, RequestedRuns, keep_request, make_request
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.class_lookup import method_class
-from zslbench.runner.estimate import Estimate, estimate
+from zslbench.runner.estimate import estimate
 from zslbench.runner.executors import Executor, Listener, SerialExecutor
 from zslbench.runner.executors.loop import defer_interrupts, do_batches
 from zslbench.runner.jobs import Batch, Job, Run
 from zslbench.runner.live_file_writer import keep_live_file
 from zslbench.runner.loggers import close_loggers, make_loggers
+from zslbench.runner.outcome import Outcome
 from zslbench.runner.plan import (
     DEFAULT_PROTOCOLS,
     Precision,
@@ -42,7 +42,6 @@ from zslbench.runner.run_states import (
     RERUNS,
     UNFINISHED,
     Rerun,
-    State,
     choose_runs_to_do,
     describe_other_conditions,
     find_record,
@@ -51,63 +50,12 @@ from zslbench.runner.run_states import (
     upgrade_selection_marks,
 )
 from zslbench.sources import source_of
-from zslbench.visible import describe_failure
 
 if TYPE_CHECKING:
     from rich.console import Console
 
 _POLL = 1.0
 """Seconds between two looks at runs that another coordinator does."""
-
-
-@dataclasses.dataclass(frozen=True, repr=False)
-class Outcome:
-    """What a call of `run` meant and did.
-
-    Attributes:
-        found: every planned run and the state it was found in; states: the same runs and the state they are in now.
-        records: the record of every planned run that has one now, in the order of the plan.
-        remarks: sentences for the user.
-        interrupted: whether it was cut short (Ctrl-C).
-        estimate: how long the runs may take; only of a dry run.
-    """
-
-    found: tuple[tuple[Run, State], ...]
-    states: tuple[tuple[Run, State], ...]
-    records: tuple[Record, ...] = ()
-    remarks: tuple[str, ...] = ()
-    interrupted: bool = False
-    estimate: Estimate | None = None
-
-    def count(self, *states: State) -> int:
-        """Return how many planned runs were found in one of these states."""
-        return sum(state in states for _, state in self.found)
-
-    def left(self, *states: State) -> int:
-        """Return how many planned runs are in one of these states now."""
-        return sum(state in states for _, state in self.states)
-
-    def __repr__(self) -> str:
-        counts = ", ".join(f"{many} {state}" for state, many in Counter(state for _, state in self.states).items())
-        return f"<Outcome of {len(self.states)} runs: {counts or 'none'}>"
-
-    @property
-    def failed(self) -> tuple[Record, ...]:
-        """Records of the plan whose run came to a bad end by itself; one that was cut short is not among them."""
-        return tuple(record for record in self.records if not record.ok and record.status not in UNFINISHED)
-
-    def describe_failures(self) -> list[str]:
-        """Say how many runs failed and why the first did, and how many are of an earlier source of the method."""
-        sentences = []
-        if self.failed:
-            reasons = [describe_failure(record.error) for record in self.failed if record.error.strip()]
-            why = f" (the first: {reasons[0]})" if reasons else ""
-            sentences.append(f"{len(self.failed)} of {len(self.states)} runs failed and do not count{why}.")
-        if stale := self.left("stale"):
-            sentences.append(
-                f"{stale} runs were made by an earlier source of the method; zslbench status says how to redo them."
-            )
-        return sentences
 
 
 def run(
@@ -238,7 +186,7 @@ def run(
     remarks += [] if dry_run else advise_near_chance(kept, store.predictions)
     ahead = estimate(work, store.load(), engine.workers) if dry_run else None
     states = find_states(planned, records, sources)
-    return Outcome(before, states, kept, tuple(dict.fromkeys(remarks)), interrupted, ahead)
+    return Outcome(before, states, kept, tuple(dict.fromkeys(remarks)), interrupted, ahead, store.root)
 
 
 def _name_request(run: Run) -> tuple[RequestedMethod, RequestedRuns]:

@@ -46,8 +46,9 @@ from zslbench.results.tables.table import (
 from zslbench.results.tables.table_data import pick_facts, round_numbers
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.jobs import Run
+from zslbench.runner.outcome import Outcome
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, StudyPlan, as_text_list, plan
-from zslbench.runner.run import Outcome, run
+from zslbench.runner.run import run
 from zslbench.spec import Spec, brackets, expand, parse, write_value
 
 if TYPE_CHECKING:
@@ -211,6 +212,7 @@ def ablate(
         format=format,
         options={"width": None if format == "latex" else width, "piped": 120},
         caption=below,
+        instead=outcome.text if dry_run else "",
         lines=rows,
         outcome=outcome,
     )

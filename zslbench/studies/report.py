@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from html import escape
 from pathlib import Path
 
 import zslbench
@@ -39,6 +40,29 @@ class Report:
 
     def __repr__(self) -> str:
         return f"<Report {self.path or 'written nowhere'}: {sum(self.page.counts.values())} runs>"
+
+    def __str__(self) -> str:
+        return f"wrote {self.path}" if self.path else repr(self)
+
+    def _repr_html_(self) -> str:
+        frame = "width:100%;height:40em;border:1px solid currentColor"
+        return f'<iframe srcdoc="{escape(self.text)}" title="report" sandbox="allow-scripts" style="{frame}"></iframe>'
+
+    def save(self, path: Path | str) -> Path:
+        """Write the page as .html and return its path.
+
+        Raises:
+            BadValue: another ending. StoreError: the file cannot be written.
+        """
+        write_text(_check_path(path), self.text, f"the report {Path(path).name}")
+        return Path(path)
+
+
+def _check_path(path: Path | str) -> Path:
+    path = Path(path)
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise BadValue(f"a report is an .html file, not {path.name!r}; name it so, as in report.html.")
+    return path
 
 
 class _Read(ResultStore):
@@ -86,9 +110,7 @@ def report(
     Raises:
         BadValue: names that no run has. StoreError: no runs, none finished, or a file that cannot be written.
     """
-    path = None if output is None else Path(output)
-    if path is not None and path.suffix.lower() not in (".html", ".htm"):
-        raise BadValue(f"a report is an .html file, not {path.name!r}; name it so, as in report.html.")
+    path = None if output is None else _check_path(output)
     if not 0 <= tolerance <= 100:
         raise BadValue(f"tolerance {tolerance:g} is not allowed; choose points of percent from 0 to 100.")
     store = _Read(runs)

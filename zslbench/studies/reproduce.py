@@ -24,8 +24,9 @@ from zslbench.results.tables.table import Cell, Remark, RemarkKind, Table, remar
 from zslbench.results.tables.table_data import pick_facts, round_numbers
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.jobs import Run, dataset_ref
+from zslbench.runner.outcome import Outcome
 from zslbench.runner.plan import RunOptions, StudyPlan, as_text_list, plan
-from zslbench.runner.run import Outcome, run
+from zslbench.runner.run import run
 from zslbench.spec import parse
 from zslbench.visible import describe_failure, format_count
 
@@ -177,6 +178,7 @@ def reproduce(
         format=format,
         options={"width": width, "piped": 120},
         caption=below,
+        instead=outcome.text if dry_run else "",
         cells=tuple(cells),
         outcome=outcome,
     )

@@ -26,8 +26,9 @@ from zslbench.results.records.record import Record
 from zslbench.runner.class_lookup import built, method_class
 from zslbench.runner.executors import Executor, Listener
 from zslbench.runner.jobs import Job, Run
+from zslbench.runner.outcome import Outcome
 from zslbench.runner.plan import RunOptions, StudyPlan
-from zslbench.runner.run import Outcome, run
+from zslbench.runner.run import run
 from zslbench.runner.run_records import Stopped
 from zslbench.runner.run_states import Rerun
 from zslbench.seeding import stream_seed

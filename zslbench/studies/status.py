@@ -23,6 +23,7 @@ from zslbench.results.records.requests import load_requested
 from zslbench.results.records.store import ResultStore, runs_option
 from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.results.tables.render import check_format, render
+from zslbench.results.tables.result import VerbResult
 from zslbench.results.tables.table import Table, text_table
 from zslbench.runner.class_lookup import import_typed, recorded_protocol
 from zslbench.runner.plan import as_text_list
@@ -126,7 +127,7 @@ class Command:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class StatusReport:
+class StatusReport(VerbResult):
     """What `status` found.
 
     Attributes:
@@ -157,6 +158,23 @@ class StatusReport:
     def __repr__(self) -> str:
         counts = Counter(self.survey.states.values())
         return f"<Status: {', '.join(f'{many} {state}' for state, many in counts.items()) or 'no runs'}>"
+
+    def lay_out(self, format: str, room: int) -> list[Table]:
+        """Return the text as it stands; for papers a table of the runs that are expected."""
+        if format == "html":
+            return [Table((), (), drawing=_text(self, room))]
+        runs = self.list_facts()
+        heads = ("row", "dataset", "protocol", "seed", "state")
+        return [text_table("", heads, [[str(run[head]) for head in heads] for run in runs], words=(1, 2, 4))]
+
+    def list_facts(self) -> list[dict[str, Any]]:
+        """Return a row per run that is expected, with its state."""
+        runs: list[dict[str, Any]] = _document(self)["runs"]
+        return runs
+
+    def write_json(self) -> str:
+        """Return all of it as JSON."""
+        return json_text(_document(self))
 
     @property
     def complete(self) -> bool:

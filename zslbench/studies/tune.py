@@ -19,14 +19,15 @@ from zslbench.files import csv_text, json_text
 from zslbench.results.records.store import ResultStore, runs_option
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore, TunedPreset
 from zslbench.results.tables.render import check_format, render
-from zslbench.results.tables.table import text_table
+from zslbench.results.tables.result import VerbResult
+from zslbench.results.tables.table import Table, remarks, text_table
 from zslbench.runner.class_lookup import method_class, protocol_class
 from zslbench.runner.executors import Executor, SerialExecutor
 from zslbench.runner.jobs import DatasetRef, Run
 from zslbench.runner.live_file_writer import keep_live_file
+from zslbench.runner.outcome import Outcome
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, as_text_list, plan
 from zslbench.runner.resources import parse_seconds
-from zslbench.runner.run import Outcome
 from zslbench.runner.run_states import Rerun
 from zslbench.sources import source_of
 from zslbench.spec import parse, write_value
@@ -46,7 +47,7 @@ _NAME = re.compile(r"\w[\w.-]*")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
-class Tuning:
+class Tuning(VerbResult):
     """What a search did and found.
 
     Attributes:
@@ -55,6 +56,7 @@ class Tuning:
         wider: by protocol, values to try where the best lies at an end of what was searched.
         oracle: the runs of the final stage, where they were asked for.
         remarks: sentences for the user; interrupted: whether it was cut short.
+        format: that `text` is written in.
     """
 
     given: str
@@ -65,9 +67,31 @@ class Tuning:
     oracle: Outcome | None = None
     remarks: tuple[str, ...] = ()
     interrupted: bool = False
+    format: str = "terminal"
 
     def __repr__(self) -> str:
         return f"<Tuning of {self.search.start[0].method} on {self.dataset.name}: {len(self.trials)} trials>"
+
+    @property
+    def text(self) -> str:
+        """What the command line prints: a summary (terminal, markdown), or every trial (csv, json)."""
+        return describe_tuning(self, self.format)
+
+    def lay_out(self, format: str, room: int) -> list[Table]:
+        """Return the best trials under each protocol."""
+        titles = (f"{preset.protocol}: best of {len(self.trials)} trials, dev stage" for preset in self.presets)
+        tables = [_best_trials(self, preset, title) for preset, title in zip(self.presets, titles, strict=True)]
+        below = tuple(remarks("note", [*self.remarks, *_describe_next(self)]))
+        last = tables.pop() if tables else Table((), ())
+        return [*tables, dataclasses.replace(last, remarks=below)]
+
+    def list_facts(self) -> list[dict[str, Any]]:
+        """Return a row per trial."""
+        return [_trial_facts(self, number, trial) for number, trial in enumerate(self.trials, start=1)]
+
+    def write_json(self) -> str:
+        """Return the trials with the space that was searched and the presets, as JSON."""
+        return describe_tuning(self, "json")
 
     @property
     def dataset(self) -> DatasetRef:
@@ -108,6 +132,7 @@ def tune(
     rerun: Rerun | None = None,
     oracle: bool = False,
     console: Console | None = None,
+    format: str = "terminal",
 ) -> Tuning:
     """Choose a method's hyper-parameters in the dev stage, and keep them as a preset that ``NAME@tuned`` names.
 
@@ -133,10 +158,12 @@ def tune(
         engine: where fits of a grid are done, see `zslbench.engine`; a sampler has its own in this process, one by one.
         oracle: afterwards, also run every point on the test images (†), to show what picking on them would have added.
             The preset does not depend on it.
+        format: of the text: terminal, markdown, csv or json (every trial).
 
     Raises:
         ZslbenchError: a request that cannot be met; nothing was run. Or files that cannot be written any more.
     """
+    check_format(format, FORMATS)
     spec = parse(method)
     cls = method_class(spec.name)
     if not _NAME.fullmatch(name):
@@ -209,6 +236,7 @@ def tune(
         oracle=search.run_final_stage(finished) if oracle and presets else None,
         remarks=tuple(dict.fromkeys(remarks)),
         interrupted=interrupted,
+        format=format,
     )
 
 
@@ -341,7 +369,7 @@ def describe_tuning(tuning: Tuning, format: str = "terminal") -> str:
             f"searched  {'; '.join(f'{name}: {words}' for name, words in tuning.search.space.words().items())}"
         )
         return "\n\n".join([search, *presets, *sentences]) + "\n"
-    rows = [_trial_facts(tuning, number, trial) for number, trial in enumerate(tuning.trials, start=1)]
+    rows = tuning.list_facts()
     if format == "csv":
         return csv_text(rows)
     return json_text(
@@ -382,6 +410,12 @@ def _describe_preset(tuning: Tuning, preset: TunedPreset, format: str, gap: str)
         f"{name}={write_value(values_beyond)} in the spec"
         for name, values_beyond in tuning.wider[protocol].items()
     ]
+    return "\n".join(lines) + gap + render(_best_trials(tuning, preset), format).rstrip("\n")
+
+
+def _best_trials(tuning: Tuning, preset: TunedPreset, title: str = "") -> Table:
+    """Return a table of the best trials under the protocol of a preset."""
+    protocol, values = preset.protocol, [*tuning.search.space.dimensions]
     finished = [trial for trial in tuning.trials if trial.result == "ok"]
     rows = [
         [
@@ -391,8 +425,7 @@ def _describe_preset(tuning: Tuning, preset: TunedPreset, format: str, gap: str)
         for trial in sorted(finished, key=lambda trial: -trial.mean(protocol))[:_TOP]
     ]
     heads = [preset.metric, *(f"fold {fold}" for fold in preset.folds), *values]
-    table = text_table("", heads, rows, words=range(len(heads) - len(values), len(heads)))
-    return "\n".join(lines) + gap + render(table, format).rstrip("\n")
+    return text_table(title, heads, rows, words=range(len(heads) - len(values), len(heads)))
 
 
 def _describe_next(tuning: Tuning) -> list[str]:

@@ -23,6 +23,7 @@ from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.table import Remark
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -150,6 +151,29 @@ class DrawnFigure:
 
     def __repr__(self) -> str:
         return f"<Drawn: {len(self.axes)} panels of {len(self.rows)} numbers>"
+
+    def __str__(self) -> str:
+        return "\n".join(self.caption)
+
+    def _repr_png_(self) -> bytes:
+        with settings(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a sign that no font here has
+            return figure_bytes(self.figure, "png", dots=160)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the numbers drawn as a pandas data frame, a row each."""
+        import pandas as pd
+
+        return pd.DataFrame([dict(row) for row in self.rows])
+
+    def save(self, path: Path | str) -> Path:
+        """Write a .pdf, .svg or .png and return its path.
+
+        Raises:
+            BadValue: another ending. StoreError: the file cannot be written.
+        """
+        write_figure(self, Path(path))
+        return Path(path)
 
     @property
     def figure(self) -> Figure:
@@ -409,10 +433,10 @@ def file_kind(path: Path, name: str = "figure") -> str:
     return kind
 
 
-def figure_bytes(figure: Figure, kind: str) -> bytes:
-    """Return what the file of a figure holds, in the current settings."""
+def figure_bytes(figure: Figure, kind: str, dots: int = 300) -> bytes:
+    """Return what the file of a figure holds, in the current settings; a .png has so many `dots` per inch."""
     content = io.BytesIO()
-    figure.savefig(content, format=kind, dpi=300, metadata=_NO_DATE.get(kind))
+    figure.savefig(content, format=kind, dpi=dots, metadata=_NO_DATE.get(kind))
     return content.getvalue()
 
 

@@ -22,17 +22,6 @@ def write_html(tables: Iterable[Table], notes: Sequence[str] = ()) -> str:
     return f'<div class="zslbench">{"".join(parts)}</div>\n'
 
 
-def write_pairs(title: str, pairs: Iterable[tuple[str, str]]) -> str:
-    """Return names and what is said of each, in two columns."""
-    rows = "".join(
-        f"<tr>{_cell(_escape(name), 'left', 'th')}{_cell(_escape(text).replace(chr(10), '<br>'), 'left')}</tr>"
-        for name, text in pairs
-    )
-    return (
-        f'<div class="zslbench"><table style="{_table_style()}">{_caption(title)}<tbody>{rows}</tbody></table></div>\n'
-    )
-
-
 def _write_table(table: Table) -> str:
     parts = []
     if table.rows:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import itertools
 import math
 import re
 import shutil
 import textwrap
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from zslbench.errors import BadValue, CaptionLeftOut, UnknownName
 from zslbench.results.tables.latex import TEXT_WIDTH, write_latex
@@ -24,6 +26,10 @@ from zslbench.results.tables.table import (
     shorten,
     split_into_panels,
 )
+from zslbench.visible import visible
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
 
 FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 DATA_FORMATS = ("csv", "json")
@@ -36,6 +42,9 @@ WIDTHS = {"column": 3.25, "page": 6.875, "eccv": 4.8, "neurips": 5.5}
 NARROWEST, WIDEST = 1.5, 40.0
 MARKDOWN_WIDTH = 160
 """Characters of a line of Markdown, where no other width is asked for."""
+
+WIDE = 160
+"""Characters of a line of columns where no terminal says how many there are."""
 
 MISSING = "–"
 _EMPHASIS = {"": "", "best": "*", "outstanding": "*"}
@@ -183,6 +192,33 @@ def _reduce_caption(table: Table, length: str, has_own_text: bool) -> Table:
     if length != "full":
         below = shorten(below) if length == "short" else []
     return dataclasses.replace(table, remarks=tuple(below), captioned=length != "none")
+
+
+def columns_table(heads: Sequence[str] | None, rows: Iterable[Sequence[str]]) -> RichTable:
+    """Return rows below their heads, without rules, as rich lays them out; control characters are escaped."""
+    from rich.table import Table as RichTable
+    from rich.text import Text
+
+    table = RichTable(
+        show_header=heads is not None, box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold"
+    )
+    rows = [list(row) for row in rows]
+    for head in heads or [""] * max((len(row) for row in rows), default=0):
+        table.add_column(head, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(visible(str(cell))) for cell in row))
+    return table
+
+
+def write_columns(heads: Sequence[str] | None, rows: Iterable[Sequence[str]], width: int = WIDE) -> str:
+    """Return rows below their heads as plain text, without rules, in lines of at most `width` characters."""
+    from rich.console import Console
+
+    text = io.StringIO()
+    Console(file=text, width=width, color_system=None, force_jupyter=False, force_terminal=False).print(
+        columns_table(heads, rows)
+    )
+    return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
 def inches_of(width: str | float) -> float:

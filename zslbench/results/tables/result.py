@@ -8,7 +8,7 @@ import functools
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from zslbench.errors import BadValue, RecordsLeftOut
 from zslbench.files import csv_text, json_text, write_output
@@ -21,11 +21,14 @@ from zslbench.results.tables.render import (
     columns_of,
     reduce_captions,
     render,
+    write_columns,
 )
-from zslbench.results.tables.table import Table
+from zslbench.results.tables.table import Table, text_table
 
 if TYPE_CHECKING:
     import pandas as pd
+
+Item = TypeVar("Item")
 
 WITH_NOTES = ("terminal", "html")
 """Formats that show all notes; in the others a warning says them."""
@@ -40,13 +43,13 @@ SUFFIXES: Mapping[str, str] = {
 """The format that the end of a file's name asks for."""
 
 
-class Result(abc.ABC):
+class VerbResult(abc.ABC):
     """What a verb returns.
 
     ``print`` shows what the command line prints, and a notebook shows tables or a picture.
     """
 
-    kind: ClassVar[str] = "result"
+    noun: ClassVar[str] = "result"
     """What it is, in errors on files that cannot be written."""
 
     caption: Caption = SHORT_CAPTION
@@ -62,7 +65,7 @@ class Result(abc.ABC):
         """Return the tables to show in a format, for lines of `room` characters."""
 
     @abc.abstractmethod
-    def facts(self) -> Sequence[Mapping[str, Any]]:
+    def list_facts(self) -> Sequence[Mapping[str, Any]]:
         """Return the numbers as flat rows."""
 
     def notes_below(self) -> Sequence[str]:
@@ -75,7 +78,7 @@ class Result(abc.ABC):
 
     def write_json(self) -> str:
         """Return the text of json: an object per row."""
-        return json_text([dict(row) for row in self.facts()])
+        return json_text([dict(row) for row in self.list_facts()])
 
     def __str__(self) -> str:
         return self.text
@@ -88,7 +91,7 @@ class Result(abc.ABC):
         import pandas as pd
 
         self._warn_of_notes()
-        return pd.DataFrame([dict(row) for row in self.facts()])
+        return pd.DataFrame([dict(row) for row in self.list_facts()])
 
     def to_latex(self, **options: Any) -> str:
         """Return the tables as LaTeX for the package booktabs.
@@ -110,8 +113,8 @@ class Result(abc.ABC):
         """
         path = Path(path)
         if path.suffix.lower() not in SUFFIXES:
-            raise BadValue(f"cannot save a {self.kind} as {path.name!r}; name a file that ends in {_list_suffixes()}.")
-        write_output(self.write(SUFFIXES[path.suffix.lower()], **options), path, self.kind)
+            raise BadValue(f"cannot save a {self.noun} as {path.name!r}; name a file that ends in {_list_suffixes()}.")
+        write_output(self.write(SUFFIXES[path.suffix.lower()], **options), path, self.noun)
         return path
 
     def write(
@@ -136,7 +139,7 @@ class Result(abc.ABC):
         if not has_notes:
             self._warn_of_notes()
         if format == "csv":
-            return csv_text(self.facts(), self.heads())
+            return csv_text(self.list_facts(), self.heads())
         if format == "json":
             return self.write_json()
         tables = self.lay_out(format, columns_of(width, piped) if format == "terminal" else piped)
@@ -165,7 +168,7 @@ class Result(abc.ABC):
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
-class TableResult(Result):
+class TableResult(VerbResult):
     """Tables that a verb made of records, with their numbers; each format is written when it is asked for.
 
     Attributes:
@@ -174,9 +177,10 @@ class TableResult(Result):
         make_json: returns the text of json; None: the rows, an object each.
         notes: sentences below all tables on the terminal and in HTML; warned: those that a warning told of already.
         format, options: what `text` is written in, and with which options of `write`; caption: what stands below.
+        instead: the text of a dry run, which has no numbers yet.
     """
 
-    kind: ClassVar[str] = "table"
+    noun: ClassVar[str] = "table"
 
     make_tables: Callable[[str, int], Sequence[Table]]
     make_rows: Callable[[], Sequence[Mapping[str, Any]]]
@@ -187,11 +191,12 @@ class TableResult(Result):
     format: str = "terminal"
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     caption: Caption = SHORT_CAPTION
+    instead: str = ""
 
     @functools.cached_property
     def text(self) -> str:
         """What the command line prints in the format that was asked for."""
-        return self.write(self.format, **self.options)
+        return self.instead or self.write(self.format, **self.options)
 
     @functools.cached_property
     def tables(self) -> tuple[Table, ...]:
@@ -202,7 +207,7 @@ class TableResult(Result):
         """Return the tables to show in a format, for lines of `room` characters."""
         return self.make_tables(format, room)
 
-    def facts(self) -> Sequence[Mapping[str, Any]]:
+    def list_facts(self) -> Sequence[Mapping[str, Any]]:
         """Return the numbers as flat rows."""
         return self.make_rows()
 
@@ -225,6 +230,50 @@ class TableResult(Result):
         shapes = ", ".join(f"{len(table.rows)} × {len(table.columns)}" for table in self.tables[:3])
         more = ", …" if len(self.tables) > 3 else ""
         return f"<{type(self).__name__}: {shapes}{more}; print it, or use .to_frame(), .to_latex(), .save(path)>"
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Listing(VerbResult, Sequence[Item]):
+    """Items that a verb lists, a row each; it is a sequence of them.
+
+    Attributes:
+        heads: of the columns; None: without; rows: the texts of each item.
+    """
+
+    noun: ClassVar[str] = "list"
+
+    items: tuple[Item, ...]
+    heads_of_columns: Sequence[str] | None
+    rows: Sequence[Sequence[str]]
+
+    @overload
+    def __getitem__(self, place: int) -> Item: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Item]: ...
+
+    def __getitem__(self, place: int | slice) -> Item | Sequence[Item]:
+        return self.items[place]
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __repr__(self) -> str:
+        return f"<Listing of {len(self)}; print it, or use .to_frame()>"
+
+    @property
+    def text(self) -> str:
+        """What the command line prints."""
+        return write_columns(self.heads_of_columns, self.rows)
+
+    def lay_out(self, format: str, room: int) -> Sequence[Table]:
+        """Return one table of all items."""
+        width = max(map(len, self.rows), default=1)
+        return [text_table("", self.heads_of_columns or [""] * width, self.rows, words=range(1, width))]
+
+    def list_facts(self) -> Sequence[Mapping[str, Any]]:
+        """Return the attributes of each item."""
+        return [dataclasses.asdict(item) for item in self.items]  # type: ignore[call-overload]
 
 
 def _list_suffixes() -> str:

@@ -1,0 +1,157 @@
+"""`Outcome`: what a call of `run` did, as text, table and data frame."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from zslbench.metrics import order_metrics
+from zslbench.results.records.record import Record
+from zslbench.results.records.store import runs_option
+from zslbench.results.tables.render import write_columns
+from zslbench.results.tables.result import VerbResult
+from zslbench.results.tables.table import Cell, Table, remarks, text_table
+from zslbench.runner.estimate import Estimate
+from zslbench.runner.jobs import Run
+from zslbench.runner.run_states import UNFINISHED, State
+from zslbench.visible import describe_failure
+
+_REASONS = 3
+"""Different reasons of failed runs that are shown at the end."""
+_LISTED = 40
+"""Runs that a dry run lists one by one."""
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class Outcome(VerbResult):
+    """What a call of `run` meant and did.
+
+    Attributes:
+        found: every planned run and the state it was found in; states: the same runs and the state they are in now.
+        records: the record of every planned run that has one now, in the order of the plan.
+        remarks: sentences for the user.
+        interrupted: whether it was cut short (Ctrl-C).
+        estimate: how long the runs may take; only of a dry run.
+        root: the folder of records.
+    """
+
+    found: tuple[tuple[Run, State], ...]
+    states: tuple[tuple[Run, State], ...]
+    records: tuple[Record, ...] = ()
+    remarks: tuple[str, ...] = ()
+    interrupted: bool = False
+    estimate: Estimate | None = None
+    root: Path = Path("runs")
+
+    def count(self, *states: State) -> int:
+        """Return how many planned runs were found in one of these states."""
+        return sum(state in states for _, state in self.found)
+
+    def left(self, *states: State) -> int:
+        """Return how many planned runs are in one of these states now."""
+        return sum(state in states for _, state in self.states)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{many} {state}" for state, many in Counter(state for _, state in self.states).items())
+        return f"<Outcome of {len(self.states)} runs: {counts or 'none'}>"
+
+    @property
+    def failed(self) -> tuple[Record, ...]:
+        """Records of the plan whose run came to a bad end by itself; one that was cut short is not among them."""
+        return tuple(record for record in self.records if not record.ok and record.status not in UNFINISHED)
+
+    def describe_failures(self) -> list[str]:
+        """Say how many runs failed and why the first did, and how many are of an earlier source of the method."""
+        sentences = []
+        if self.failed:
+            reasons = [describe_failure(record.error) for record in self.failed if record.error.strip()]
+            why = f" (the first: {reasons[0]})" if reasons else ""
+            sentences.append(f"{len(self.failed)} of {len(self.states)} runs failed and do not count{why}.")
+        if stale := self.left("stale"):
+            sentences.append(
+                f"{stale} runs were made by an earlier source of the method; zslbench status says how to redo them."
+            )
+        return sentences
+
+    @property
+    def text(self) -> str:
+        """What the command line prints."""
+        listed = "" if self.estimate is None else write_columns(*self.planned_table())
+        return "".join([*(f"{text}\n" for text in self.remarks), listed, *(f"{text}\n" for text in self.sentences())])
+
+    def planned_table(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        """Return heads and rows of what is planned: each run, or how many of each method on each data set."""
+        if len(self.states) <= _LISTED:
+            return ("id", "run", "state"), [(run.id, str(run), state) for run, state in self.states]
+        datasets = list(dict.fromkeys(run.dataset.name for run, _ in self.states))
+        counts: dict[str, dict[str, Counter[str]]] = {}
+        for run, state in self.states:
+            counts.setdefault(run.method, {name: Counter() for name in datasets})[run.dataset.name][state] += 1
+        rows = [(method, *map(_count_states, by_data.values())) for method, by_data in counts.items()]
+        return ("method", *datasets), rows
+
+    def sentences(self) -> list[str]:
+        """Say what was done, or would be, and what to type next."""
+        if self.estimate is not None:
+            states = Counter(state for _, state in self.states)
+            by_state = f" ({_count_states(states)})" if len(states) > 1 else ""
+            told = [f"{len(self.states)} runs{by_state}, {self.estimate.runs} to do; nothing was run."]
+            return told + ([f"time: {self.estimate}"] if self.estimate.runs else [])
+        ok = sum(record.ok for record in self.records)
+        sentences = [
+            f"{ok} of {len(self.states)} runs are done, {len(self.failed)} failed; records in {self.root}; see them "
+            f"with: {shlex.join(['zslbench', 'table', *runs_option(self.root)])}"
+        ]
+        reasons = dict.fromkeys(describe_failure(record.error) for record in self.failed if record.error.strip())
+        sentences += [f"why: {reason}" for reason in [*reasons][:_REASONS]]
+        if len(reasons) > _REASONS:
+            sentences.append(f"and {len(reasons) - _REASONS} more reasons, each in its record")
+        if self.failed:
+            sentences.append("a failed run keeps its traceback in its record; try again with --rerun failed")
+        if self.interrupted:
+            sentences.append("interrupted; what was done is kept, the same command goes on from here")
+        return sentences
+
+    def lay_out(self, format: str, room: int) -> Sequence[Table]:
+        """Return a table of a row per run and what `sentences` says."""
+        records = {record.id: record for record in self.records}
+        metrics = order_metrics(name for record in self.records for name in record.metrics)
+        rows = []
+        for run, state in self.states:
+            values = records[run.id].metrics if run.id in records else {}
+            numbers = (Cell(f"{100 * values[name]:.1f}") if name in values else None for name in metrics)
+            rows.append((run.label, run.dataset.name, run.protocol, str(run.seed), state, *numbers))
+        heads = ("method", "data set", "protocol", "seed", "state", *metrics)
+        below = remarks("note", [*self.remarks, *self.sentences()])
+        return [text_table("", heads, rows, words=(1, 2, 4), remarks=tuple(below))]
+
+    def list_facts(self) -> list[dict[str, Any]]:
+        """Return a row per run: what it is, its state, its metrics in percent, and seconds."""
+        records = {record.id: record for record in self.records}
+        return [_describe_run(run, state, records.get(run.id)) for run, state in self.states]
+
+
+def _describe_run(run: Run, state: State, record: Record | None) -> dict[str, Any]:
+    return {
+        "id": run.id,
+        "method": run.method,
+        "label": run.label,
+        "dataset": run.dataset.name,
+        "features": run.dataset.features,
+        "semantics": run.dataset.semantics,
+        "protocol": run.protocol,
+        "stage": run.stage,
+        "fold": run.fold,
+        "seed": run.seed,
+        "state": state,
+        **({name: 100 * value for name, value in record.metrics.items()} if record else {}),
+        "seconds": record.timings.get("total") if record else None,
+    }
+
+
+def _count_states(states: Counter[Any]) -> str:
+    return ", ".join(f"{number} {state}" for state, number in states.items())
