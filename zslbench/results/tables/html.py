@@ -36,6 +36,8 @@ def _write_table(table: Table) -> str:
 
 
 def _head(table: Table) -> str:
+    if not any([table.name, *(column.head + column.group for column in table.columns)]):
+        return ""
     rows = []
     if any(head for head, _ in table.groups):
         spans = [
