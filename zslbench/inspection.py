@@ -95,7 +95,8 @@ class Info(VerbResult):
         parts = [f"{self.headline}\n{self.summary}\n"]
         parts += [write_columns(heads, rows) for heads, rows in self.sections()]
         parts += ["how this implementation differs\n"] if self.differences else []
-        return "".join([*parts, *(f"- {text}\n" for text in self.differences)])
+        parts += [f"- {text}\n" for text in self.differences]
+        return "".join([*parts, f"{self.bibtex.rstrip()}\n" if self.bibtex else ""])
 
     def lay_out(self, format: str, room: int) -> list[Table]:
         """Return a table per section."""

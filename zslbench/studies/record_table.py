@@ -145,7 +145,7 @@ def table(
 
         counted = statistics(format, datasets, features, semantics, data_root, output, below, **options)
         if bibtex is not None:
-            works = cited_data((str(fact["dataset"]), str(fact["origin"])) for fact in counted.facts())
+            works = cited_data((str(fact["dataset"]), str(fact["origin"])) for fact in counted.list_facts())
             write_output(write_bibliography(works), bibtex, "bibliography")
         return counted
     if data_root is not None:
