@@ -6,6 +6,7 @@ import csv
 import dataclasses
 import importlib.resources
 import io
+import itertools
 import json
 import re
 import statistics
@@ -27,6 +28,7 @@ from zslbench.results.tables.layout import lay_out
 from zslbench.results.tables.ranking import Ranking, mark_best
 from zslbench.results.tables.render import render
 from zslbench.results.tables.table import WARNINGS, Remark, RemarkKind, shorten, text_table
+from zslbench.studies.record_table import table as table_verb
 
 RULES = ("fixed", "oracle")
 
@@ -656,3 +658,79 @@ def test_published_numbers_have_no_digit_that_nobody_published(tmp_path: Path) -
     runs = saved(tmp_path, [record("eszsl", metrics={"T1": 0.5}, features="res101")])
     assert cells(runs, decimals=2, published="best")["eszsl"] == ["50.00", "53.9"]
     assert cells(runs, decimals=0, published="best")["eszsl"] == ["50", "54"]
+
+
+# --- a grid as a matrix --------------------------------------------------------------------------------------------
+
+
+def grid_records(**facts: Any) -> list[Record]:
+    """A grid of gamma and lam without its first point, on two data sets and in both stages."""
+    records = []
+    for gamma, lam in itertools.product((1.0, 10.0, 100.0), (0.01, 1.0)):
+        for data, (stage, fold) in itertools.product(("cub", "sun"), (("final", 0), ("dev", 1))):
+            if (gamma, lam) != (1.0, 0.01):
+                metrics = {"U": 0.1 + gamma / 1000, "S": 0.5, "H": 0.3 + gamma / 500 - lam / 10}
+                label = f"eszsl[gamma={gamma:g},lam={lam:g}]"
+                params = {"gamma": gamma, "lam": lam, "preprocess": "none"}
+                given = {"metrics": metrics, "label": label, "params": params, "stage": stage, "fold": fold} | facts
+                records.append(record("eszsl", data, "gzsl", title="ESZSL", **given))
+    return records
+
+
+@pytest.mark.parametrize("stage", ["final", "dev"])
+def test_a_pivot_holds_each_point_at_its_values_and_marks_the_best_of_the_dev_stage(tmp_path: Path, stage: str) -> None:
+    records = grid_records()
+    tables = table_verb(saved(tmp_path, records), pivot="gamma,lam", stage=stage).tables
+    assert [shown.title for shown in tables] == ["ESZSL on cub, gzsl: H", "ESZSL on sun, gzsl: H"]
+    expected = {
+        (f"{run.method['params']['gamma']:g}", f"{run.method['params']['lam']:g}"): f"{100 * run.metrics['H']:.1f}"
+        for run in records
+    }
+    for shown in tables:
+        assert (shown.name, [column.group for column in shown.columns]) == ("gamma", ["lam", "lam"])
+        cells = {
+            (row.name, column.head): cell
+            for row in shown.rows
+            for column, cell in zip(shown.columns, row.cells, strict=True)
+        }
+        assert list(cells)[::2] == [("1", "0.01"), ("10", "0.01"), ("100", "0.01")]
+        assert cells.pop(("1", "0.01")) is None
+        assert {place: cell.text for place, cell in cells.items() if cell} == expected
+        marked = [place for place, cell in cells.items() if cell and cell.emphasis == "best"]
+        assert marked == ([("100", "0.01")] if stage == "dev" else [])
+    plain, pivoted = (table(tmp_path, format="csv", stage=stage, **more) for more in ({}, {"pivot": "gamma,lam"}))
+    assert plain == pivoted
+
+
+def test_a_pivot_of_one_name_has_the_metrics_across(tmp_path: Path) -> None:
+    folder = saved(tmp_path, grid_records())
+    (shown,) = table_verb(folder, pivot=["gamma"], methods=["eszsl[lam=1]"], datasets=["cub"]).tables
+    assert [column.head for column in shown.columns] == ["U", "S", "H"]
+    assert [row.name for row in shown.rows] == ["1", "10", "100"]
+    assert "Parameters: ESZSL: lam=1 in all rows." in table(folder, pivot="gamma", methods=["eszsl[lam=1]"], width=200)
+    (only,) = table_verb(folder, pivot="gamma,lam", metrics=["u"], datasets=["sun"]).tables
+    assert only.title == "ESZSL on sun, gzsl: U"
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        ({"pivot": "gamma"}, "lam varies .*'eszsl\\[lam=.*\\]', or show both with --pivot gamma,lam"),
+        ({"pivot": "gamma,lam,preprocess"}, "name one or two hyper-parameters"),
+        ({"pivot": "gamma,gamma"}, "name one or two hyper-parameters"),
+        ({"pivot": "gama,lam"}, "gamma"),
+        ({"pivot": "gamma,lam", "published": "best"}, "leave out --published"),
+        ({"pivot": "lam,gamma", "selection": "none"}, "none"),
+    ],
+)
+def test_a_pivot_that_is_no_matrix_is_one_sentence(tmp_path: Path, asked: Any, message: str) -> None:
+    with pytest.raises(ZslbenchError, match=message):
+        table(saved(tmp_path, grid_records()), **asked)
+
+
+def test_a_pivot_is_of_one_method(tmp_path: Path) -> None:
+    other = record("ridge", protocol="gzsl", metrics={"H": 0.1}, params={"gamma": 1.0, "lam": 1.0})
+    folder = saved(tmp_path, [*grid_records(), other])
+    with pytest.raises(BadValue, match="one method's grid, .* of eszsl, ridge; choose one with --method"):
+        table(folder, pivot="gamma,lam")
+    assert table_verb(folder, pivot="gamma,lam", methods=["eszsl"]).tables

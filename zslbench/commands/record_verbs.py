@@ -78,6 +78,12 @@ from zslbench.commands import shared_options as shared
     "--standalone", is_flag=True, help="With --format latex: write a complete document, cropped to the table."
 )
 @click.option(
+    "--pivot",
+    metavar="NAME[,NAME]",
+    help="Show the grid of one method as a matrix: the values of the first hyper-parameter down, those of the second "
+    "across, e.g. gamma,lam.",
+)
+@click.option(
     "--columns",
     metavar="LIST",
     help="Only these columns, in this order: METRIC@DATASET or METRIC between commas, e.g. H@cub,U@cub,T1@sun.",

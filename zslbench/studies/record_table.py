@@ -27,6 +27,7 @@ from zslbench.results.tables.column_choice import (
     sort_by_metric,
 )
 from zslbench.results.tables.layout import lay_out, sort_rows
+from zslbench.results.tables.pivot import pivot_tables, read_pivot
 from zslbench.results.tables.ranking import Ranking
 from zslbench.results.tables.render import Caption, check_decimals, check_format
 from zslbench.results.tables.result import WITH_NOTES, TableResult
@@ -57,6 +58,7 @@ def table(
     per_fold: bool = False,
     ci: bool = False,
     rank_together: bool = False,
+    pivot: str | Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
     sort: str | None = None,
     decimals: int = 1,
@@ -93,6 +95,9 @@ def table(
         per_fold: a column group for each fold of the dev stage, which is averaged otherwise.
         ci: ± is the half-width of the 95 % t interval over seeds.
         rank_together: rank inductive, transductive and oracle rows with each other.
+        pivot: ``gamma,lam``: the grid of one method as a matrix, the first hyper-parameter down, the second across, a
+            table per data set and metric (None: T1 and H); one name: its values down, metrics across. Csv and json
+            have the same rows as without it.
         columns: ``H@CUB,U@CUB,T1@SUN``: which columns, in this order; without ``@DATASET`` of every data set.
         sort: ``H`` or ``H@CUB``: rows of a block by this metric, the highest first; of the first data set that has it
             where none is named.
@@ -133,6 +138,7 @@ def table(
             "--per-fold": per_fold,
             "--ci": ci,
             "--rank-together": rank_together,
+            "--pivot": pivot,
             "--columns": columns,
             "--sort": sort,
             "--decimals": decimals != 1,
@@ -151,6 +157,9 @@ def table(
     if data_root is not None:
         raise BadValue(f"layout {layout!r} is made from records alone; leave out --data-root, or name --runs.")
     protocols = _check_layout(layout, protocols, metrics, calibrate)
+    parameters = read_pivot(pivot) if pivot else ()
+    if parameters and (useless := [name for name, value in _useless_with_pivot(published, columns, sort) if value]):
+        raise BadValue(f"--pivot shows one method's grid; leave out {' and '.join(useless)}.")
     source = _check_source(published, stage)
     record_filter = RecordFilter(methods, datasets, protocols, features, semantics, stage)
     store = ResultStore(runs)
@@ -174,6 +183,9 @@ def table(
     def make_tables(format: str, _: int) -> list[Table]:
         ordered, by_data, shown, cited = choose_rows(everything=False)
         ranking = Ranking(rank_together, PairedIntervals(store.predictions), decimals)
+        if parameters:
+            tables = pivot_tables(by_data, parameters, shown if metrics else None, ranking, numbers)
+            return [*tables[:-1], count_unreadable(tables[-1], store, format)]
         whole = lay_out(ordered, by_data, shown, source, cited, ranking, numbers, put_data_on_top=layout == "zsl")
         if cite and format == "latex":
             whole = cite_methods(whole, method_keys(ordered, cited or ()))
@@ -243,6 +255,10 @@ def _check_layout(
     if layout == "zsl" and calibrate:
         raise BadValue(f"{shows}, which calibrated stacking does not change; leave out --calibrate.")
     return (layout,)
+
+
+def _useless_with_pivot(*values: object) -> list[tuple[str, object]]:
+    return list(zip(("--published", "--columns", "--sort"), values, strict=True))
 
 
 def _check_source(published: str | None, stage: str) -> str | None:

@@ -148,7 +148,7 @@ def _family_keys(family: Sequence[_Entry]) -> dict[int, RowKey]:
         text = entry.write(varying)
         if twins:  # records of other makes: the label is all that there is
             text = ", ".join(filter(None, (text, one_line(entry.label))))
-        order = natural(entry.name), tuple(_value_order(entry.params.get(parameter)) for parameter in varying)
+        order = natural(entry.name), tuple(value_order(entry.params.get(parameter)) for parameter in varying)
         keys[id(entry)] = RowKey(
             method="",
             name=entry.name,
@@ -172,7 +172,8 @@ def _has_twins(family: Sequence[_Entry], varying: Sequence[str]) -> bool:
     return len(texts) < len(family)
 
 
-def _value_order(value: object) -> tuple[int, float, object]:
+def value_order(value: object) -> tuple[int, float, object]:
+    """Return a key that sorts values of hyper-parameters: what is not known, numbers by size, then names."""
     if value is None:
         return 0, 0.0, ()
     if isinstance(value, int | float) and not isinstance(value, bool):

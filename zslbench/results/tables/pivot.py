@@ -1,0 +1,169 @@
+"""A grid of one method as a matrix: the values of one hyper-parameter down, those of another across."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Sequence
+
+from zslbench.errors import BadValue, UnknownName
+from zslbench.metrics import order_metrics
+from zslbench.results.analysis.row_names import RowKey, describe_shared, row_keys, value_order
+from zslbench.results.analysis.rows import Row
+from zslbench.results.tables.captions import describe_rows
+from zslbench.results.tables.layout import column_key, group_heads
+from zslbench.results.tables.ranking import Ranking
+from zslbench.results.tables.table import Block, Cell, Column, NumberFormat, Table, TableRow, remarks, stat_cell
+from zslbench.spec import brackets, write_value
+from zslbench.visible import one_line
+
+_HEADLINES = ("T1", "H")
+
+
+def read_pivot(pivot: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the one or two hyper-parameters that ``gamma,lam`` names; BadValue: none, more, or one twice."""
+    parts = pivot.split(",") if isinstance(pivot, str) else pivot
+    names = tuple(part.strip() for part in parts if part.strip())
+    if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
+        raise BadValue(f"pivot is {', '.join(names) or 'empty'!r}; name one or two hyper-parameters, as in gamma,lam.")
+    return names
+
+
+def pivot_tables(
+    rows: Sequence[Row], names: Sequence[str], metrics: Sequence[str] | None, ranking: Ranking, numbers: NumberFormat
+) -> list[Table]:
+    """Return the tables of one method's grid, in which nothing but the hyper-parameters `names` varies.
+
+    Args:
+        rows: in the order of data sets; those of methods without these hyper-parameters are left out.
+        names: one: its values down, metrics across, a table per data set and protocol; two: the first down, the second
+            across, and a table per metric.
+        metrics: which; None: T1 and H, and with one name all but AUSUC.
+
+    Raises:
+        UnknownName: no row has such a hyper-parameter. BadValue: several methods, or something else varies.
+    """
+    rows = _choose_rows(rows, names)
+    keys = row_keys(rows, column_key)
+    groups = {
+        column: [pair for pair in zip(rows, keys, strict=True) if column_key(pair[0]) == column]
+        for column in dict.fromkeys(map(column_key, rows))
+    }
+    heads = group_heads([group for group, _ in groups])
+    tables: list[Table] = []
+    used: dict[str, None] = {}
+    for (group, protocol), pairs in groups.items():
+        known = order_metrics(name for row, _ in pairs for name in row.metrics)
+        usual = [name for name in known if name in _HEADLINES or (len(names) == 1 and name != "AUSUC")]
+        shown = [name for name in known if name in metrics] if metrics else usual or known[:1]
+        used |= dict.fromkeys(shown)
+        by_metric = [_cells(pairs, metric, ranking, numbers) for metric in shown]
+        title = f"{pairs[0][1].name} on {heads[group]}, {protocol[0]}"
+        if len(names) == 1:
+            tables.append(_list_values(pairs, names[0], dict(zip(shown, by_metric, strict=True)), title))
+        else:
+            tables += [
+                _cross_values(pairs, names, cells, f"{title}: {metric}")
+                for metric, cells in zip(shown, by_metric, strict=True)
+            ]
+    if not tables:
+        raise BadValue(f"these runs have no metric {' or '.join(metrics or ())}; choose another with --metric.")
+    below = remarks("parameters", describe_shared(keys))
+    below += describe_rows(rows, [key.short for key in keys], list(used), ranking.together, numbers.intervals)
+    below += ranking.describe()
+    last = dataclasses.replace(tables[-1], remarks=tuple(below), is_tested=ranking.tested)
+    return [*tables[:-1], last]
+
+
+def _choose_rows(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    """Return the rows that have the hyper-parameters, after checking that nothing else varies among them."""
+    every = sorted({parameter for row in rows for parameter in row.params})
+    for name in names:
+        if name not in every:
+            raise UnknownName("hyper-parameter", name, every)
+    rows = [row for row in rows if all(name in row.params for name in names)]
+    heads = list(dict.fromkeys(row.label.partition("[")[0] for row in rows))
+    if len(heads) != 1:
+        which = f"of {', '.join(heads)}" if heads else f"of no method that has both {' and '.join(names)}"
+        example = f", as in -m {heads[0]}" if heads else ""
+        raise BadValue(f"a pivot is one method's grid, and these runs are {which}; choose one with --method{example}.")
+    for column in dict.fromkeys(map(column_key, rows)):
+        _check_rest([row for row in rows if column_key(row) == column], names)
+    return rows
+
+
+def _check_rest(rows: Sequence[Row], names: Sequence[str]) -> None:
+    rest = [
+        {"selection": row.selection, "version": row.version}
+        | {parameter: value for parameter, value in row.params.items() if parameter not in names}
+        for row in rows
+    ]
+    for parameter in dict.fromkeys(parameter for facts in rest for parameter in facts):
+        values = list(dict.fromkeys(write_value(facts.get(parameter)) for facts in rest))
+        if len(values) > 1:
+            head = rows[0].label.partition("[")[0]
+            choice = f"--method '{head}{brackets({parameter: rest[0].get(parameter)})}'"
+            if parameter in ("selection", "version"):
+                choice = "--selection" if parameter == "selection" else "other --runs"
+            elif len(names) == 1:
+                choice += f", or show both with --pivot {names[0]},{parameter}"
+            raise BadValue(
+                f"besides {' and '.join(names)}, {parameter} varies among the runs of {head} on {rows[0].data_title} "
+                f"({', '.join(values)}); choose one with {choice}."
+            )
+
+
+def _cells(
+    pairs: Iterable[tuple[Row, RowKey]], metric: str, ranking: Ranking, numbers: NumberFormat
+) -> dict[RowKey, Cell]:
+    measured = {key: row for row, key in pairs if metric in row.metrics}
+    best = ranking.mark_column(measured, metric)
+    one_kind = len({key.marks for key in measured}) == 1
+    cells = {}
+    for key, row in measured.items():
+        cell = stat_cell(row.metrics[metric], "" if one_kind else key.marks, numbers)
+        if cell:
+            cells[key] = dataclasses.replace(cell, emphasis="best" if key in best else "")
+    return cells
+
+
+def _values(pairs: Iterable[tuple[Row, RowKey]], name: str) -> list[str]:
+    """Return the values of a hyper-parameter as the spec grammar has them, numbers by size."""
+    values = sorted((row.params[name] for row, _ in pairs), key=value_order)
+    return list(dict.fromkeys(one_line(write_value(value)) for value in values))
+
+
+def _list_values(
+    pairs: Sequence[tuple[Row, RowKey]], name: str, cells: dict[str, dict[RowKey, Cell]], title: str
+) -> Table:
+    keys = {one_line(write_value(row.params[name])): key for row, key in pairs}
+    rows = [
+        TableRow(value, "", tuple(of_metric.get(keys[value]) for of_metric in cells.values()))
+        for value in _values(pairs, name)
+    ]
+    dataset = pairs[0][0].dataset
+    columns = tuple(Column(metric, dataset=dataset) for metric in cells)
+    return Table(columns, (Block(tuple(rows)),), name=one_line(name), title=title + _marks(pairs))
+
+
+def _cross_values(
+    pairs: Sequence[tuple[Row, RowKey]], names: Sequence[str], cells: dict[RowKey, Cell], title: str
+) -> Table:
+    down, across = names
+    keys = {tuple(one_line(write_value(row.params[name])) for name in names): key for row, key in pairs}
+    columns = _values(pairs, across)
+    rows = [
+        TableRow(
+            value,
+            "",
+            tuple(cells.get(keys[value, other]) if (value, other) in keys else None for other in columns),
+        )
+        for value in _values(pairs, down)
+    ]
+    heads = tuple(Column(value, one_line(across), dataset=pairs[0][0].dataset) for value in columns)
+    return Table(heads, (Block(tuple(rows)),), name=one_line(down), title=title + _marks(pairs))
+
+
+def _marks(pairs: Sequence[tuple[Row, RowKey]]) -> str:
+    """Return the marks that all rows of a table have."""
+    marks = {key.marks for _, key in pairs}
+    return f" {next(iter(marks))}".rstrip() if len(marks) == 1 else ""
