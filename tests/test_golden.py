@@ -104,7 +104,7 @@ READING: Mapping[str, tuple[str, ...]] = {
         "zslbench compare eszsl sae mine --draws 500 --diagram ranks.svg",
         "show ranks.svg",
         *in_formats("zslbench compare eszsl mine -d cub --draws 500", FORMATS[1:]),
-        "zslbench compare -d cub --draws 500",
+        "zslbench compare -p gzsl --draws 500",
         "zslbench compare -d cub -p gzsl --draws 500 --details",
         "zslbench compare eszsl sae --metric H --over images --level 0.9 --draws 500 -o pairs.txt",
         "show pairs.txt",

@@ -731,6 +731,6 @@ def test_a_pivot_that_is_no_matrix_is_one_sentence(tmp_path: Path, asked: Any, m
 def test_a_pivot_is_of_one_method(tmp_path: Path) -> None:
     other = record("ridge", protocol="gzsl", metrics={"H": 0.1}, params={"gamma": 1.0, "lam": 1.0})
     folder = saved(tmp_path, [*grid_records(), other])
-    with pytest.raises(BadValue, match="one method's grid, .* of eszsl, ridge; choose one with --method"):
+    with pytest.raises(BadValue, match=r"one method's grid, .* of eszsl, ridge; choose one with --method"):
         table(folder, pivot="gamma,lam")
     assert table_verb(folder, pivot="gamma,lam", methods=["eszsl"]).tables
