@@ -157,17 +157,14 @@ def table(
     if data_root is not None:
         raise BadValue(f"layout {layout!r} is made from records alone; leave out --data-root, or name --runs.")
     protocols = _check_layout(layout, protocols, metrics, calibrate)
-    parameters = read_pivot(pivot) if pivot else ()
-    if parameters and (useless := [name for name, value in _useless_with_pivot(published, columns, sort) if value]):
-        raise BadValue(f"--pivot shows one method's grid; leave out {' and '.join(useless)}.")
+    useless = {"--published": published, "--columns": columns, "--sort": sort, "--cite": cite}
+    parameters = read_pivot(pivot, useless)
     source = _check_source(published, stage)
     record_filter = RecordFilter(methods, datasets, protocols, features, semantics, stage)
     store = ResultStore(runs)
     rules = (selection,) if isinstance(selection, str) else tuple(selection)
     gathered = gather(store, record_filter, rules, "dev" if calibrate is True else calibrate or None, per_fold)
-    rows = summarise(gathered.records)
-    if not any(row.metrics for row in rows):
-        raise StoreError(f"the finished runs asked for in {store.root} hold no metric; run them with --rerun all.")
+    rows = _summarise_measured(gathered.records, store)
     chosen = _read_columns(columns, metrics, rows)
     if chosen:
         rows, metrics = keep_columns(rows, chosen), [choice.metric for choice in chosen]
@@ -210,6 +207,13 @@ def table(
         ordered, _, shown, cited = choose_rows(everything=False)
         write_output(write_bibliography(cited_works(ordered, shown, source, cited)), bibtex, "bibliography")
     return result
+
+
+def _summarise_measured(records: Sequence[Record], store: ResultStore) -> list[Row]:
+    rows = summarise(records)
+    if not any(row.metrics for row in rows):
+        raise StoreError(f"the finished runs asked for in {store.root} hold no metric; run them with --rerun all.")
+    return rows
 
 
 def _check_cite(cite: bool, standalone: bool) -> None:
@@ -255,10 +259,6 @@ def _check_layout(
     if layout == "zsl" and calibrate:
         raise BadValue(f"{shows}, which calibrated stacking does not change; leave out --calibrate.")
     return (layout,)
-
-
-def _useless_with_pivot(*values: object) -> list[tuple[str, object]]:
-    return list(zip(("--published", "--columns", "--sort"), values, strict=True))
 
 
 def _check_source(published: str | None, stage: str) -> str | None:

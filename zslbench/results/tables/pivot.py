@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.metrics import order_metrics
@@ -19,8 +19,15 @@ from zslbench.visible import one_line
 _HEADLINES = ("T1", "H")
 
 
-def read_pivot(pivot: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the one or two hyper-parameters that ``gamma,lam`` names; BadValue: none, more, or one twice."""
+def read_pivot(pivot: str | Sequence[str] | None, useless: Mapping[str, object]) -> tuple[str, ...]:
+    """Return the one or two hyper-parameters that ``gamma,lam`` names; None names none.
+
+    BadValue: none, more, or one twice; or an option was given that is `useless` with it.
+    """
+    if pivot is None:
+        return ()
+    if given := [option for option, value in useless.items() if value]:
+        raise BadValue(f"--pivot shows one method's grid; leave out {' and '.join(given)}.")
     parts = pivot.split(",") if isinstance(pivot, str) else pivot
     names = tuple(part.strip() for part in parts if part.strip())
     if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
