@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 from click.shell_completion import ShellComplete
+from result_records import record
 
 from zslbench.cli import VERBS, cli
 from zslbench.data.catalogue import CATALOGUE
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
 from zslbench.results.plots import KINDS
+from zslbench.results.records.store import ResultStore
 
 
 def offered(*words: str) -> list[str]:
@@ -67,6 +69,14 @@ def test_tuned_presets_of_the_folder_of_records(tmp_path, own_home, typed):
         )
     assert {"eszsl@tuned", "eszsl@mine"} <= set(offered("run", "-m", "eszsl@"))
     assert "eszsl@mine" not in offered("run", "--runs", str(tmp_path / "others"), "-m", "eszsl@")
+
+
+def test_ids_of_records(tmp_path, monkeypatch):
+    ids = [ResultStore(tmp_path / "runs").save(record("eszsl", seed=seed)).stem for seed in range(3)]
+    monkeypatch.chdir(tmp_path)
+    assert offered("show", "") == sorted(ids)
+    assert offered("show", ids[0][:8]) == [ids[0]]
+    assert offered("show", "--runs", "others", "") == []
 
 
 def test_added_data_sets_and_folders(own_home, tmp_path):

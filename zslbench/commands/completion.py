@@ -63,6 +63,12 @@ def complete_protocols(ctx: click.Context, parameter: click.Parameter, incomplet
     return _starting(PROTOCOLS.names(), incomplete)
 
 
+def complete_records(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the ids of the records in --runs."""
+    runs = Path(ctx.params.get("runs") or "runs")
+    return _starting(sorted(path.stem for path in runs.glob("*/*/*/*.json")), incomplete)
+
+
 def complete_names(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the names of methods, data sets and protocols, and folders where a path is typed."""
     completers = [complete_methods] if "@" in incomplete else [complete_methods, complete_datasets, complete_protocols]

@@ -328,7 +328,7 @@ def status(write_plan: Path | None, **options: Any) -> None:
     "zslbench show runs/digits/zsl/eszsl/48920cd25ee3a971.json",
     "zslbench show 48920c --format json",
 )
-@click.argument("id", metavar="ID")
+@click.argument("id", metavar="ID", shell_complete=completion.complete_records)
 @shared.format_option("terminal", "json")
 @shared.RUNS
 def show(id: str, runs: Path, format: str) -> None:
