@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from forks import Forks
+
+import zslbench
 
 HEAVY = ("torch", "pandas", "scipy", "sklearn", "matplotlib")
 
@@ -84,3 +88,10 @@ def test_importing_the_package_is_light_and_every_verb_is_there():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "fine\n"
+
+
+def test_type_checkers_see_every_verb():
+    stub = ast.parse((Path(zslbench.__file__).parent / "__init__.pyi").read_text())
+    imports = [node for node in stub.body if isinstance(node, ast.ImportFrom)]
+    seen = {name.asname or "list": f"{node.module}:{name.name}" for node in imports for name in node.names}
+    assert {name: target.replace("zslbench:", "zslbench.") for name, target in seen.items()} == zslbench._VERBS

@@ -423,7 +423,7 @@ def export(**options: Any) -> None:
 @click.option("--follow", is_flag=True, help="Keep watching when nothing runs any more.")
 @shared.format_option("terminal", "json", help="How to print a snapshot; json is printed once.")
 @shared.RUNS
-def watch(runs: Path, interval: float, once: bool, follow: bool, format: str) -> None:
+def watch(runs: Path, interval: float, once: bool, follow: bool, format: Any) -> None:
     """Show what runs: done, failed, running with losses and time left.
 
     It reads the folder of records, so it does not matter which process or machine runs the study. The view ends when

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -132,6 +133,21 @@ class _Live(_Plain):
 
     def _speak(self) -> None:
         pass
+
+
+def choose_console(console: Console | None, asked: bool | None) -> Console | None:
+    """Return where to show progress: the given console, or one where it was asked for or a notebook runs; else None."""
+    if asked is False or console is not None:
+        return None if asked is False else console
+    ipython = sys.modules.get("IPython")  # never imported for this: a notebook has it
+    shell = ipython.get_ipython() if ipython is not None else None
+    in_notebook = hasattr(shell, "kernel")
+    if not asked and not in_notebook:
+        return None
+    from rich.console import Console
+
+    # Lines of plain text in a notebook: bars of rich would need ipywidgets there.
+    return Console(highlight=False, stderr=not in_notebook, force_jupyter=False, width=100 if in_notebook else None)
 
 
 @contextlib.contextmanager

@@ -35,7 +35,8 @@ from zslbench.runner.plan import (
     plan_study,
     read_plan,
 )
-from zslbench.runner.progress import progress
+from zslbench.runner.progress import choose_console
+from zslbench.runner.progress import progress as show_progress
 from zslbench.runner.resources import let_threads_sleep
 from zslbench.runner.run_records import RunResult
 from zslbench.runner.run_states import (
@@ -83,6 +84,7 @@ def run(
     keep_features: int = 0,
     save_model: bool = False,
     engine: Executor | None = None,
+    progress: bool | None = None,
     console: Console | None = None,
     hear: Listener | Sequence[Listener] | None = None,
     raise_errors: bool = False,
@@ -117,7 +119,7 @@ def run(
             record of a method that synthesises any, for pictures alone; no number of the run depends on it. 0: none.
         save_model: keep the fitted method beside the record, for `zslbench.load_model`.
         engine: where to do it, see `zslbench.engine` (default: serial, in this process).
-        console: where to show progress (default: nowhere).
+        progress: whether to show how far it is (None: in a notebook); console: where, a `rich.console.Console`.
         hear: who hears of jobs too, and may stop one by raising `Stopped` when a checkpoint was judged.
         raise_errors: for debugging: raise what a method raises, with its traceback, once its record is kept as failed,
             and try again what failed before. Only in the serial engine.
@@ -130,6 +132,7 @@ def run(
     # Every field of RunOptions is an argument of this function by the same name (a test holds them together).
     given = {**locals(), "data_root": None if data_root is None else str(data_root)}
     let_threads_sleep()
+    console = choose_console(console, progress)
     options = RunOptions(**{name: given[name] for name in RunOptions.__struct_fields__})
     study = StudyPlan({"": options})
     if plan is not None:
@@ -165,7 +168,7 @@ def run(
         request = keep_request(store.root, make_request(_name_request(run) for run in planned))
         with (
             keep_live_file(store.root, work, [run.id for run in planned]) as live_file,
-            progress(console, sum(len(batch.jobs) for batch in work), live_file.study) as screen,
+            show_progress(console, sum(len(batch.jobs) for batch in work), live_file.study) as screen,
             Leases(store.root) as leases,
             close_loggers(loggers),
         ):

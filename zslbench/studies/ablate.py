@@ -140,6 +140,7 @@ def ablate(
     device: str = "auto",
     engine: Executor | None = None,
     dry_run: bool = False,
+    progress: bool | None = None,
     console: Console | None = None,
     width: int | None = None,
     decimals: int = 1,
@@ -159,7 +160,7 @@ def ablate(
             other, else the method as given.
         format: terminal, markdown, latex, csv or json; output: also write the text there.
         stage: ``final``, or ``dev``: the mean over its folds.
-        datasets, protocols, features, semantics, runs, data_root, device, engine, dry_run, console: as in
+        datasets, protocols, features, semantics, runs, data_root, device, engine, dry_run, progress, console: as in
             `run`.
         width: characters of a line; None: the terminal's.
         decimals: digits after the point, 0 to 3; differences have one more.
@@ -202,6 +203,7 @@ def ablate(
         device=device,
         engine=engine,
         dry_run=dry_run,
+        progress=progress,
         console=console,
     )
     records = {record.id: record for record in outcome.records}

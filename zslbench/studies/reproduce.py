@@ -123,6 +123,7 @@ def reproduce(
     device: str = "auto",
     engine: Executor | None = None,
     dry_run: bool = False,
+    progress: bool | None = None,
     console: Console | None = None,
     width: int | None = None,
     caption: str = "short",
@@ -139,7 +140,7 @@ def reproduce(
         tolerance: points of percent that still count as the same.
         format: terminal, markdown, csv or json; output: also write the text there.
         features, semantics: use these instead of the published ones. The verdict then says so: it is no reproduction.
-        runs, data_root, device, engine, dry_run, console: as in `run`.
+        runs, data_root, device, engine, dry_run, progress, console: as in `run`.
         width: characters of a line; None: the terminal's.
         caption: ``short``, ``full`` or ``none``, as in `table`.
 
@@ -168,6 +169,7 @@ def reproduce(
         device=device,
         engine=engine,
         dry_run=dry_run,
+        progress=progress,
         console=console,
     )
     records = {record.id: record for record in outcome.records}

@@ -220,7 +220,15 @@ class Search:
 
     def _run(self, options: RunOptions, points: Sequence[Point], console: Console | None, **how: Any) -> Outcome:
         plan = StudyPlan({"": structs.replace(options, methods=[self.text(point) for point in points])})
-        return run(plan=plan, runs=self.runs, device=self.device, engine=self.engine, console=console, **how)
+        return run(
+            plan=plan,
+            runs=self.runs,
+            device=self.device,
+            engine=self.engine,
+            progress=console is not None,
+            console=console,
+            **how,
+        )
 
     def _trial(self, point: Point, records: Sequence[Record]) -> Trial:
         if bad := next((record for record in records if not record.ok), None):

@@ -27,6 +27,7 @@ from zslbench.runner.jobs import DatasetRef, Run
 from zslbench.runner.live_file_writer import keep_live_file
 from zslbench.runner.outcome import Outcome
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, as_text_list, plan
+from zslbench.runner.progress import choose_console
 from zslbench.runner.resources import parse_seconds
 from zslbench.runner.run_states import Rerun
 from zslbench.sources import source_of
@@ -131,6 +132,7 @@ def tune(
     engine: Executor | None = None,
     rerun: Rerun | None = None,
     oracle: bool = False,
+    progress: bool | None = None,
     console: Console | None = None,
     format: str = "terminal",
 ) -> Tuning:
@@ -154,7 +156,7 @@ def tune(
         fold: of the dev stage; None: all.
         seed: of the sampler and of every fit.
         name: of the preset.
-        runs, device, rerun, console: see `zslbench.run`.
+        runs, device, rerun, progress, console: see `zslbench.run`.
         engine: where fits of a grid are done, see `zslbench.engine`; a sampler has its own in this process, one by one.
         oracle: afterwards, also run every point on the test images (†), to show what picking on them would have added.
             The preset does not depend on it.
@@ -211,7 +213,7 @@ def tune(
         device=device,
         engine=engine,
         rerun=rerun,
-        console=console,
+        console=choose_console(console, progress),
     )
     ResultStore(runs).check_writable()
     with keep_live_file(Path(runs), growing=True):
