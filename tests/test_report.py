@@ -246,7 +246,6 @@ def test_a_report_that_cannot_be_made_is_refused_in_a_sentence(study_runs, tmp_p
     ("limit", "value", "sentence"),
     [
         ("RUNS", 1, "2 runs are more than the 1"),
-        ("LINES", 1, "Error by epoch: 2 lines in one panel are more than the 1"),
         ("PANELS", 0, "Error by epoch: 1 panels are more than the 0"),
         ("FIGURES", 0, "Error by epoch: the page holds 0 figures"),
     ],

@@ -234,10 +234,11 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     metavar="WIDTH",
     help="column (3.25 in), page (6.875), eccv (4.8), neurips (5.5), or inches.",
 )
+@shared.CAPTION
 @shared.path_option("--data", help="Also write the numbers of the figure into FILE, as csv.")
 @shared.RUNS
 @shared.DATA_ROOT
-def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
+def plot(kind: str, output: Path, data: Path | None, caption: str, **options: Any) -> None:
     """Draw a figure of finished runs, and print the sentences that say what it shows.
 
     KIND is confusion (one or two methods), sensitivity (a swept hyper-parameter), souls (soul samples per class),
@@ -246,7 +247,7 @@ def plot(kind: str, output: Path, data: Path | None, **options: Any) -> None:
     or features (real and synthesised rows of unseen classes, after `run --keep-features`).
     """
     drawn = zslbench.plot(kind, output, data=data, **options)
-    screen.show_text("\n".join(drawn.caption))
+    screen.show_text("\n".join(drawn.describe(caption)))
     screen.show_written(output)
     if data:
         screen.show_written(data)

@@ -119,8 +119,8 @@ CAPTION = choice_option(
     "--caption",
     choices=["short", "full", "none"],
     default="short",
-    help="What stands below a table. short: what the numbers are of, and each mark. full: metrics and rules too. none: "
-    "warnings alone, on standard error.",
+    help="What stands below a table or figure. short: what the numbers are of, and each mark. full: metrics and rules "
+    "too. none: warnings alone, on standard error.",
 )
 DECIMALS = click.option(
     "--decimals", type=int, default=1, metavar="N", help="Digits after the point, 0 to 3; csv and json have all."

@@ -20,7 +20,7 @@ from zslbench.errors import BadValue
 from zslbench.results.plots.series import Line, MeanWithEnds
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
-from zslbench.results.tables.table import Remark
+from zslbench.results.tables.table import WARNINGS, Remark, shorten
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,6 +148,15 @@ class DrawnFigure:
     def caption(self) -> tuple[str, ...]:
         """The sentences of the remarks."""
         return tuple(remark.text for remark in self.remarks)
+
+    def describe(self, length: str) -> tuple[str, ...]:
+        """Return the sentences of a ``full`` or ``short`` caption, or of ``none``: the warnings alone."""
+        if length == "full":
+            return self.caption
+        if length == "none":
+            return tuple(remark.text for remark in self.remarks if remark.kind in WARNINGS)
+        shown = [remark for remark in self.remarks if remark.kind == "figure"]
+        return tuple(remark.text for remark in [*shown, *shorten(self.remarks)])
 
     def __repr__(self) -> str:
         return f"<Drawn: {len(self.axes)} panels of {len(self.rows)} numbers>"
@@ -415,6 +424,16 @@ def keep_percent(axes: Axes) -> None:
         low = min(max(low - short / 2, -0.1), 98.1)
         high = low + 2.0
     axes.set_ylim(max(low, -2.0), min(high, 102.0))
+
+
+def set_log_axis(axes: Axes) -> None:
+    """Make the vertical axis logarithmic, its ticks plain numbers."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.yaxis.set_major_locator(LogLocator(numticks=5))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def set_whole_ticks(axes: Axes) -> None:

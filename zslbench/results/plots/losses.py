@@ -14,6 +14,7 @@ from zslbench.results.plots.frame import (
     Frame,
     choose_looks,
     describe_colours,
+    set_log_axis,
     set_whole_ticks,
 )
 from zslbench.results.plots.series import (
@@ -26,6 +27,7 @@ from zslbench.results.plots.series import (
     estimate,
     group_by_data,
     labels_of,
+    name_panels,
     names_of,
     say_not_drawn,
     split_by_unit,
@@ -62,8 +64,12 @@ def draw_losses(request: FigureRequest) -> DrawnFigure:
     )
     looks = choose_looks(request, labels_of(lines), scores)
     frame = Frame(request.width, len(panels), 1.55, {name: name for name in names}, looks)
-    several = len(group_by_data(lines)) > 1
-    for axes, panel in zip(frame.axes, panels, strict=True):
+    rows = [panel.lines[0].row for panel in panels]
+    protocols = len({row.protocol for row in rows}) > 1
+    titles = [
+        title + (f", {row.protocol}" if protocols else "") for title, row in zip(name_panels(rows), rows, strict=True)
+    ]
+    for axes, panel, title in zip(frame.axes, panels, titles, strict=True):
         values: list[float] = []
         for line in panel.lines:
             points = mean_losses(line, panel.metric, spread)
@@ -72,9 +78,8 @@ def draw_losses(request: FigureRequest) -> DrawnFigure:
             frame.rows += [about | {"step": step} | point._asdict() for step, point in points.items()]
             values += [end for point in points.values() for end in (point.low, point.high)]
         if min(values) > 0 and max(values) > _MANY_TIMES * min(values):
-            axes.set_yscale("log")
-        title = f"{panel.title}, {panel.lines[0].row.protocol}" if several else ""
-        frame.dress(axes, title, (panel.lines[0].unit, panel.metric.replace("_", " ")))
+            set_log_axis(axes)
+        frame.dress(axes, title if len({*titles}) > 1 else "", (panel.lines[0].unit, panel.metric.replace("_", " ")))
         set_whole_ticks(axes)
     sentences = [
         f"Losses while training, by {' and '.join(dict.fromkeys(line.unit for line in lines))}.",

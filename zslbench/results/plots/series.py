@@ -270,7 +270,9 @@ def describe(sentences: Sequence[str], lines: Sequence[Line], metrics: Iterable[
         *remarks("figure", sentences),
         *remarks("data", [f"Data: {', '.join(datasets)}."]),
         *(remark for remark in every if remark.kind not in ("ranking", "spread")),
-        *remarks("spread", [spread] if spread and has_spread else []),
+        *remarks(
+            "spread", [spread] if spread and has_spread else [], spread[:1].lower() + spread[1:].removesuffix(".")
+        ),
         *remarks("single seed", [alone] if single else []),
         *remarks("parameters", _describe_parameters(lines)),
     ]
