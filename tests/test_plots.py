@@ -317,7 +317,7 @@ def test_the_dev_stage_has_a_panel_per_fold(tmp_path):
         record("gazsl", metrics={"T1": 0.4}, curve={1: {"T1": fold / 10}}, stage="dev", fold=fold) for fold in (1, 2)
     ]
     figure = zslbench.plot("stability", runs=saved(tmp_path, records), stage="dev", width="page")
-    assert [axes.get_title() for axes in figure.axes] == ["cub (fc1000, att), fold 1", "cub (fc1000, att), fold 2"]
+    assert [axes.get_title() for axes in figure.axes] == ["CUB (fc1000, att), fold 1", "CUB (fc1000, att), fold 2"]
     assert [row["error"] for row in figure.rows] == [90, 80]
 
 
@@ -405,9 +405,9 @@ def test_areas_in_the_legend_are_in_the_order_of_the_panels_with_a_dash_where_th
         metrics = judged(arrays, "gzsl") | {"AUSUC": 0.25 if dataset == "cub" else 0.5}
         ResultStore(tmp_path).save(record(method, dataset, "gzsl", metrics=metrics), arrays)
     figure = zslbench.plot("curve", runs=tmp_path, width="page")
-    assert [axes.get_title() for axes in figure.axes] == ["cub (fc1000, att)", "sun (fc1000, att)"]
+    assert [axes.get_title() for axes in figure.axes] == ["CUB (fc1000, att)", "SUN (fc1000, att)"]
     assert legend_of(figure) == ["ale: – / 50.0", "sje: 25.0 / 50.0"]
-    assert figure.figure.legends[0].get_title().get_text() == "AUSUC (%) on cub / sun"
+    assert figure.figure.legends[0].get_title().get_text() == "AUSUC (%) on CUB / SUN"
 
 
 def test_the_constant_from_dev_folds_is_drawn(tmp_path):

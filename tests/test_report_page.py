@@ -90,7 +90,7 @@ def _column(page: Any, place: int) -> list[list[str]]:
 
 def test_clicking_a_head_sorts_the_lines_of_each_block(opened, report):
     page = opened()
-    heads = page.locator("article.result >> nth=0").get_by_role("button", name="T1 on cub", exact=True)
+    heads = page.locator("article.result >> nth=0").get_by_role("button", name="T1 on CUB", exact=True)
     place = int(heads.get_attribute("data-key"))
     columns = report.page.tables[0][1]
     wanted = [f"{mean:.1f}" for mean in sorted((cell.stat.mean for cell in columns.cells(place - 1)), reverse=True)]

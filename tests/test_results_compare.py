@@ -202,11 +202,11 @@ def test_data_sets_that_lack_a_method_do_not_count_across(own_runs: Path) -> Non
     add_each(store, "cub", sae=0.4)
     compared = table(own_runs)
     assert names(compared["across"][0]) == ["ALE", "ESZSL", "LisGAN"]
-    assert "Not on sun (fc1000, att) under zsl: sae." in compared["remarks"]
+    assert "Not on SUN (fc1000, att) under zsl: sae." in compared["remarks"]
     add_each(store, "awa", sae=0.4)
     assert table(own_runs, "sae", "ale")["across"] == []
     add_each(store, "awa", ale=0.7)
-    datasets = ["awa (fc1000, att)", "cub (fc1000, att)"]
+    datasets = ["awa (fc1000, att)", "CUB (fc1000, att)"]
     assert table(own_runs, "sae", "ale")["across"][0]["datasets"] == datasets
     three = table(own_runs, "sae", "ale", "eszsl")
     assert three["across"] == []
@@ -220,8 +220,8 @@ def test_one_data_set_with_two_semantics_is_one(own_runs: Path) -> None:
     for method, skill in (("eszsl", 0.5), ("ale", 0.7)):
         add(ResultStore(own_runs), method, skill, dataset="cub", semantics="sent")
     text = text_of(own_runs, "eszsl", "ale")
-    assert "cub (fc1000, sent)" in text
-    assert "No test across data sets: cub (fc1000, att), cub (fc1000, sent) are of one data set; choose one" in text
+    assert "CUB (fc1000, sent)" in text
+    assert "No test across data sets: CUB (fc1000, att), CUB (fc1000, sent) are of one data set; choose one" in text
     assert "mean rank" in text_of(own_runs, "eszsl", "ale", semantics="att")
 
 
@@ -369,7 +369,7 @@ def test_a_name_that_picks_several_rows_is_refused_and_a_label_picks_one(own_run
     store = ResultStore(own_runs)
     for label, gamma in (("eszsl", 100.0), ("eszsl[gamma=10]", 10.0)):
         add(store, "eszsl", 0.55, dataset="cub", title="ESZSL", label=label, params={"gamma": gamma})
-    with pytest.raises(BadValue, match=r"'eszsl\[gamma=\[1,10\]\]' picks 2 rows on cub"):
+    with pytest.raises(BadValue, match=r"'eszsl\[gamma=\[1,10\]\]' picks 2 rows on CUB"):
         compare("eszsl[gamma=[1,10]]", "ale", runs=own_runs, draws=FEW)
     asked = ["eszsl", "eszsl[gamma=10]", "ale"]
     comparison = table(own_runs, *asked, datasets=["cub"])["comparisons"][0]
@@ -425,7 +425,7 @@ def test_missing_predictions_are_a_sentence_with_the_command(tmp_path: Path) -> 
     ("facts", "match"),
     [
         ({"fingerprint": "0123456789abcdef"}, r"different content .*0123456789abcdef"),
-        ({"shift": 1}, r"asked about different test images of cub .* --rerun all"),
+        ({"shift": 1}, r"asked about different test images of CUB .* --rerun all"),
         ({"dataset": "sun"}, "no two of these methods finished on the same data set"),
     ],
 )

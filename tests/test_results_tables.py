@@ -65,7 +65,7 @@ def test_the_split_follows_the_content_and_not_the_way_it_was_named(tmp_path: Pa
     saved(tmp_path, [record("eszsl", origin="own"), record("sae")])
     assert "\nSplit: proposed split (PS) of Xian et al.\n" in table(tmp_path, width=100, caption="full")
     saved(tmp_path, [record("sae", semantics="sent", origin="own")])
-    proposed, own = "proposed split (PS) of Xian et al. (cub fc1000/att)", "the data's own split (cub fc1000/sent)"
+    proposed, own = "proposed split (PS) of Xian et al. (CUB fc1000/att)", "the data's own split (CUB fc1000/sent)"
     assert f"Split: {proposed}, {own}." in table(tmp_path, width=400, caption="full")
 
 
@@ -156,7 +156,7 @@ def test_one_seed_has_no_deviation(tmp_path: Path) -> None:
     assert "±" not in table(folder, methods=["a"])
     uneven = [record("a", seed=seed) for seed in (0, 1)] + [record("a", protocol="gzsl", metrics={"H": 0.5})]
     text = table(saved(tmp_path / "uneven", uneven), width=400)
-    assert "Seeds: 0, 1 (n = 2): a on cub zsl; 0 (n = 1): a on cub gzsl." in text
+    assert "Seeds: 0, 1 (n = 2): a on CUB zsl; 0 (n = 1): a on CUB gzsl." in text
 
 
 def test_marks_are_explained_only_where_they_stand(tmp_path: Path) -> None:
@@ -172,12 +172,12 @@ def test_data_of_one_name_is_told_apart_by_semantics_and_content(tmp_path: Path)
     records = [simple("a", 0.5), simple("a", 0.6, semantics="sent"), simple("a", 0.7, dataset="sun", features="vgg19")]
     text = table(saved(tmp_path / "semantics", records), width=200, caption="full")
     head = text.splitlines()[0].split("  ")
-    assert [part.strip() for part in head if part.strip()] == ["cub (fc1000, att)", "cub (fc1000, sent)", "sun"]
-    assert "Features: fc1000 (cub), vgg19 (sun); semantics: att (cub, sun), sent (cub)." in text
+    assert [part.strip() for part in head if part.strip()] == ["CUB (fc1000, att)", "CUB (fc1000, sent)", "SUN"]
+    assert "Features: fc1000 (CUB), vgg19 (SUN); semantics: att (CUB, SUN), sent (CUB)." in text
     assert "sent" not in table(tmp_path / "semantics", semantics="att", width=200)
     records = [simple("a", 0.5, fingerprint=digit * 16) for digit in "12"]
     head = table(saved(tmp_path / "content", records), width=200).splitlines()[0].split()
-    assert head == ["cub", "(11111111)", "cub", "(22222222)"]
+    assert head == ["CUB", "(11111111)", "CUB", "(22222222)"]
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_spec_asks_for_the_runs_made_with_it(study_runs: Path, term: str, name
 
 
 def test_metrics_can_be_chosen(study_runs: Path) -> None:
-    assert sheet(study_runs, datasets=["cub"], metrics=["ausuc", "H"])[0] == ["method", "cub AUSUC", "cub H"]
+    assert sheet(study_runs, datasets=["cub"], metrics=["ausuc", "H"])[0] == ["method", "CUB AUSUC", "CUB H"]
     assert "AUSUC" not in table(study_runs)
     assert {row["metric"] for row in csv_rows(study_runs, metrics=["H"])} == {"H"}
 
@@ -340,10 +340,10 @@ def test_interrupted_runs_need_no_rerun(tmp_path: Path) -> None:
 def test_zsl_puts_semantics_under_a_spanning_head_where_they_must_be_told(tmp_path: Path) -> None:
     records = [record("a"), record("a", semantics="sent"), record("a", dataset="sun")]
     latex = table(saved(tmp_path, records), layout="zsl", format="latex")
-    assert r" & \multicolumn{2}{c}{cub} & \multicolumn{1}{c}{} \\" in latex
+    assert r" & \multicolumn{2}{c}{CUB} & \multicolumn{1}{c}{} \\" in latex
     assert r"\cmidrule(lr){2-3}" in latex
     assert r"\cmidrule(lr){4-4}" not in latex
-    assert sheet(tmp_path, layout="zsl")[0] == ["method", "cub fc1000, att", "cub fc1000, sent", "sun"]
+    assert sheet(tmp_path, layout="zsl")[0] == ["method", "CUB fc1000, att", "CUB fc1000, sent", "SUN"]
 
 
 # --- published numbers ---------------------------------------------------------------------------------------------
@@ -442,7 +442,7 @@ def test_a_published_number_stands_once_on_the_features_that_it_rests_on(tmp_pat
     assert "unlike the measured ones" not in table(folder, **published)
     assert cells(folder, features="fc1000", **published)["DAP"] == ["40.0"]
     only = table(folder, features="fc1000", width=400, **published)
-    assert "unlike the measured ones of cub (fc1000, att): they do not compare directly" in only
+    assert "unlike the measured ones of CUB (fc1000, att): they do not compare directly" in only
 
 
 # --- asking --------------------------------------------------------------------------------------------------------
@@ -522,7 +522,7 @@ def test_a_short_caption_says_what_the_numbers_are_of_in_one_sentence(tmp_path: 
     records = [simple("a", 0.5 + seed / 100, seed=seed) for seed in range(3)]
     runs = saved(tmp_path, [*records, *(simple("a", 0.6, seed=seed, dataset="sun") for seed in range(3))])
     assert caption_of(table(runs, width=200)) == [
-        "ZSL, final stage · cub, sun: fc1000 features, att semantics, proposed split · selection: fixed · seeds 0–2 · "
+        "ZSL, final stage · CUB, SUN: fc1000 features, att semantics, proposed split · selection: fixed · seeds 0–2 · "
         "± standard deviation.",
         "More: --caption full",
     ]
@@ -590,20 +590,20 @@ def three_methods(folder: Path) -> Path:
 def test_columns_are_those_asked_for_in_their_order(tmp_path: Path) -> None:
     runs = three_methods(tmp_path)
     heads, rows = sheet(runs, columns=["H@sun,T1@CUB", "U@cub"])
-    assert heads[1:] == ["sun H", "cub T1", "cub U"]
+    assert heads[1:] == ["SUN H", "CUB T1", "CUB U"]
     everything_heads, everything = sheet(runs)
     for name, values in rows.items():
         whole = dict(zip(everything_heads[1:], everything[name], strict=True))
         assert [value.strip("*") for value in values] == [whole[head].strip("*") for head in heads[1:]]
-    assert sheet(runs, columns=["H"])[0][1:] == ["cub H", "sun H"]
+    assert sheet(runs, columns=["H"])[0][1:] == ["CUB H", "SUN H"]
     facts = {(row["dataset"], row["metric"]) for row in csv_rows(runs, columns=["H@sun,T1@cub"])}
     assert facts == {("sun", "H"), ("cub", "T1")}
-    assert "sun H" in sheet(runs, columns=["H@sun"], published="best")[0]
+    assert "SUN H" in sheet(runs, columns=["H@sun"], published="best")[0]
 
 
 def test_published_numbers_stay_beside_their_column(tmp_path: Path) -> None:
     runs = saved(tmp_path, pair("eszsl", "cub", 0, (0.5, 0.1, 0.2, 0.1), features="res101"))
-    assert sheet(runs, columns=["H,U"], published="best")[0][1:] == ["cub H", "cub pub.", "cub U", "cub pub."]
+    assert sheet(runs, columns=["H,U"], published="best")[0][1:] == ["CUB H", "CUB pub.", "CUB U", "CUB pub."]
 
 
 def test_rows_of_each_block_are_sorted_by_a_metric(tmp_path: Path) -> None:
@@ -681,7 +681,7 @@ def grid_records(**facts: Any) -> list[Record]:
 def test_a_pivot_holds_each_point_at_its_values_and_marks_the_best_of_the_dev_stage(tmp_path: Path, stage: str) -> None:
     records = grid_records()
     tables = table_verb(saved(tmp_path, records), pivot="gamma,lam", stage=stage).tables
-    assert [shown.title for shown in tables] == ["ESZSL on cub, gzsl: H", "ESZSL on sun, gzsl: H"]
+    assert [shown.title for shown in tables] == ["ESZSL on CUB, gzsl: H", "ESZSL on SUN, gzsl: H"]
     expected = {
         (f"{run.method['params']['gamma']:g}", f"{run.method['params']['lam']:g}"): f"{100 * run.metrics['H']:.1f}"
         for run in records
@@ -709,7 +709,7 @@ def test_a_pivot_of_one_name_has_the_metrics_across(tmp_path: Path) -> None:
     assert [row.name for row in shown.rows] == ["1", "10", "100"]
     assert "Parameters: ESZSL: lam=1 in all rows." in table(folder, pivot="gamma", methods=["eszsl[lam=1]"], width=200)
     (only,) = table_verb(folder, pivot="gamma,lam", metrics=["u"], datasets=["sun"]).tables
-    assert only.title == "ESZSL on sun, gzsl: U"
+    assert only.title == "ESZSL on SUN, gzsl: U"
 
 
 @pytest.mark.parametrize(

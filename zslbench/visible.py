@@ -11,6 +11,8 @@ from collections.abc import Iterable, Mapping
 
 _KEPT = frozenset("\xa0\u200c\u200d\u202f\u3000")
 """Not printable by Python's rule, but part of names in some scripts: spaces, joiners and non-joiners."""
+_DATA_TITLES = {"apy": "aPY", "awa1": "AWA1", "awa2": "AWA2", "cub": "CUB", "flo": "FLO", "sun": "SUN"}
+"""Names of the catalogue as papers spell them; in commands, records and data formats they stay as typed."""
 _BREAKS = {"\n": r"\n", "\t": r"\t"}
 
 SIGNS = {
@@ -80,14 +82,23 @@ def encode_signs(error: UnicodeError) -> tuple[str, int]:
     return "".join(SIGNS.get(sign) or ("?" if sign.isprintable() else one_line(sign)) for sign in lacking), error.end
 
 
+def title_data(name: str) -> str:
+    """Return a data set's name as papers spell it; other names than those of the catalogue stay as they are.
+
+    >>> title_data("cub"), title_data("apy"), title_data("digits")
+    ('CUB', 'aPY', 'digits')
+    """
+    return _DATA_TITLES.get(name, name)
+
+
 def name_run(label: str, dataset: str, protocols: Iterable[str], stage: str, fold: int, seed: int) -> str:
     """Return what is run, on one line; `protocols` may be left out.
 
     >>> name_run("eszsl", "cub", ["zsl", "gzsl"], "dev", 2, 0), name_run("sae", "cub", [], "final", 0, 1)
-    ('eszsl cub zsl+gzsl dev2 seed 0', 'sae cub seed 1')
+    ('eszsl CUB zsl+gzsl dev2 seed 0', 'sae CUB seed 1')
     """
     of_dev = "" if stage == "final" else f"{stage}{fold}"
-    return " ".join(filter(None, [label, dataset, "+".join(protocols), of_dev, f"seed {seed}"]))
+    return " ".join(filter(None, [label, title_data(dataset), "+".join(protocols), of_dev, f"seed {seed}"]))
 
 
 def format_metrics(values: Mapping[str, float]) -> str:

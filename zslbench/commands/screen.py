@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from zslbench.errors import CaptionLeftOut, RecordsLeftOut
-from zslbench.visible import one_line, visible
+from zslbench.visible import one_line, title_data, visible
 
 if TYPE_CHECKING:
     from zslbench.runner.outcome import Outcome
@@ -100,7 +100,8 @@ def show_profile(outcome: Outcome) -> None:
     phases = list(dict.fromkeys(phase for record in records for phase in record.timings if phase not in last))
     rows = []
     for record in records:
-        run = f"{record.method['label']} {record.dataset['name']} {record.protocol['name']} seed {record.seed}"
+        data = title_data(record.dataset["name"])
+        run = f"{record.method['label']} {data} {record.protocol['name']} seed {record.seed}"
         spent = [f"{record.timings[phase]:.2f}" if phase in record.timings else "" for phase in (*phases, *last)]
         rows.append((run, *spent))
     show_text(

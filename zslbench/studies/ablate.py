@@ -50,6 +50,7 @@ from zslbench.runner.outcome import Outcome
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, StudyPlan, as_text_list, plan
 from zslbench.runner.run import run
 from zslbench.spec import Spec, brackets, expand, parse, write_value
+from zslbench.visible import title_data
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,7 +76,7 @@ class Measure(NamedTuple):
     @property
     def place(self) -> str:
         """The data set with its features and semantics."""
-        return f"{self.dataset} ({self.features}, {self.semantics})"
+        return f"{title_data(self.dataset)} ({self.features}, {self.semantics})"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -191,7 +191,7 @@ def _head(row: Row, groups: Sequence[Sequence[Row]]) -> str:
     if sum(_data_key(other)[:5] == _data_key(row)[:5] for other, *_ in groups) > 1:
         protocol, version, params = row.protocol_key
         details.append(f"{protocol} v{version} {params}".strip())
-    return one_line(f"{row.dataset} ({', '.join(details)})")
+    return one_line(f"{row.data_name} ({', '.join(details)})")
 
 
 class DifferenceEstimate(NamedTuple):

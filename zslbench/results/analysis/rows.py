@@ -14,6 +14,7 @@ from zslbench.identity import canonical_json
 from zslbench.metrics import order_metrics
 from zslbench.results.records.record import Record
 from zslbench.spec import brackets
+from zslbench.visible import title_data
 
 CHANGED_MARK = "§"
 """Numbers of a method whose source has changed since they were made."""
@@ -135,9 +136,14 @@ class Row(Ranked):
         return self.dataset, self.features, self.semantics, self.fingerprint
 
     @property
+    def data_name(self) -> str:
+        """The data set as papers spell it."""
+        return title_data(self.dataset)
+
+    @property
     def data_title(self) -> str:
         """The data set with its features and semantics."""
-        return f"{self.dataset} ({self.features}, {self.semantics})"
+        return f"{self.data_name} ({self.features}, {self.semantics})"
 
     @property
     def protocol_key(self) -> tuple[str, int, str]:

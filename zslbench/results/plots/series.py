@@ -100,12 +100,12 @@ def estimate(stat: Stat, spread: str) -> MeanWithEnds:
 def name_data(row: Row) -> str:
     """Return what a row is of: data set, features and semantics, and the fold of the dev stage."""
     parts = ", ".join(part for part in (row.features, row.semantics) if part)
-    return one_line(f"{row.dataset} ({parts})" + (f", fold {row.fold}" if row.fold else ""))
+    return one_line(f"{row.data_name} ({parts})" + (f", fold {row.fold}" if row.fold else ""))
 
 
 def name_panels(rows: Sequence[Row]) -> list[str]:
     """Return the shortest title of each panel that is no other's: the data set, or with features and semantics."""
-    full, short = [name_data(row) for row in rows], [row.dataset for row in rows]
+    full, short = [name_data(row) for row in rows], [row.data_name for row in rows]
     return [
         name if len({f for f, s in zip(full, short, strict=True) if s == name}) == 1 else long
         for name, long in zip(short, full, strict=True)
@@ -222,7 +222,7 @@ def check_data(lines: Sequence[Line], kind: str) -> None:
     rows = [group[0].row for group in group_by_data(lines)]
     if len(rows) > 1:
         data = "; ".join(
-            f"{row.dataset} ({row.features}, {row.semantics}) {row.protocol}"
+            f"{row.data_name} ({row.features}, {row.semantics}) {row.protocol}"
             + (f" fold {row.fold}" if row.fold else "")
             for row in rows
         )
@@ -261,7 +261,7 @@ def describe(sentences: Sequence[str], lines: Sequence[Line], metrics: Iterable[
     names = [line.name.removesuffix(line.key.marks) for line in lines]
     shown = tuple(name for name in dict.fromkeys(metrics) if any(name in line.row.metrics for line in lines))
     every = describe_rows([line.row for line in lines], names, shown, rank_together=True)
-    datasets = dict.fromkeys(line.row.dataset for line in lines)
+    datasets = dict.fromkeys(line.row.data_name for line in lines)
     by_chance = [line for line in lines if line.row.stochastic]
     has_spread = any(len(line.records) > 1 for line in by_chance)
     single = names_of(line for line in by_chance if len(line.records) == 1)
@@ -281,7 +281,7 @@ def describe(sentences: Sequence[str], lines: Sequence[Line], metrics: Iterable[
 def _describe_parameters(lines: Sequence[Line]) -> list[str]:
     """Say the parameters that names leave out, with the data sets where those have different ones."""
     by_name = group_values(
-        (line.name.removesuffix(line.key.marks), (text, line.row.dataset))
+        (line.name.removesuffix(line.key.marks), (text, line.row.data_name))
         for line in lines
         if (text := line.key.unnamed(line.name))
     )

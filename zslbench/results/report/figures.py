@@ -111,7 +111,7 @@ def _plans(lines: Sequence[Line], request: FigureRequest) -> Iterator[tuple[str,
             yield "sensitivity", f"{title} against {name}", ask(of_method, name)
     for group in groups:
         if group[0].row.protocol == "zsl" and len(group) <= 2 and all(line in kept for line in group):
-            yield "perclass", f"Accuracy by class, {group[0].row.dataset}", ask(group)
+            yield "perclass", f"Accuracy by class, {group[0].row.data_name}", ask(group)
 
 
 def _has_predictions(store: ResultStore, line: Line) -> bool:

@@ -25,7 +25,7 @@ from zslbench.results.tables.layout import lay_out, sort_rows
 from zslbench.results.tables.ranking import Ranking
 from zslbench.results.tables.table import Block, Table
 from zslbench.spec import parse_recorded
-from zslbench.visible import one_line, visible
+from zslbench.visible import one_line, title_data, visible
 
 SETTINGS = {
     "inductive": "inductive",
@@ -109,6 +109,7 @@ def html(page: Page) -> str:
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
     # What is typed stands between backticks in sentences; long labels break after their commas.
     environment.filters["prose"] = lambda text: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    environment.filters["data_title"] = title_data
     environment.filters["breakable"] = lambda text: Markup(str(escape(text)).replace(",", ",<wbr>"))
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     rows = [row for _, table in page.tables for row in table.rows]

@@ -88,11 +88,12 @@ def describe_rows(
     def add(kind: RemarkKind, *texts: str, short: str = "") -> None:
         below.extend(remarks(kind, filter(None, texts), short))
 
-    features = describe_by((row.features, row.dataset) for row in rows)
-    semantics = describe_by((row.semantics, row.dataset) for row in rows)
+    features = describe_by((row.features, row.data_name) for row in rows)
+    semantics = describe_by((row.semantics, row.data_name) for row in rows)
     origins = _split_origins(rows)
     data = describe_data(
-        (row.dataset, row.features, row.semantics, origin, row.split) for row, origin in zip(rows, origins, strict=True)
+        (row.data_name, row.features, row.semantics, origin, row.split)
+        for row, origin in zip(rows, origins, strict=True)
     )
     # Means over other seeds do not compare as they stand, which a short caption has to say, too.
     seeds: RemarkKind = "warning" if _has_unequal_seeds(rows) else "seeds"
@@ -145,9 +146,9 @@ class _NamedRows:
 
     def where(self, row: Row) -> str:
         """Name what a row is of, with features and semantics where the table has several of a data set."""
-        choices = {(other.features, other.semantics) for other in self.rows if other.dataset == row.dataset}
+        choices = {(other.features, other.semantics) for other in self.rows if other.data_name == row.data_name}
         choice = f" ({row.features}, {row.semantics})" if len(choices) > 1 else ""
-        return f"{row.dataset}{choice} {row.protocol}"
+        return f"{row.data_name}{choice} {row.protocol}"
 
     def write_each(self, write: Callable[[Row], str]) -> str:
         """Write the text of each name, with where it holds where a name has several; empty texts are left out."""
@@ -190,9 +191,9 @@ def _split_origins(rows: Sequence[Row]) -> list[str]:
 def _describe_splits(rows: Sequence[Row], origins: Sequence[str]) -> str:
     """Name the split of each data set; of one that has several, with features and semantics."""
     splits = [describe_split(origin, row.split) for row, origin in zip(rows, origins, strict=True)]
-    of_dataset = group_values((row.dataset, split) for row, split in zip(rows, splits, strict=True))
+    of_dataset = group_values((row.data_name, split) for row, split in zip(rows, splits, strict=True))
     return describe_by(
-        (split, f"{row.dataset} {row.features}/{row.semantics}" if len(of_dataset[row.dataset]) > 1 else row.dataset)
+        (split, row.data_name + (f" {row.features}/{row.semantics}" if len(of_dataset[row.data_name]) > 1 else ""))
         for row, split in zip(rows, splits, strict=True)
     )
 
@@ -241,9 +242,9 @@ def _shorten_rules(named: _NamedRows) -> str:
 def _describe_seeds(named: _NamedRows) -> str:
     """Say which seeds: the most common first, the others with the rows (and data sets) that they hold for."""
     of_name = group_values((name, row.seeds) for row, name in named)
-    on_data = group_values(((name, row.dataset), row.seeds) for row, name in named)
+    on_data = group_values(((name, row.data_name), row.seeds) for row, name in named)
     by_seeds = group_values(
-        (row.seeds, (name, row.dataset if len(on_data[name, row.dataset]) == 1 else named.where(row)))
+        (row.seeds, (name, row.data_name if len(on_data[name, row.data_name]) == 1 else named.where(row)))
         for row, name in named
     )
     parts = []

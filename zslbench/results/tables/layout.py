@@ -29,7 +29,7 @@ from zslbench.results.tables.table import (
     stat_cell,
     take_columns,
 )
-from zslbench.visible import one_line
+from zslbench.visible import one_line, title_data
 
 ProtocolKey = tuple[str, int, str]
 
@@ -204,7 +204,7 @@ def _group_details(groups: Iterable[GroupKey]) -> dict[GroupKey, str]:
 def group_heads(groups: Iterable[GroupKey]) -> dict[GroupKey, str]:
     """Name each group by its data set, and by what tells it from others of the same name."""
     details = _group_details(groups).items()
-    return {group: one_line(group.dataset) + (f" ({text})" if text else "") for group, text in details}
+    return {group: one_line(title_data(group.dataset)) + (f" ({text})" if text else "") for group, text in details}
 
 
 def _column_heads(columns: Sequence[ColumnKey], heads: Mapping[GroupKey, str]) -> tuple[Column, ...]:
@@ -230,12 +230,12 @@ def _put_data_on_top(table: Table, columns: Sequence[ColumnKey]) -> Table:
     if len(set(groups)) < len(groups):
         return table
     heads, details = group_heads(groups), _group_details(groups)
-    names = [group.dataset for group in groups]
+    names = [title_data(group.dataset) for group in groups]
     on_top = [
         dataclasses.replace(
             column,
-            head=heads[group] if names.count(group.dataset) == 1 else details[group],
-            group="" if names.count(group.dataset) == 1 else group.dataset,
+            head=heads[group] if names.count(title_data(group.dataset)) == 1 else details[group],
+            group="" if names.count(title_data(group.dataset)) == 1 else title_data(group.dataset),
         )
         for group, column in zip(groups, table.columns, strict=True)
     ]
@@ -338,7 +338,9 @@ def _caution(placed: Sequence[tuple[Published, GroupKey]], heads: Mapping[GroupK
     unlike = group_values(
         (
             (entry.features, entry.semantics),
-            heads[group] if "(" in heads[group] else f"{group.dataset} ({group.features}, {group.semantics})",
+            heads[group]
+            if "(" in heads[group]
+            else f"{title_data(group.dataset)} ({group.features}, {group.semantics})",
         )
         for entry, group in placed
         if (entry.features, entry.semantics) != group[1:3]
