@@ -129,7 +129,7 @@ def test_a_terminal_without_our_marks_shows_others_that_differ(tmp_path):
         "gazsl+",
         "# transductive:",
         "Best among comparable rows marked *.",
-        "trainval -> test",
+        "ZSL, final stage . CUB",
     )
     assert not [mark for mark in marks if mark not in text]
 
