@@ -7,9 +7,10 @@ settings of an ablation share their k-means and their pre-trained classifier.
 from __future__ import annotations
 
 import collections
+import contextlib
 import inspect
 import threading
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import Any, TypeVar
 
 from zslbench import params
@@ -32,6 +33,20 @@ def clear_cache() -> None:
     with _lock:
         _kept.clear()
         _last.clear()
+
+
+@contextlib.contextmanager
+def empty_cache() -> Iterator[None]:
+    """Work without kept results in this block, and have those of before back after it."""
+    with _lock:
+        before = dict(_kept)
+        _kept.clear()
+    try:
+        yield
+    finally:
+        with _lock:
+            _kept.clear()
+            _kept.update(before)
 
 
 def reuse_once(make: Callable[[], T], name: str, arrays: dict[str, AnyArray], **values: Scalar) -> T:

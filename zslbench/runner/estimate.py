@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import statistics
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TypeAlias
 
 from zslbench.identity import canonical_json
 from zslbench.methods.base import Size
+from zslbench.results.records.live_studies import FitKey
 from zslbench.results.records.record import Record
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.handout import dataset_of
-from zslbench.runner.jobs import Batch, Job
+from zslbench.runner.jobs import Batch, Job, Run, RunConditions
 
+Sizes: TypeAlias = dict[tuple[object, ...], Size]
 _UNSHARED = ("scores", "evaluation")
 """Phases of a run that the fit does not share with the other protocols."""
 
@@ -29,6 +33,9 @@ class Estimate:
         scaled: runs known from other records of the method, by what it declares as its cost (see `Method.cost`).
         unknown: runs of which nothing comparable was run, by method.
         workers: how many runs are done at once.
+        measured: runs known from a few steps that were taken before (see `zslbench.runner.probe`).
+        per_fit: seconds per fit, by method, data set and stage, where they are known.
+        lacking: the fits of which nothing was run on the same data.
     """
 
     seconds: float = 0.0
@@ -36,72 +43,120 @@ class Estimate:
     scaled: int = 0
     unknown: dict[str, int] = dataclasses.field(default_factory=dict)
     workers: int = 1
+    measured: int = 0
+    per_fit: Mapping[FitKey, float] = dataclasses.field(default_factory=dict, compare=False)
+    lacking: tuple[Job, ...] = dataclasses.field(default=(), compare=False)
 
     @property
     def runs(self) -> int:
         """How many runs are to be done."""
-        return self.same + self.scaled + sum(self.unknown.values())
+        return self.same + self.scaled + self.measured + sum(self.unknown.values())
 
     def __str__(self) -> str:
-        known = self.same + self.scaled
+        known = self.same + self.scaled + self.measured
         nothing = ", ".join(f"{count} of {name}" for name, count in self.unknown.items())
         if not known:
             return f"unknown, nothing comparable was run ({nothing})" if nothing else "nothing is left to do"
         grounds = [
             f"{self.same} by records of the same method, parameters and data" if self.same else "",
             f"{self.scaled} scaled from other records of the method" if self.scaled else "",
+            f"{self.measured} by a few steps that were measured" if self.measured else "",
         ]
         by = f" with {self.workers} workers" if self.workers > 1 else ""
         lacking = f"; unknown for {nothing}, nothing comparable was run" if nothing else ""
-        return f"about {_say_time(self.seconds)}{by} for {known} runs ({', '.join(filter(None, grounds))}){lacking}"
+        return f"about {say_time(self.seconds)}{by} for {known} runs ({', '.join(filter(None, grounds))}){lacking}"
 
 
 @dataclasses.dataclass(frozen=True)
-class _Past:
-    """What one record tells: seconds of a fit alone, those not shared with other runs, and of scoring and judging."""
+class PastFit:
+    """What a record tells, or a probe: seconds of a fit alone, those not shared with other runs, and of scoring.
+
+    `device` and `precision` are those of its training; None: not known, or of no effect.
+    """
 
     fit: float
     spent: float
     unshared: float
     work: float
     data: str
+    device: str | None = None
+    precision: str | None = None
 
-    def scaled(self, work: float, data: str) -> _Past:
+    def is_like(self, how: RunConditions) -> bool:
+        """Return whether it was fitted on such a device and at such a precision, as far as both are known."""
+        device = how.device.partition(":")[0]
+        return (device == "auto" or self.device in (None, device)) and self.precision in (None, how.precision)
+
+    def scaled(self, work: float, data: str) -> PastFit:
         """Return what is to be expected of another amount of work."""
         ratio = work / self.work
         unshared = self.unshared if data == self.data else self.unshared * ratio
-        return _Past(self.fit * ratio, self.spent * ratio, unshared, work, data)
+        return PastFit(self.fit * ratio, self.spent * ratio, unshared, work, data, self.device, self.precision)
 
 
-def estimate(work: Iterable[Batch], records: Iterable[Record], workers: int = 1) -> Estimate:
+def estimate(
+    work: Iterable[Batch],
+    records: Iterable[Record],
+    workers: int = 1,
+    measured: Mapping[str, Sequence[PastFit]] = MappingProxyType({}),
+) -> Estimate:
     """Estimate how long batches take.
 
     What is known of a run are the means over finished runs of the same method, parameters and data; where there are
     none, those of the same method, first on the same data, each scaled by the cost that the method declares. Points of
     a grid after the first take what such points took beyond what they shared.
+
+    Args:
+        measured: what probes found of methods, by name: it goes before records of other parameters.
     """
     exact, others = _history(records)
-    sizes: dict[tuple[object, ...], Size] = {}
-    seconds, same, scaled = 0.0, 0, 0
+    sizes: Sizes = {}
+    counts: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
+    lacking: list[Job] = []
+    groups: dict[FitKey, list[float]] = defaultdict(list)
     for batch in work:
         together = len({job.first.seed for job in batch.jobs}) > 1
         for place, job in enumerate(batch.jobs):
             run, count = job.first, len(job.runs)
             key = run.method, canonical_json(dict(run.params)), run.dataset.fingerprint, run.stage, together
-            same_work = exact.get(key, [])
-            nearest = same_work or _scaled(job, others.get((run.method, together), []), sizes)
+            same, related, probes = (
+                [past for past in known if past.is_like(job.how)]
+                for known in (
+                    exact.get(key, []),
+                    others.get((run.method, together), []),
+                    [] if together else measured.get(run.method, []),
+                )
+            )
+            if not any(past.data == run.dataset.fingerprint for past in (*same, *related)):
+                lacking.append(job)
+            if same:
+                way, nearest = "same", same
+            elif nearest := _scaled(job, probes, sizes):
+                way = "measured"
+            else:
+                way, nearest = "scaled", _scaled(job, related, sizes)
             if not nearest:
                 unknown[run.method] += count
                 continue
             alone = together or place == 0
             fit = statistics.fmean(past.fit if alone else past.spent for past in nearest)
-            seconds += fit + statistics.fmean(past.unshared for past in nearest) * count
-            same, scaled = (same + count, scaled) if same_work else (same, scaled + count)
-    return Estimate(seconds / workers, same, scaled, dict(unknown), workers)
+            seconds = fit + statistics.fmean(past.unshared for past in nearest) * count
+            groups[key_of(job)].append(seconds)
+            counts[way] += count
+    return Estimate(
+        math.fsum(seconds for of_group in groups.values() for seconds in of_group) / workers,
+        counts["same"],
+        counts["scaled"],
+        dict(unknown),
+        workers,
+        counts["measured"],
+        per_fit={key: statistics.fmean(of_group) for key, of_group in groups.items()},
+        lacking=tuple(lacking),
+    )
 
 
-_History: TypeAlias = dict[tuple[object, ...], list[_Past]]
+_History: TypeAlias = dict[tuple[object, ...], list[PastFit]]
 
 
 def _history(records: Iterable[Record]) -> tuple[_History, _History]:
@@ -127,37 +182,48 @@ def _history(records: Iterable[Record]) -> tuple[_History, _History]:
         work = record.provenance.get("work")
         known = float(work) if isinstance(work, int | float) and work > 0 else 0.0
         of_fit = max(spent[*key, record.fold, record.seed], 0.0)
-        past = _Past(fit, min(fit, of_fit), unshared, known, record.dataset["fingerprint"])
+        how = str(record.provenance.get("device", "")).partition(":")[0] or None, record.provenance.get("precision")
+        past = PastFit(fit, min(fit, of_fit), unshared, known, record.dataset["fingerprint"], *how)
         exact[key].append(past)
         if known:
             others[record.method["name"], key[-1]].append(past)
     return exact, others
 
 
-def _scaled(job: Job, past: Sequence[_Past], sizes: dict[tuple[object, ...], Size]) -> list[_Past]:
-    """Return what records with other parameters or data let expect of a job; nothing where no cost is declared.
+def key_of(job: Job) -> FitKey:
+    """Return the group of fits that a job belongs to."""
+    return job.first.method, job.first.dataset.name, job.first.stage
 
-    `sizes` are those of the training sets that were looked at so far, and grows: a grid has one for all its points.
-    """
-    if not past:
-        return []
-    run = job.first
+
+def size_of(run: Run, sizes: Sizes) -> Size:
+    """Return the size of a run's training set; `sizes` are those that were looked at so far, and grows."""
     data = run.dataset, run.stage, run.fold
-    if data not in sizes:
+    if data not in sizes:  # a grid has one for all its points
         dataset, chosen = dataset_of(run)
         features, semantics = dataset.features.shape[1], dataset.semantics.shape[1]
         sizes[data] = Size(len(chosen.train), features, semantics, len(chosen.seen))
-    work = method_class(run.method)(**run.params).cost(sizes[data])
+    return sizes[data]
+
+
+def cost_of(run: Run, sizes: Sizes) -> float | None:
+    """Return what the method declares as the cost of a run's fit, if it does."""
+    return method_class(run.method)(**run.params).cost(size_of(run, sizes))
+
+
+def _scaled(job: Job, past: Sequence[PastFit], sizes: Sizes) -> list[PastFit]:
+    """Return what fits with other parameters or data let expect of a job; nothing where no cost is declared."""
+    work = cost_of(job.first, sizes) if past else None
     if not work:
         return []
-    on_same = [earlier for earlier in past if earlier.data == run.dataset.fingerprint]
-    return [earlier.scaled(work, run.dataset.fingerprint) for earlier in on_same or past]
+    fingerprint = job.first.dataset.fingerprint
+    on_same = [earlier for earlier in past if earlier.data == fingerprint]
+    return [earlier.scaled(work, fingerprint) for earlier in on_same or past]
 
 
-def _say_time(seconds: float) -> str:
+def say_time(seconds: float) -> str:
     """Return a time in the words of a forecast.
 
-    >>> _say_time(0.2), _say_time(45.3), _say_time(2000), _say_time(40_000), _say_time(900_000)
+    >>> say_time(0.2), say_time(45.3), say_time(2000), say_time(40_000), say_time(900_000)
     ('a second', '45 s', '33 min', '11 h 7 min', '10 days 10 h')
     """
     minutes, hours = round(seconds / 60), round(seconds / 3600)

@@ -35,6 +35,7 @@ from zslbench.runner.plan import (
     plan_study,
     read_plan,
 )
+from zslbench.runner.probe import forecast
 from zslbench.runner.progress import choose_console
 from zslbench.runner.progress import progress as show_progress
 from zslbench.runner.resources import let_threads_sleep
@@ -163,11 +164,19 @@ def run(
     remarks += source_remarks(before, todo, sources)
     work = [batch for part in parts for batch in part.batches(todo)]
     interrupted = False
+    ahead: Estimate | None = None
     if work and not dry_run:
         store.check_writable()
+        try:
+            ahead = forecast(work, store.load, engine, console)
+        except KeyboardInterrupt:
+            interrupted = True
+    if work and not dry_run and not interrupted:
         request = keep_request(store.root, make_request(_name_request(run) for run in planned))
         with (
-            keep_live_file(store.root, work, [run.id for run in planned]) as live_file,
+            keep_live_file(
+                store.root, work, [run.id for run in planned], forecast=ahead.per_fit if ahead else {}
+            ) as live_file,
             show_progress(console, sum(len(batch.jobs) for batch in work), live_file.study) as screen,
             Leases(store.root) as leases,
             close_loggers(loggers),
@@ -187,9 +196,12 @@ def run(
     ]
     kept = tuple(record for run in planned if (record := records[run.id]) is not None)
     remarks += [] if dry_run else advise_near_chance(kept, store.predictions)
-    ahead = estimate(work, store.load(), engine.workers) if dry_run else None
+    if dry_run:
+        known = list(store.load())
+        ahead = forecast(work, lambda: known, engine, console, announced=False)
+        ahead = ahead or estimate(work, known, engine.workers)
     states = find_states(planned, records, sources)
-    return Outcome(before, states, kept, tuple(dict.fromkeys(remarks)), interrupted, ahead, store.root)
+    return Outcome(before, states, kept, tuple(dict.fromkeys(remarks)), interrupted, ahead if dry_run else None, store.root)
 
 
 def _name_request(run: Run) -> tuple[RequestedMethod, RequestedRuns]:
