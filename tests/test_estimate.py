@@ -132,7 +132,7 @@ def test_a_dry_run_learns_from_what_is_done(tmp_path, capsys):
     dry = {"runs": tmp_path, "dry_run": True}
     outcome = zslbench.run(RIDGE, "digits", "zsl", seeds=5, **dry)
     assert (outcome.estimate.same, outcome.estimate.runs) == (3, 3)
-    screen.show_outcome(outcome, True, tmp_path)
+    screen.show_outcome(outcome)
     out = capsys.readouterr().out
     assert "5 runs (2 done, 3 to run), 3 to do; nothing was run." in out
     assert "time: about a second for 3 runs (3 by records of the same method, parameters and data)" in out
@@ -144,7 +144,7 @@ def test_a_dry_run_learns_from_what_is_done(tmp_path, capsys):
 
 def test_a_large_dry_run_is_told_by_method_and_data_set(tmp_path, capsys):
     outcome = zslbench.run([RIDGE, "sae"], ["digits", "synthetic"], seeds=30, runs=tmp_path, dry_run=True)
-    screen.show_outcome(outcome, True, tmp_path)
+    screen.show_outcome(outcome)
     lines = [line.split() for line in capsys.readouterr().out.splitlines()]
     assert ["method", "digits", "synthetic"] in lines
     assert [RIDGE, "60", "to", "run", "60", "to", "run"] in lines

@@ -23,7 +23,7 @@ from zslbench.runner.executors import Executor, SerialExecutor
 from zslbench.runner.handout import OpenedHandout, pack
 from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.resources import devices
-from zslbench.visible import format_count
+from zslbench.visible import format_count, title_data
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -151,7 +151,7 @@ def forecast(
     if console and isinstance(engine, SerialExecutor):
         jobs = _choose_jobs(slow, expected)
         for name, job in jobs.items():
-            with _saying(console, f"measuring a few steps of {name} on {job.first.dataset.name} …"):
+            with _saying(console, f"measuring a few steps of {name} on {title_data(job.first.dataset.name)} …"):
                 if learnt := probe(job, clock):
                     measured[name] = [learnt[0]]
         expected = estimate(work, records, engine.workers, measured) if measured else expected
@@ -252,7 +252,7 @@ def describe_cost(
         if total < ANNOUNCED_FROM:
             continue
         ground = "on this CPU" if method in measured else "by earlier runs"
-        text = f"{method_class(method).card.title} on {dataset}: about {say_time(total / count)}"
+        text = f"{method_class(method).card.title} on {title_data(dataset)}: about {say_time(total / count)}"
         if count > 1:
             in_all = f"{say_time(total / expected.workers)}"
             workers = f" with {expected.workers} workers" if expected.workers > 1 else ""

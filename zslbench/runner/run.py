@@ -164,7 +164,7 @@ def run(
     remarks += source_remarks(before, todo, sources)
     work = [batch for part in parts for batch in part.batches(todo)]
     interrupted = False
-    ahead: Estimate | None = None
+    ahead = None
     if work and not dry_run:
         store.check_writable()
         try:
@@ -201,7 +201,8 @@ def run(
         ahead = forecast(work, lambda: known, engine, console, announced=False)
         ahead = ahead or estimate(work, known, engine.workers)
     states = find_states(planned, records, sources)
-    return Outcome(before, states, kept, tuple(dict.fromkeys(remarks)), interrupted, ahead if dry_run else None, store.root)
+    shown = ahead if dry_run else None
+    return Outcome(before, states, kept, tuple(dict.fromkeys(remarks)), interrupted, shown, store.root)
 
 
 def _name_request(run: Run) -> tuple[RequestedMethod, RequestedRuns]:
