@@ -78,14 +78,14 @@ def result(protocol: str = "zsl", status: str = "ok", error: str = "", **metrics
 
 def test_a_fit_takes_one_line_with_the_metrics_of_all_its_protocols():
     zsl, gzsl = result(T1=0.5), result("gzsl", U=0.25, S=0.75, H=0.375)
-    assert progress.result_line([zsl, gzsl]) == "eszsl cub seed 0: T1 50.0  U 25.0  S 75.0  H 37.5  (11.5 s)"
+    assert progress.result_line([zsl, gzsl]) == "eszsl CUB seed 0: T1 50.0  U 25.0  S 75.0  H 37.5  (11.5 s)"
     assert progress.result_line([zsl, result("other", T1=0.25)]) == (
-        "eszsl cub seed 0: zsl T1 50.0  other T1 25.0  (11.5 s)"
+        "eszsl CUB seed 0: zsl T1 50.0  other T1 25.0  (11.5 s)"
     )
     bad = result("gzsl", "failed", "Traceback\nValueError: no")
-    assert progress.result_line([zsl, bad]) == "eszsl cub seed 0: T1 50.0; failed (gzsl): ValueError: no  (10.0 s)"
-    assert progress.result_line([bad, bad]) == "eszsl cub seed 0: failed: ValueError: no"
-    assert progress.result_line([result("zsl", "interrupted")]) == "eszsl cub seed 0: interrupted"
+    assert progress.result_line([zsl, bad]) == "eszsl CUB seed 0: T1 50.0; failed (gzsl): ValueError: no  (10.0 s)"
+    assert progress.result_line([bad, bad]) == "eszsl CUB seed 0: failed: ValueError: no"
+    assert progress.result_line([result("zsl", "interrupted")]) == "eszsl CUB seed 0: interrupted"
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_plain_output_is_a_line_per_fit_and_one_now_and_then_while_none_ends(clo
     ]
     screen.finished(batch.first, [result(T1=0.5)])
     screen.finished(batch.first, [])  # another coordinator did it
-    assert lines() == ["[fit 1/2] eszsl cub seed 0: T1 50.0  (10.0 s)"]
+    assert lines() == ["[fit 1/2] eszsl CUB seed 0: T1 50.0  (10.0 s)"]
     clock[0] += progress.PLAIN_EVERY - 1
     screen.advanced(batch.first, "training", 3, 9)
     assert lines() == []
