@@ -146,8 +146,10 @@ def choose_console(console: Console | None, asked: bool | None) -> Console | Non
         return None
     from rich.console import Console
 
-    # Lines of plain text in a notebook: bars of rich would need ipywidgets there.
-    return Console(highlight=False, stderr=not in_notebook, force_jupyter=False, width=100 if in_notebook else None)
+    if not in_notebook:
+        return Console(highlight=False, stderr=True)
+    # Lines of plain text: bars of rich would need ipywidgets, and a notebook has no cursor to go back with.
+    return Console(highlight=False, force_jupyter=False, force_terminal=False, color_system=None, width=100)
 
 
 @contextlib.contextmanager
