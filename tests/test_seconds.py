@@ -169,7 +169,7 @@ from zslbench.runner import execute
 
 def loaded_by(name):
     at_start = set()
-    build, score = execute._build, execute.score_query
+    build, score = execute.build_method, execute.score_query
     def built(run):
         method = build(run)
         at_start.update(sys.modules)
@@ -179,7 +179,7 @@ def loaded_by(name):
         result = score(*given)
         late.extend(set(sys.modules) - at_start)
         return result
-    execute._build, execute.score_query = built, scored
+    execute.build_method, execute.score_query = built, scored
     (record,) = zslbench.run(name, "digits", "zsl", runs=sys.argv[1]).records
     assert record.status == "ok" and at_start, record.error
     late = sorted(name for name in late if name.split(".")[0] in ("sklearn", "scipy", "torch"))

@@ -111,7 +111,8 @@ class Outcome(VerbResult):
         if len(reasons) > _REASONS:
             sentences.append(f"and {len(reasons) - _REASONS} more reasons, each in its record")
         if self.failed:
-            sentences.append("a failed run keeps its traceback in its record; try again with --rerun failed")
+            show = shlex.join(["zslbench", "show", self.failed[0].id[:8], *runs_option(self.root)])
+            sentences.append(f"a failed run keeps its traceback, which `{show}` prints; try again with --rerun failed")
         if self.interrupted:
             sentences.append("interrupted; what was done is kept, the same command goes on from here")
         return sentences
