@@ -57,7 +57,7 @@ class AdversarialMethod(Method):
 
     hidden: int = param(4096, low=1, high=16384, log=True, help="hidden units of generator and critic")
     noise: int = param(0, low=0, high=4096, help="dimensions of the noise; 0: as many as the semantics have")
-    batch: int = param(64, low=1, high=65536, log=True, help="rows a step of critic and generator")
+    batch: int = param(64, low=1, high=65536, log=True, help="rows per step of critic and generator")
     critic_steps: int = param(5, low=1, high=100, help="critic steps before each generator step")
     lr: float = param(1e-4, low=1e-6, high=1e-1, log=True, help="learning rate of generator and critic")
     gp: float = param(10.0, low=0.0, high=1000.0, help="weight β of the gradient penalty")

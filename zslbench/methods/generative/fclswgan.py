@@ -93,7 +93,7 @@ class GenerativeMethod(AdversarialMethod):
     pretrain_epochs: int = param(50, low=1, high=10000, log=True, help="epochs of the pre-trained seen classifier")
     per_class: int = param(300, low=1, high=20000, log=True, help="rows synthesised for each unseen class")
     final_epochs: int = param(25, low=1, high=10000, log=True, help="epochs of the final softmax classifier")
-    final_batch: int = param(256, low=1, high=65536, log=True, help="rows a step of the final softmax classifier")
+    final_batch: int = param(256, low=1, high=65536, log=True, help="rows per step of the final softmax classifier")
     final_tol: float = param(
         0.0, low=0.0, high=1.0, help="stop a final classifier when an epoch lowers its loss by less than this share"
     )

@@ -125,7 +125,7 @@ class GAZSL(AdversarialMethod):
 
     iterations: int = param(3000, low=1, high=1_000_000, log=True, help="generator steps")
     noise: int = param(100, low=0, high=4096, help="dimensions of the noise; 0: as many as the semantics have")
-    batch: int = param(1024, low=1, high=65536, log=True, help="rows a step of critic and generator")
+    batch: int = param(1024, low=1, high=65536, log=True, help="rows per step of critic and generator")
     cls_weight: float = param(
         1.0, low=0.0, high=100.0, log=True, help="weight of the classification losses, averaged over real and fake"
     )

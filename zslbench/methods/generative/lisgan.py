@@ -94,7 +94,7 @@ class LisGAN(GenerativeMethod):
             "log's value `clusters` is how many of the k clusters hold a fake, on average.",
             "Eq. 6 has one index j for the fake and the real soul, so one term per class. The formula above shows the "
             "default: each fake soul's distance to its nearest real one, averaged over the fake souls of a class. "
-            "soul_pairs=numbered is the letter: the smallest distance of two souls with the same number. With one fake "
+            "soul_pairs=numbered is Eq. 6 as printed: the smallest distance of souls with equal numbers. With one fake "
             "soul per class, as in the public code, both are the same.",
             "The k-means of soul samples follows the run's seed; the public code's has a fixed one.",
             "By default confidence is low entropy of the class probabilities (Eq. 9). The public code takes the "
@@ -181,7 +181,7 @@ class LisGAN(GenerativeMethod):
     fake_souls: str = param(
         "clusters",
         choices=("mean", "clusters"),
-        help="fake souls in L_R2: one mean a class (public code), or means of k clusters (Eq. 4)",
+        help="fake souls in L_R2: one mean per class (public code), or means of k clusters (Eq. 4)",
     )
     soul_pairs: str = param(
         "nearest",

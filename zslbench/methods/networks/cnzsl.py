@@ -87,7 +87,7 @@ class CNZSL(Method):
 
     hidden: int = param(1024, low=1, high=16384, log=True, help="units of each hidden layer")
     epochs: int = param(50, low=1, high=10000, log=True, help="epochs of ⌈n/batch⌉ steps")
-    batch: int = param(256, low=1, high=65536, log=True, help="rows a step")
+    batch: int = param(256, low=1, high=65536, log=True, help="rows per step")
     lr: float = param(5e-4, low=1e-6, high=1e-1, log=True, help="learning rate of Adam")
     decay: float = param(1e-4, low=0.0, high=1.0, log=True, help="weight decay of Adam (L2); 0: none")
     drop_every: int = param(25, low=1, high=10000, log=True, help="epochs after which the learning rate drops")

@@ -60,7 +60,7 @@ class DEM(Method):
             "A ReLU output makes no negative feature; output=auto drops the last ReLU where training features have "
             "negative values.",
             "Data sets without original attributes (sentences, FLO) use their semantics as they are.",
-            "Each class of a batch passes through the network once, not once a row; loss and gradient are the same.",
+            "Each class of a batch passes through the network once, not once per row; loss and gradient are the same.",
         ),
     )
     presets = {
@@ -95,7 +95,7 @@ class DEM(Method):
 
     hidden: int = param(1600, low=1, high=16384, log=True, help="units of the hidden layer")
     iterations: int = param(1500, low=1, high=10_000_000, log=True, help="steps of Adam, a batch each")
-    batch: int = param(100, low=1, high=65536, log=True, help="rows a step")
+    batch: int = param(100, low=1, high=65536, log=True, help="rows per step")
     lr: float = param(1e-3, low=1e-6, high=1e-1, log=True, help="learning rate of Adam")
     decay: float = param(1e-5, low=0.0, high=10.0, log=True, help="weight λ of the squared weights; 0: none")
     init_std: float = param(0.0, low=0.0, high=1.0, help="deviation of the initial weights; 0: √(2/inputs) a layer")

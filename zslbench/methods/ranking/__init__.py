@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from zslbench.methods.ranking.descent import RankingDescent
 
 SHARED_DIFFERENCES = (
-    "Batches: the gradient of a batch is summed, so that batch=1 gives the updates of an image at a time that the "
+    "Batches: the gradient of a batch is summed, so that batch=1 gives the updates per image that the "
     "papers make, and a larger batch takes nearly the same way much faster.",
     "W starts at zero, not at random: the loss is convex in W, or nearly so, and what is random in the start stays for "
     "good where attributes vary among unseen classes but not among seen ones.",
@@ -73,7 +73,7 @@ class BilinearMethod(Method):
     lr: float = param(0.3, low=1e-6, high=1e3, log=True, help="learning rate an image (a batch's gradient is summed)")
     margin: float = param(1.0, low=0.0, high=1e4, help="Δ by which an image's own class is to score above the others")
     epochs: int = param(50, low=1, high=10000, log=True, help="passes over the training rows")
-    batch: int = param(64, low=1, high=65536, log=True, help="rows a step")
+    batch: int = param(64, low=1, high=65536, log=True, help="rows per step")
     average: bool = param(True, help="predict with the mean of W over all steps instead of the last W")
     semantic_norm: str = param("l2", choices=("l2", "none"), help="whether each class vector is scaled to length 1")
     preprocess: str = param("l2", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
