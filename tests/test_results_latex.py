@@ -115,6 +115,17 @@ def test_words_are_escaped_and_take_several_lines_in_latex() -> None:
     assert r"with \# and $\leq$" in text
 
 
+def test_numbers_with_fewer_decimals_stand_below_the_same_decimal_point() -> None:
+    cells = (Cell("142.80", "0.10"), Cell("23.5"), Cell("3.5", "0.2"))
+    shown = text_table("", ("name", "T1"), [(name, cell) for name, cell in zip("abc", cells, strict=True)])
+    text = render(shown, "latex")
+    check_latex(text)
+    assert r"b & \phantom{0}23.5\phantom{0} \\" in text
+    assert r"c & \phantom{00}3.5\phantom{0}{\scriptsize$\,\pm\,$0.2} \\" in text
+    lines = render(shown, "terminal").splitlines()[-3:]
+    assert lines == ["a     142.80 ± 0.10", "b      23.5", "c       3.5  ± 0.2"]
+
+
 # --- compiled ------------------------------------------------------------------------------------------------------
 
 ENDING = "_with a long name & 100%, #1 ~{x}^2 $y$ \\z Łódź-été"

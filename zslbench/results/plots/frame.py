@@ -178,10 +178,13 @@ class DrawnFigure:
     def save(self, path: Path | str) -> Path:
         """Write a .pdf, .svg or .png and return its path.
 
+        A warning names signs that no font here has.
+
         Raises:
             BadValue: another ending. StoreError: the file cannot be written.
         """
-        write_figure(self, Path(path))
+        for sentence in write_figure(self, Path(path)):
+            warnings.warn(sentence, stacklevel=2)
         return Path(path)
 
     @property

@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from zslbench.results.tables.table import Cell, Table, TableRow, column_widths, pack, split_into_panels
+from zslbench.results.tables.table import Cell, Table, TableRow, column_widths, pack, pads, split_into_panels
 
 _GREEK_NAMES = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho varsigma sigma tau "
@@ -312,8 +312,8 @@ def _head_room(head: str) -> float:
     return max(map(text_width, lines_of(head, _HEAD)))
 
 
-def _cell_width(cell: Cell, longest: int) -> float:
-    value = max(text_width(cell.text), text_width("0" * (longest - 1) + "."))
+def _cell_width(cell: Cell, longest: str) -> float:
+    value = max(text_width(cell.text), text_width("0" * (len(longest) - 1) + "."))
     digits = (value + text_width(cell.std) * _SMALLER) * (BOLD if cell.bold else 1.0)
     return digits + _SIGN * bool(cell.std) + _MARK * len(cell.marks) + _NOTE * len(str(cell.note or ""))
 
@@ -420,10 +420,11 @@ def _row(cells: Iterable[str]) -> str:
 def _cell(cell: Cell | None, longest: str) -> str:
     if cell is None:
         return "--"
-    missing = re.sub(r"[^,.]", "0", longest[: len(longest) - len(cell.text)])
-    pad = rf"\phantom{{{missing}}}" if missing and cell.text else ""
+    before, after = (
+        rf"\phantom{{{re.sub(r'[^,.]', '0', part)}}}" if part and cell.text else "" for part in pads(cell.text, longest)
+    )
     mean = escape(cell.text)
-    text = rf"{mean}{{\scriptsize$\,\pm\,${cell.std}}}" if cell.std else mean
+    text = rf"{mean}{after}{{\scriptsize$\,\pm\,${cell.std}}}" if cell.std else mean
     text = rf"\textbf{{{text}}}" if cell.bold else text
     note = f"$^{{{cell.note}}}$" if cell.note else ""
-    return pad + text + escape(cell.marks) + note
+    return before + text + escape(cell.marks) + note + ("" if cell.std else after)

@@ -22,6 +22,7 @@ from zslbench.results.tables.table import (
     NumberFormat,
     Table,
     column_widths,
+    pads,
     remarks,
     shorten,
     split_into_panels,
@@ -255,7 +256,7 @@ def _part(
     table: Table,
     room: int,
     measure: Callable[[str], int],
-    show: Callable[[Cell, int], str],
+    show: Callable[[Cell, str], str],
     gaps: tuple[int, int],
 ) -> list[Table]:
     """Part a table of values into panels of `room` characters beside the names.
@@ -338,12 +339,14 @@ def write_terminal(table: Table, width: int) -> str:
     return "\n\n".join(part for part in (head + shown, table.drawing, "\n".join(wrapped)) if part)
 
 
-def _plain(cell: Cell | None, longest: int) -> str:
+def _plain(cell: Cell | None, longest: str) -> str:
     if cell is None:
-        return MISSING.rjust(longest)
+        return MISSING.rjust(len(longest))
     note = f" [{cell.note}]" if cell.note else ""
     std = f" ± {cell.std}" if cell.std else ""
-    return f"{cell.text:>{longest}}{std}{cell.marks}{_EMPHASIS[cell.emphasis]}{note}"
+    before, after = pads(cell.text, longest)
+    std = f"{' ' * len(after)}{std}" if std else ""
+    return f"{' ' * len(before)}{cell.text}{std}{cell.marks}{_EMPHASIS[cell.emphasis]}{note}"
 
 
 def _terminal_panel(table: Table, width: int) -> str:
@@ -353,7 +356,7 @@ def _terminal_panel(table: Table, width: int) -> str:
     heads = [table.name, *(column.head for column in table.columns)]
     blank = [""] * len(table.columns)
     longest = [
-        0 if column.kind == "text" else len(text) or 1
+        "" if column.kind == "text" else text or MISSING
         for column, text in zip(table.columns, table.longest, strict=True)
     ]
     rows: list[Sequence[str]] = []

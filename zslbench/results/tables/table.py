@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Literal, TypeVar
 
@@ -187,8 +188,8 @@ class Table:
 
     @functools.cached_property
     def longest(self) -> list[str]:
-        """The longest text of each column of values, empty for one without a value."""
-        return [max((cell.text for cell in self.cells(n)), key=len, default="") for n in range(len(self.columns))]
+        """The room of each column as a text: see `longest_text`; empty for a column without a value."""
+        return [longest_text([cell.text for cell in self.cells(n)]) for n in range(len(self.columns))]
 
     def ranking_sentence(self, best: str) -> list[str]:
         """Say how the best is marked, where it is anywhere."""
@@ -201,6 +202,41 @@ class Table:
             ]
         any_best = any(cell.emphasis == "best" for number in range(len(self.columns)) for cell in self.cells(number))
         return [f"Best among comparable rows {best}."] if any_best else []
+
+
+def split_at_point(text: str) -> tuple[str, str]:
+    """Return a number up to its decimal point and the rest; a text without decimals has no rest.
+
+    >>> split_at_point("42.80"), split_at_point("42")
+    (('42', '.80'), ('42', ''))
+    """
+    match = re.search(r"\.\d+$", text)
+    place = match.start() if match else len(text)
+    return text[:place], text[place:]
+
+
+def longest_text(texts: Sequence[str]) -> str:
+    """Return the text that takes the room of a column whose numbers have their decimal points below each other.
+
+    >>> longest_text(["123.4", "42.80"])
+    '123.80'
+    """
+    parts = [(whole, decimals) for whole, decimals in map(split_at_point, texts) if decimals]
+    aligned = "".join(max(part, key=len) for part in zip(*parts, strict=True))
+    return max([aligned, *texts], key=len)
+
+
+def pads(text: str, longest: str) -> tuple[str, str]:
+    """Return what `longest` has before and behind a text; a text without decimals ends where `longest` ends.
+
+    >>> pads("23.5", "142.80")
+    ('1', '0')
+    """
+    whole, decimals = split_at_point(text)
+    longest_whole, most = split_at_point(longest)
+    if not (decimals and most):
+        return longest[: len(longest) - len(text)], ""
+    return longest_whole[: len(longest_whole) - len(whole)], most[len(decimals) :]
 
 
 def cite_methods(table: Table, keys: Mapping[str, str]) -> Table:
@@ -265,12 +301,12 @@ def signed(points: float, digits: int = 1) -> str:
 
 
 def column_widths(
-    table: Table, cell_width: Callable[[Cell, int], float], head_width: Callable[[str], float]
+    table: Table, cell_width: Callable[[Cell, str], float], head_width: Callable[[str], float]
 ) -> list[float]:
-    """Return the width of each column; `cell_width` is given a cell and the length of its column's longest text."""
+    """Return the width of each column; `cell_width` is given a cell and its column's longest text."""
     longest = table.longest
     return [
-        max([head_width(column.head), *(cell_width(cell, len(longest[n])) for cell in table.cells(n))])
+        max([head_width(column.head), *(cell_width(cell, longest[n]) for cell in table.cells(n))])
         for n, column in enumerate(table.columns)
     ]
 
