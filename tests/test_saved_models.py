@@ -292,3 +292,23 @@ def test_fit_takes_a_class_and_a_folder(tmp_path):
     fitted = zslbench.fit(Ridge, folder)
     assert fitted.scores(data.features[:3], data.class_table(data.unseen)).shape == (3, len(data.unseen))
     shutil.rmtree(folder)
+
+
+class InSlots(Ridge):
+    __slots__ = ("weights",)
+
+
+class Box:
+    __slots__ = ("__dict__", "weights")
+
+
+def test_what_lies_in_slots_is_refused_by_name_and_never_lost():
+    method = InSlots()
+    method.weights = np.ones(3)
+    with pytest.raises(BadValue, match="its weights lies in __slots__"):
+        pack_state(method)
+    method = InSlots()
+    method.box = Box()
+    method.box.weights = np.ones(3)
+    with pytest.raises(BadValue, match=r"its box\.weights lies in __slots__"):
+        pack_state(method)

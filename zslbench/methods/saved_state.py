@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib
 import json
 import sys
+import types
 from collections.abc import Mapping
 from typing import Any
 
@@ -38,6 +39,7 @@ def pack_state(method: Method) -> dict[str, AnyArray]:
     Raises:
         BadValue: something cannot be kept; the sentence names it.
     """
+    _refuse_slots(method, "")
     packer = _Packer(method)
     hyper_parameters = params.declared_params(type(method))
     tree = {name: packer.tree(value, name) for name, value in vars(method).items() if name not in hyper_parameters}
@@ -143,6 +145,7 @@ class _Packer:
         written = all(cls is object or cls.__flags__ & _HEAP for cls in kind.__mro__)
         if not written or not hasattr(value, "__dict__") or not _is_kept_class(self.method, kind):
             raise _refuse(where, f"is a {kind.__module__}.{kind.__qualname__}")
+        _refuse_slots(value, f"{where}.")
         state = vars(value)
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(value, torch.nn.Module):
@@ -160,6 +163,14 @@ class _Packer:
             self._alive.append(value)
             self.arrays.append(array)
         return self._numbers[id(value)]
+
+
+def _refuse_slots(value: object, prefix: str) -> None:
+    """Refuse what a class keeps in ``__slots__``: `vars` does not show it, and it would be lost without a word."""
+    for cls in type(value).__mro__:
+        for name, member in vars(cls).items():
+            if isinstance(member, types.MemberDescriptorType) and hasattr(value, name):
+                raise _refuse(f"{prefix}{name}", "lies in __slots__")
 
 
 def _refuse(where: str, why: str) -> BadValue:
