@@ -20,6 +20,7 @@ from zslbench.runner.executors import Listener
 from zslbench.runner.jobs import group_into_batches
 from zslbench.runner.plan import RunOptions, plan
 from zslbench.runner.run_records import RunResult
+from zslbench.studies.search_progress import BestSoFar
 
 GAN = "fclswgan[hidden=16,noise=2,epochs=2,batch=256,critic_steps=1,pretrain_epochs=3,per_class=5,final_epochs=4]"
 
@@ -144,7 +145,33 @@ def test_with_a_note_there_is_no_line_per_fit(clock):
     assert lines() == []
     clock[0] += progress.PLAIN_EVERY
     screen.finished(batch.first, [result(T1=0.5)])
-    assert lines() == ["    2 fits done, 4:00 so far, about 7:19 left; best so far: T1 50.0"]
+    assert lines() == ["    3/6 fits done, 4:00 so far, about 7:19 left; best so far: T1 50.0"]
+
+    screen, lines = plain(None, note=lambda: "", trials=lambda: (7, 30))
+    clock[0] += progress.PLAIN_EVERY
+    screen.finished(batch.first, [result(T1=0.5)])
+    assert lines() == ["    7/30 trials done, 4:00 so far, about 7:19 left"]
+
+
+def test_the_best_so_far_is_of_points_with_as_many_folds_as_any():
+    best = BestSoFar({"zsl": "T1", "gzsl": "H"})
+    assert best.say() == ""
+
+    def point(x: float, fold: int, protocol: str = "zsl", status: str = "ok", **metrics: float) -> RunResult:
+        facts = {} if status == "ok" else {"status": status, "error": "no"}
+        return RunResult(record(params={"x": x}, protocol=protocol, stage="dev", fold=fold, metrics=metrics, **facts))
+
+    (batch,) = group_into_batches(plan(RunOptions(["eszsl"], ["digits"])).runs)
+    for results in (
+        [point(1, 1, T1=0.9), point(1, 1, "gzsl", H=0.2, U=0.9)],
+        [point(2, 1, T1=0.3)],
+        [point(2, 2, T1=0.5)],
+        [point(2, 2, T1=0.5)],  # told again
+        [point(3, 1, status="failed")],
+        [point(4, 1, status="skipped")],
+    ):
+        best.finished(batch.first, results)
+    assert best.say() == "best so far: T1 40.0  H 20.0, 1 run failed"
 
 
 @pytest.mark.parametrize("width", [80, 120])

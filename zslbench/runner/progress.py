@@ -53,9 +53,10 @@ class _Plain(Listener):
     """One line per fit when it has ended, and one now and then while none ends.
 
     Args:
-        count: of fits, None where it is not known.
+        count: of fits; None: as many as the study knows of.
         study: gives the state of the study.
         note: gives what stands in place of a line per fit, for instance the best so far.
+        trials: gives how many trials of how many are done, where these are counted and not fits.
     """
 
     def __init__(
@@ -64,8 +65,10 @@ class _Plain(Listener):
         count: int | None,
         study: Callable[[], StudyProgress],
         note: Callable[[], str] | None = None,
+        trials: Callable[[], tuple[int, int | None]] | None = None,
     ) -> None:
         self.console, self.count, self.study, self.note, self.ended = console, count, study, note, 0
+        self.trials = trials
         self._quiet_since = time.monotonic() - PLAIN_EVERY + PLAIN_FIRST
 
     def advanced(self, job: Job, phase: str, step: int, total: int) -> None:
@@ -80,10 +83,16 @@ class _Plain(Listener):
             self._speak()
         elif results:
             self._quiet_since = time.monotonic()
-            self._print(f"[fit {self._counted()}] {result_line(results)}")
+            self._print(f"[fit {self.ended}/{self.count}] {result_line(results)}")
 
-    def _counted(self) -> str:
-        return f"{self.ended}/{self.count}" if self.count else f"{self.ended}"
+    def _count(self, study: StudyProgress) -> tuple[str, float | None]:
+        """Return what is done of all, and its share where all is known."""
+        if self.trials:
+            (done, total), what = self.trials(), "trials"
+        else:
+            done, total = (study.ended, study.total) if self.count is None else (self.ended, self.count)
+            what = "fits"
+        return f"{done}{f'/{total}' if total else ''} {what}", min(1.0, done / total) if total else None
 
     def _speak(self) -> None:
         """Say how far the study is, where nothing was said for a while."""
@@ -93,7 +102,7 @@ class _Plain(Listener):
         fits = [f"{fit}: {fit.say_phase()} after {format_clock(fit.seconds)}" for fit in study.running[:1]]
         more = [f"{len(study.running) - 1} more run"] if len(study.running) > 1 else []
         notes = [self.note()] if self.note else [*fits, *more]
-        self._print("; ".join([f"    {self._counted()} fits done, {_say_times(study)}", *filter(None, notes)]))
+        self._print("; ".join([f"    {self._count(study)[0]} done, {_say_times(study)}", *filter(None, notes)]))
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -123,8 +132,9 @@ class _Live(_Plain):
         from zslbench.results.records.watch import WIDE, draw_bar, running_rows
 
         study, width = self.study(), self.console.width
-        bar = f"{draw_bar(min(1.0, self.ended / self.count))}  " if self.count else ""
-        notes = f"{bar}{self._counted()} fits", _say_times(study), self.note() if self.note else ""
+        counted, share = self._count(study)
+        bar = "" if share is None else draw_bar(share)
+        notes = bar, counted, _say_times(study), self.note() if self.note else ""
         flat = width >= WIDE
         fits = Table.grid(padding=(0, 2))
         for row in running_rows([(fit, 0.0) for fit in study.running], width // 2 if flat else width, flat):
@@ -158,11 +168,12 @@ def progress(
     count: int | None,
     study: Callable[[], StudyProgress],
     note: Callable[[], str] | None = None,
+    trials: Callable[[], tuple[int, int | None]] | None = None,
 ) -> Iterator[Listener]:
     """Show progress in the way that suits a console: none, a terminal, or a file (see `_Plain`)."""
     if console is None or not console.is_terminal:
-        yield _Plain(console, count, study, note) if console else Listener()
+        yield _Plain(console, count, study, note, trials) if console else Listener()
         return
-    live = _Live(console, count, study, note)
+    live = _Live(console, count, study, note, trials)
     with live.view:
         yield live

@@ -34,12 +34,12 @@ from zslbench.runner.run_states import Rerun
 from zslbench.seeding import stream_seed
 from zslbench.sources import source_of
 from zslbench.spec import Spec
+from zslbench.studies.search_progress import BestSoFar
 from zslbench.studies.search_space import Point, Space
 from zslbench.visible import describe_failure
 
 if TYPE_CHECKING:
     import optuna
-    from rich.console import Console
 
 Result = Literal["ok", "failed", "pruned"]
 Sampler = Literal["auto", "grid", "tpe", "random"]
@@ -104,7 +104,8 @@ class Search:
         start: the planned runs of the spec, one per protocol, in the first fold.
         metrics: what is maximised, by protocol name.
         prune: whether to give up fits that are worse than the median.
-        runs, device, engine, rerun, console: as in `zslbench.run`.
+        runs, device, engine, rerun: as in `zslbench.run`.
+        screen: shows progress; best: hears of all results.
         stale: ids of runs that were taken as they are, though the source of the method has changed since; remade: of
             those that were done again because it has.
     """
@@ -124,7 +125,8 @@ class Search:
     device: str = "auto"
     engine: Executor | None = None
     rerun: Rerun | None = None
-    console: Console | None = None
+    screen: Listener = dataclasses.field(default_factory=Listener)
+    best: BestSoFar | None = None
     stale: set[str] = dataclasses.field(default_factory=set)
     remade: set[str] = dataclasses.field(default_factory=set)
 
@@ -171,7 +173,7 @@ class Search:
         refused = {n: trial for n, point in enumerate(points) if (trial := self.refused(point))}
         good = [point for n, point in enumerate(points) if n not in refused]
         of_point: dict[tuple[Scalar, ...], list[Record]] = {}
-        for record in self._run_folds(good, self.folds, self.console) if good else ():
+        for record in self._run_folds(good, self.folds) if good else ():
             of_point.setdefault(tuple(record.method["params"][name] for name in points[0]), []).append(record)
         return [refused.get(n) or self._trial(point, of_point[tuple(point.values())]) for n, point in enumerate(points)]
 
@@ -184,10 +186,9 @@ class Search:
         if trial := self.refused(point):
             return trial
         records: list[Record] = []
-        console = self.console if self.console and self.console.is_terminal else None
         for done, fold in enumerate(self.folds, start=1):
             listener = _CurveListener(self.metrics, report) if fold == self.folds[0] else None
-            records += self._run_folds([point], [fold], console, listener)
+            records += self._run_folds([point], [fold], listener)
             so_far = self._trial(point, records)
             if so_far.result != "ok":
                 return so_far
@@ -200,33 +201,31 @@ class Search:
     def run_final_stage(self, points: Sequence[Point]) -> Outcome:
         """Run points on the test images too, as candidates of oracle selection."""
         final = structs.replace(self.options, stage="final", fold=None, checkpoints="last", oracle=True)
-        return self._run(final, points, self.console)
-
-    def show(self, line: str) -> None:
-        """Show a line of progress."""
-        if self.console:
-            self.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        return self._run(final, points, [self.screen])
 
     def _run_folds(
-        self, points: Sequence[Point], folds: Sequence[int], console: Console | None, hear: Listener | None = None
+        self, points: Sequence[Point], folds: Sequence[int], hear: Listener | None = None
     ) -> Sequence[Record]:
         options = structs.replace(self.options, fold=list(folds))
-        outcome = self._run(options, points, console, rerun=self.rerun, hear=hear)
+        listeners = [listener for listener in (self.best, self.screen, hear) if listener]
+        outcome = self._run(options, points, listeners, rerun=self.rerun)
+        if self.best:
+            self.best.take(outcome.records)
         if outcome.interrupted:
             raise Interrupted
         self.stale.update(run.id for run, state in outcome.states if state == "stale")
         self.remade.update(run.id for run, state in outcome.found if state == "stale" and run.id not in self.stale)
         return outcome.records
 
-    def _run(self, options: RunOptions, points: Sequence[Point], console: Console | None, **how: Any) -> Outcome:
+    def _run(self, options: RunOptions, points: Sequence[Point], hear: Sequence[Listener], **how: Any) -> Outcome:
         plan = StudyPlan({"": structs.replace(options, methods=[self.text(point) for point in points])})
         return run(
             plan=plan,
             runs=self.runs,
             device=self.device,
             engine=self.engine,
-            progress=console is not None,
-            console=console,
+            progress=False,
+            hear=hear,
             **how,
         )
 
@@ -299,6 +298,8 @@ def try_suggestions(search: Search, study: optuna.Study) -> Iterator[Trial]:
     resume_search(study)
     most = search.most
     done = ended_trials(study)
+    if search.best:
+        search.best.trials = len(done)
     yield from done
     if not study.trials:
         study.enqueue_trial(_coded(search.space, search.start[0].params))
@@ -314,13 +315,12 @@ def try_suggestions(search: Search, study: optuna.Study) -> Iterator[Trial]:
             asked.report(value, step)
             return "worse than the median of earlier trials" if asked.should_prune() else ""
 
-        search.show(f"trial {len(done) + 1}{f' of {most}' if most else ''}: {search.text(point)}")
         trial = search.try_fold_by_fold(point, report)
         asked.set_user_attr(_ENDED, dataclasses.asdict(trial))
         _end(study, asked.number, trial)  # what is killed between the two steps is mended by `resume_search`
         done.append(trial)
-        means = (f"{metric} {100 * trial.mean(name):.1f}" for name, metric in search.metrics.items() if trial.scores)
-        search.show(f"    {'  '.join(means) or f'{trial.result}: {trial.why}'}")
+        if search.best:
+            search.best.trials = len(done)
         yield trial
 
 

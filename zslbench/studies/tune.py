@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import math
@@ -22,18 +23,21 @@ from zslbench.results.tables.render import check_format, render
 from zslbench.results.tables.result import VerbResult
 from zslbench.results.tables.table import Table, remarks, text_table
 from zslbench.runner.class_lookup import method_class, protocol_class
-from zslbench.runner.executors import Executor, SerialExecutor
-from zslbench.runner.jobs import DatasetRef, Run
-from zslbench.runner.live_file_writer import keep_live_file
+from zslbench.runner.executors import Executor, Listener, SerialExecutor
+from zslbench.runner.jobs import DatasetRef, Run, group_into_batches
+from zslbench.runner.live_file_writer import LiveFile, keep_live_file
 from zslbench.runner.outcome import Outcome
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, as_text_list, plan
+from zslbench.runner.probe import forecast
 from zslbench.runner.progress import choose_console
+from zslbench.runner.progress import progress as show_progress
 from zslbench.runner.resources import parse_seconds
 from zslbench.runner.run_states import Rerun
 from zslbench.sources import source_of
 from zslbench.spec import parse, write_value
 from zslbench.studies import search as searches
 from zslbench.studies.search import Interrupted, Result, Sampler, Search, Trial
+from zslbench.studies.search_progress import BestSoFar
 from zslbench.studies.search_space import at_edges, narrow_space
 
 if TYPE_CHECKING:
@@ -213,11 +217,21 @@ def tune(
         device=device,
         engine=engine,
         rerun=rerun,
-        console=choose_console(console, progress),
+        best=BestSoFar(_choose_metrics(planned)),
     )
-    ResultStore(runs).check_writable()
-    with keep_live_file(Path(runs), growing=True):
-        tried, remarks, interrupted = _try_points(search, name)
+    records = ResultStore(runs)
+    records.check_writable()
+    console = choose_console(console, progress)
+    times = search.most or (space.size if sampler == "grid" else None) or 1
+    work = group_into_batches(planned, options.how(device))
+    interrupted, tried, remarks = False, list[Trial](), list[str]()
+    try:
+        forecast(work, records.load, engine or SerialExecutor(), console, trials=times)
+    except KeyboardInterrupt:
+        interrupted = True
+    if not interrupted:
+        with keep_live_file(Path(runs), growing=True) as live, _show_search(search, live, console) as screen:
+            tried, remarks, interrupted = _try_points(dataclasses.replace(search, screen=screen), name)
     remarks += _describe_rest(search, len(tried), trials, interrupted)
     best = {} if interrupted else best_of(tried, search.metrics)
     edges = {protocol: at_edges(space, trial.values, cls) for protocol, trial in best.items()}
@@ -229,17 +243,36 @@ def tune(
     for preset in presets:
         store.save(preset)
     finished = [trial.values for trial in tried if trial.result == "ok"]
+    final: Outcome | None = None
+    if oracle and presets:
+        with (
+            keep_live_file(Path(runs), growing=True) as live,
+            show_progress(console, None, live.study, lambda: "all points on the test images (†)") as screen,
+        ):
+            final = dataclasses.replace(search, screen=screen, best=None).run_final_stage(finished)
     return Tuning(
         given=method,
         search=search,
         trials=tuple(tried),
         presets=tuple(presets),
         wider=edges,
-        oracle=search.run_final_stage(finished) if oracle and presets else None,
+        oracle=final,
         remarks=tuple(dict.fromkeys(remarks)),
         interrupted=interrupted,
         format=format,
     )
+
+
+def _show_search(
+    search: Search, live: LiveFile, console: Console | None
+) -> contextlib.AbstractContextManager[Listener]:
+    """Show a search in one line: how much of it is done, and the best so far."""
+    best = search.best
+    assert best is not None
+    if search.sampler == "grid":  # of which all is known before, unless a time limit may end it
+        whole = math.isinf(search.ends)
+        return show_progress(console, None, lambda: dataclasses.replace(live.study(), growing=not whole), best.say)
+    return show_progress(console, None, live.study, best.say, lambda: (best.trials, search.most))
 
 
 def _choose_metrics(planned: Sequence[Run]) -> dict[str, str]:
