@@ -48,7 +48,7 @@ from zslbench.visible import last_line
 Send = Callable[[Message], object]
 
 PROGRESS_EVERY = 0.5
-"""Seconds between two reports of the steps of a phase; that another began is reported at once."""
+"""Seconds between two reports of the steps of a phase; its first and its last one are reported at once."""
 _TOLERANCE = 1e-3
 """Of the spread of a row's scores. Rounding that depends on the size of a batch stays below 4e-6 of it in single and
 1e-13 in double precision: measured on a CPU for every inductive method here, small networks trained briefly, on digits,
@@ -78,7 +78,8 @@ def execute(
     def report(phase: str, step: int, total: int) -> bool:
         nonlocal reported
         now = time.monotonic()
-        if waiting and (phase != reported[0] or now - reported[1] >= PROGRESS_EVERY):
+        due = phase != reported[0] or now - reported[1] >= PROGRESS_EVERY or step == total
+        if waiting and due:
             reported = phase, now
             send(Progressed(waiting[0].key, str(phase), step, total))
         return False
