@@ -116,6 +116,32 @@ def test_helpers_of_a_flat_module_and_of_a_package_belong_to_the_source(project,
     assert not any(record.metrics == first[record.id].metrics for record in ResultStore("runs").load())
 
 
+def test_a_failed_run_of_an_own_method_is_tried_again_once_its_source_has_changed(project, forks):
+    words = ("run", "-m", "near:Near", "-d", "digits", "-p", "zsl")
+    right, wrong = "def scale(): return -1.0\n", "def scale(): return 1 / 0\n"
+    changed = "the source of near:Near has changed since it was run: 1 failed run of it is tried again (--rerun none"
+
+    def type_(*more: str) -> str:
+        done = forks.type(*words, *more, folder=project)
+        return done.stdout + done.stderr
+
+    (project / "helper.py").write_text(wrong)
+    first = type_()
+    assert "0 of 1 runs are done, 1 failed" in first
+    assert "not tried again" not in first
+    assert "; try again with --rerun failed" in first
+    unchanged = type_()
+    assert changed not in unchanged
+    assert unchanged.index("1 failed run was not tried again; --rerun failed does") < unchanged.index("why: ")
+    (project / "helper.py").write_text(right)
+    kept = type_("--rerun", "none")
+    assert "1 failed run was not tried again; --rerun failed does" in kept
+    assert changed not in kept
+    again = type_()
+    assert changed in again
+    assert "1 of 1 runs are done, 0 failed" in again
+
+
 @pytest.mark.parametrize("way", ["linked module", "linked helper", "two folders", "by a call", "a path of its own"])
 def test_helpers_count_wherever_they_lie(tmp_path, way, cli):
     mine, lib = tmp_path / "mine", tmp_path / "lib"

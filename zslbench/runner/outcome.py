@@ -37,6 +37,7 @@ class Outcome(VerbResult):
         interrupted: whether it was cut short (Ctrl-C).
         estimate: how long the runs may take; only of a dry run.
         root: the folder of records.
+        untried: how many runs had failed before and were not tried again.
     """
 
     found: tuple[tuple[Run, State], ...]
@@ -46,6 +47,7 @@ class Outcome(VerbResult):
     interrupted: bool = False
     estimate: Estimate | None = None
     root: Path = Path("runs")
+    untried: int = 0
 
     def count(self, *states: State) -> int:
         """Return how many planned runs were found in one of these states."""
@@ -106,13 +108,17 @@ class Outcome(VerbResult):
             f"{ok} of {len(self.states)} runs are done, {len(self.failed)} failed; records in {self.root}; see them "
             f"with: {shlex.join(['zslbench', 'table', *runs_option(self.root)])}"
         ]
+        if self.untried:
+            runs = "1 failed run was" if self.untried == 1 else f"{self.untried} failed runs were"
+            sentences.append(f"{runs} not tried again; --rerun failed does")
         reasons = dict.fromkeys(describe_failure(record.error) for record in self.failed if record.error.strip())
         sentences += [f"why: {reason}" for reason in [*reasons][:_REASONS]]
         if len(reasons) > _REASONS:
             sentences.append(f"and {len(reasons) - _REASONS} more reasons, each in its record")
         if self.failed:
             show = shlex.join(["zslbench", "show", self.failed[0].id[:8], *runs_option(self.root)])
-            sentences.append(f"a failed run keeps its traceback, which `{show}` prints; try again with --rerun failed")
+            again = "" if self.untried else "; try again with --rerun failed"
+            sentences.append(f"a failed run keeps its traceback, which `{show}` prints{again}")
         if self.interrupted:
             sentences.append("interrupted; what was done is kept, the same command goes on from here")
         return sentences

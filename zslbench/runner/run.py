@@ -159,9 +159,9 @@ def run(
     before = find_states(planned, records, sources)
     if not dry_run:
         upgrade_selection_marks(planned, store, records)
-    todo = choose_runs_to_do(before, rerun, sources)
+    todo = choose_runs_to_do(before, records, rerun, sources)
     remarks += [f"{why} Its run counts as not done." for _, why in store.broken]
-    remarks += source_remarks(before, todo, sources)
+    remarks += source_remarks(before, todo, sources, rerun)
     work = [batch for part in parts for batch in part.batches(todo)]
     interrupted = False
     ahead = None
@@ -202,7 +202,8 @@ def run(
         ahead = ahead or estimate(work, known, engine.workers)
     states = find_states(planned, records, sources)
     shown = ahead if dry_run else None
-    return Outcome(before, states, kept, tuple(dict.fromkeys(remarks)), interrupted, shown, store.root)
+    untried = sum(state == "failed" and run.id not in todo for run, state in before)
+    return Outcome(before, states, kept, tuple(dict.fromkeys(remarks)), interrupted, shown, store.root, untried)
 
 
 def _name_request(run: Run) -> tuple[RequestedMethod, RequestedRuns]:

@@ -63,19 +63,33 @@ def _state_of(record: Record | None, source: MethodSource) -> State:
 
 
 def choose_runs_to_do(
-    states: Iterable[tuple[Run, State]], rerun: Rerun | None, sources: Mapping[str, MethodSource]
+    states: Iterable[tuple[Run, State]],
+    records: Mapping[str, Record | None],
+    rerun: Rerun | None,
+    sources: Mapping[str, MethodSource],
 ) -> set[str]:
     """Return the ids of the runs that are to be done.
 
-    What is stale of a method of the user's own is done again unless told otherwise: nobody raises a version after
-    each edit. A method that came with a package has a version, which tells whether a change altered its numbers.
+    What is stale of a method of the user's own, or failed before its source was changed, is done again unless told
+    otherwise: nobody raises a version after each edit. A method that came with a package has a version, which tells
+    whether a change altered its numbers.
     """
     again = _AGAIN[rerun]
     return {
         run.id
         for run, state in states
-        if state == "to run" or state in again or (state == "stale" and rerun != "none" and sources[run.method].of_user)
+        if state == "to run"
+        or state in again
+        or (rerun != "none" and sources[run.method].of_user and _is_outdated(state, records[run.id], sources))
     }
+
+
+def _is_outdated(state: State, record: Record | None, sources: Mapping[str, MethodSource]) -> bool:
+    """Return whether a run is stale, or failed with another source of its method than there is now."""
+    if state != "failed" or record is None:
+        return state == "stale"
+    before, now = record.provenance.get("method_source"), sources[record.method["name"]].digest
+    return bool(before and now and before != now)
 
 
 _AGAIN: Mapping[Rerun | None, tuple[State, ...]] = {
@@ -88,11 +102,19 @@ _AGAIN: Mapping[Rerun | None, tuple[State, ...]] = {
 
 
 def source_remarks(
-    states: Sequence[tuple[Run, State]], todo: Container[str], sources: Mapping[str, MethodSource]
+    states: Sequence[tuple[Run, State]],
+    todo: Container[str],
+    sources: Mapping[str, MethodSource],
+    rerun: Rerun | None,
 ) -> list[str]:
     """Say of which methods the source has changed since their runs were made, and what becomes of these."""
     remarks = []
     for name, source in sources.items():
+        tried = sum(run.method == name and state == "failed" and run.id in todo for run, state in states)
+        if tried and rerun not in ("failed", "all"):
+            runs = "1 failed run of it is" if tried == 1 else f"{tried} failed runs of it are"
+            fate = "tried again (--rerun none keeps what is there)"
+            remarks.append(f"the source of {name} has changed since it was run: {runs} {fate}.")
         stale = [run for run, state in states if run.method == name and state == "stale"]
         again = sum(run.id in todo for run in stale)
         for number, fate in (
