@@ -174,6 +174,9 @@ def test_a_fit_says_how_many_clusters_its_fakes_fill(given: dict[str, Any], want
     lisgan("S3", **({"soul_rows": 12} | given)).fit(problem()[0], ctx)
     assert logged
     assert all(0.9 * wanted < value <= wanted for value in logged)
+    kept = ctx.losses.to_dict()["values"]
+    assert {"critic", "generator", "l_r2"} <= kept.keys()
+    assert "clusters" not in kept, "it is no loss"
 
 
 def test_l_r2_on_drawn_classes_is_an_unbiased_estimate() -> None:

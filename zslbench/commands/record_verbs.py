@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import rich_click as click
 import zslbench
 from zslbench.commands import completion, screen
 from zslbench.commands import shared_options as shared
+from zslbench.errors import CaptionLeftOut
 
 
 @shared.verb(
@@ -247,7 +249,11 @@ def plot(kind: str, output: Path, data: Path | None, caption: str, **options: An
     or features (real and synthesised rows of unseen classes, after `run --keep-features`).
     """
     drawn = zslbench.plot(kind, output, data=data, **options)
-    screen.show_text("\n".join(drawn.describe(caption)))
+    if caption == "none":
+        for text in drawn.describe(caption):
+            warnings.warn(text, CaptionLeftOut, stacklevel=1)
+    else:
+        screen.show_text("\n".join(drawn.describe(caption)))
     screen.show_written(output)
     if data:
         screen.show_written(data)

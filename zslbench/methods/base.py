@@ -9,7 +9,7 @@ import enum
 import math
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self, TypeAlias
 
 import numpy as np
@@ -168,11 +168,14 @@ class Context:
         """Return a 63-bit seed of one purpose, for torch or scikit-learn."""
         return seeding.stream_seed(self.seed, purpose)
 
-    def log(self, step: int, total: int, **values: float) -> None:
-        """Report that `step` of `total` epochs (or iterations) is done, with losses worth showing."""
+    def log(self, step: int, total: int, beside: Mapping[str, float] | None = None, **values: float) -> None:
+        """Report that `step` of `total` epochs (or iterations) is done, with losses worth showing.
+
+        Values `beside` them are shown too, and are no losses: the record does not keep them.
+        """
         self.losses.add(step, values)
         if self._on_log:
-            self._on_log(step, total, values)
+            self._on_log(step, total, values | dict(beside or {}))
 
     def progress(self, step: int, total: int, phase: str = TRAINING) -> bool:
         """Report that `step` of `total` training steps (batches, not epochs) are done; see `report_progress`.
@@ -343,12 +346,19 @@ class Method(abc.ABC):
 
 
 def report_losses(
-    method: Method, ctx: Context, at: tuple[int, int], losses: Mapping[str, float], advice: str, unit: str = "in epoch"
+    method: Method,
+    ctx: Context,
+    at: tuple[int, int],
+    losses: Mapping[str, float],
+    advice: str,
+    unit: str = "in epoch",
+    beside: Collection[str] = (),
 ) -> None:
     """Log the losses of a round of training and offer a checkpoint.
 
     Args:
         at: the round's number and how many there are; unit: what a round is called; advice: what helps a divergence.
+        beside: which of the losses are values of another kind, shown and not kept.
 
     Raises:
         BadValue: a loss is not finite.
@@ -358,7 +368,8 @@ def report_losses(
         loss = "the loss" if bad == ["loss"] else f"the loss {bad[0]!r}"
         raise BadValue(f"{type(method).__name__}: {loss} is not finite {unit} {at[0]}; {advice}.")
     step, total = at
-    ctx.log(step, total, **losses)
+    further = {name: losses[name] for name in losses if name in beside}
+    ctx.log(step, total, further, **{name: value for name, value in losses.items() if name not in further})
     ctx.checkpoint(method, step)
 
 

@@ -18,7 +18,7 @@ from zslbench.results.tables.table import Cell, Table, remarks, text_table
 from zslbench.runner.estimate import Estimate
 from zslbench.runner.jobs import Run
 from zslbench.runner.run_states import UNFINISHED, State
-from zslbench.visible import describe_failure
+from zslbench.visible import describe_failure, title_data
 
 _REASONS = 3
 """Different reasons of failed runs that are shown at the end."""
@@ -94,7 +94,7 @@ class Outcome(VerbResult):
         for run, state in self.states:
             counts.setdefault(run.method, {name: Counter() for name in datasets})[run.dataset.name][state] += 1
         rows = [(method, *map(_count_states, by_data.values())) for method, by_data in counts.items()]
-        return ("method", *datasets), rows
+        return ("method", *map(title_data, datasets)), rows
 
     def sentences(self) -> list[str]:
         """Say what was done, or would be, and what to type next."""
@@ -131,7 +131,7 @@ class Outcome(VerbResult):
         for run, state in self.states:
             values = records[run.id].metrics if run.id in records else {}
             numbers = (Cell(f"{100 * values[name]:.1f}") if name in values else None for name in metrics)
-            rows.append((run.label, run.dataset.name, run.protocol, str(run.seed), state, *numbers))
+            rows.append((run.label, title_data(run.dataset.name), run.protocol, str(run.seed), state, *numbers))
         heads = ("method", "data set", "protocol", "seed", "state", *metrics)
         below = remarks("note", [*self.remarks, *self.sentences()])
         return [text_table("", heads, rows, words=(1, 2, 4), remarks=tuple(below))]

@@ -528,7 +528,8 @@ def _describe_seeds(rows: Sequence[AblationRow], card: MethodCard) -> list[Remar
     if not card.stochastic:
         return remarks("seeds", [f"{card.title} does not depend on a seed."], "deterministic")
     most = max((row.seeds for row in rows), key=len)
-    fewer = list(dict.fromkeys(f"{row.setting} on {row.column.dataset}" for row in rows if row.seeds != most))
+    with_fewer = [row for row in rows if row.seeds != most]
+    fewer = dict.fromkeys(f"{row.setting} on {title_data(row.column.dataset)}" for row in with_fewer)
     text = f"Seeds: {', '.join(map(str, most))}."
     if fewer:
         return remarks("warning", [f"{text} Fewer for {', '.join(fewer)}."])

@@ -25,7 +25,7 @@ from zslbench.results.report.page import Page, PublishedComparison, StageGaps, a
 from zslbench.studies import status
 from zslbench.studies.plot import knowledge
 from zslbench.studies.reproduce import interval, judge_interval
-from zslbench.visible import format_count, one_line
+from zslbench.visible import format_count, one_line, title_data
 
 TOLERANCE = 2.0
 
@@ -198,7 +198,7 @@ def _facts(records: Sequence[Record]) -> Iterator[tuple[str, tuple[str, ...]]]:
     packages = [
         (str(name), str(version)) for made in provenance for name, version in dict(made.get("packages") or {}).items()
     ]
-    data = [(record.dataset["name"], record.dataset) for record in records]
+    data = [(title_data(record.dataset["name"]), record.dataset) for record in records]
     for head, texts in (
         ("Data sets", _distinct(f"{n} ({d.get('features', '')}, {d.get('semantics', '')})" for n, d in data)),
         ("Methods", _distinct(record.method.get("title") or record.method["name"] for record in records)),

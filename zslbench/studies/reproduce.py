@@ -28,7 +28,7 @@ from zslbench.runner.outcome import Outcome
 from zslbench.runner.plan import RunOptions, StudyPlan, as_text_list, plan
 from zslbench.runner.run import run
 from zslbench.spec import parse
-from zslbench.visible import describe_failure, format_count
+from zslbench.visible import describe_failure, format_count, title_data
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -261,7 +261,7 @@ def _plan_claim(
     entry = cell.entry
     for kind, names in zip(("features", "semantics"), present, strict=True):
         if (wanted := getattr(cell, kind)) not in names:
-            reason = f"no {wanted} {kind} of {entry.dataset} on this machine"
+            reason = f"no {wanted} {kind} of {title_data(entry.dataset)} on this machine"
             return dataclasses.replace(cell, reason=reason, lacks_data=True), None
     try:
         name = dataset_ref(entry.dataset, cell.features, cell.semantics, root).name
@@ -358,8 +358,8 @@ def _tables(cells: Sequence[Claim], tolerance: float, seeds: int, outcome: Outco
         entry = cell.entry
         used = f"here {cell.features}, {cell.semantics}" if cell.other else "here too"
         title = (
-            f"{entry.source}, {entry.table}, {entry.dataset}: published on {entry.features}, {entry.semantics}, "
-            f"{used}; proposed split (PS) of Xian et al."
+            f"{entry.source}, {entry.table}, {title_data(entry.dataset)}: published on {entry.features}, "
+            f"{entry.semantics}, {used}; proposed split (PS) of Xian et al."
         )
         by_data.setdefault(title, []).append(_row(cell, notes))
     tables = [text_table(title, _HEADS, rows, words=[1, 6, 7]) for title, rows in by_data.items()]
@@ -442,7 +442,8 @@ def _describe_measured(cells: Sequence[Claim], drawn: Sequence[Claim], seeds: in
     if drawn:
         most = max((cell.seeds for cell in drawn), key=len)
         fewer = dict.fromkeys(
-            f"{cell.entry.method} {cell.entry.metric} on {cell.entry.dataset} ({format_number_ranges(cell.seeds)})"
+            f"{cell.entry.method} {cell.entry.metric} on {title_data(cell.entry.dataset)} "
+            f"({format_number_ranges(cell.seeds)})"
             for cell in drawn
             if cell.seeds != most
         )

@@ -24,6 +24,7 @@ from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore
 from zslbench.runner.class_lookup import recorded_method
 from zslbench.sources import SourceCheck, is_here
 from zslbench.spec import brackets, parse_recorded
+from zslbench.visible import title_data
 
 ExpectedRunState = Literal["done", "stale", "failed", "unfinished", "missing"]
 
@@ -43,7 +44,7 @@ class DataChoice:
     content: str = ""
 
     def __str__(self) -> str:
-        return f"{self.dataset} ({self.features}, {self.semantics})"
+        return f"{title_data(self.dataset)} ({self.features}, {self.semantics})"
 
 
 @dataclasses.dataclass(frozen=True)

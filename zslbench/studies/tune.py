@@ -39,6 +39,7 @@ from zslbench.studies import search as searches
 from zslbench.studies.search import Interrupted, Result, Sampler, Search, Trial
 from zslbench.studies.search_progress import BestSoFar
 from zslbench.studies.search_space import at_edges, narrow_space
+from zslbench.visible import title_data
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -75,7 +76,8 @@ class Tuning(VerbResult):
     format: str = "terminal"
 
     def __repr__(self) -> str:
-        return f"<Tuning of {self.search.start[0].method} on {self.dataset.name}: {len(self.trials)} trials>"
+        data = title_data(self.dataset.name)
+        return f"<Tuning of {self.search.start[0].method} on {data}: {len(self.trials)} trials>"
 
     @property
     def text(self) -> str:
@@ -397,7 +399,7 @@ def describe_tuning(tuning: Tuning, format: str = "terminal") -> str:
         data, counts, folds = tuning.dataset, tuning.counts, tuning.search.folds
         many = "every point of the grid" if tuning.sampler == "grid" else tuning.sampler
         search = (
-            f"{tuning.given} on {data.name} ({data.features}, {data.semantics}), dev stage, "
+            f"{tuning.given} on {title_data(data.name)} ({data.features}, {data.semantics}), dev stage, "
             f"{'folds' if len(folds) > 1 else 'fold'} {', '.join(map(str, folds))}: "
             f"{len(tuning.trials)} trials ({many}): {counts['ok']} ok, {counts['failed']} failed, "
             f"{counts['pruned']} pruned. No test image had a part in the choice.\n"

@@ -114,7 +114,7 @@ class AdversarialMethod(Method):
             if judged or step == total:
                 training.write_back()
             for point, values, each in zip(points, losses, contexts, strict=True):
-                report_losses(point, each, (step, total), values, advice, unit)
+                report_losses(point, each, (step, total), values, advice, unit, training.generator_loss.notes)
             if advance(0):
                 break
         for point in points:

@@ -338,6 +338,7 @@ class GeneratorLoss(torch.nn.Module):
         super().__init__()
         self.networks, self.terms = networks, tuple(terms)
         self.names = tuple(name for term in terms for name in (term.name, *term.notes))
+        self.notes = tuple(name for term in terms for name in term.notes)
 
     def forward(
         self, noise: Tensor, labels: Tensor, semantics: Tensor, *given: tuple[Tensor, ...]

@@ -17,6 +17,7 @@ from zslbench.results.analysis.selection import UnselectableRecords
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import runs_option
 from zslbench.spec import brackets
+from zslbench.visible import title_data
 
 FEWEST_CLASSES = 10
 """Unseen classes below which nothing is said of chance: among few, twice chance is no sign of a fault."""
@@ -172,7 +173,7 @@ def advise_near_chance(records: Iterable[Record], predictions: Callable[[Record]
         tries += ["`run --calibrate`, as seen classes may take all"] if metric == "U" else []
         others = f" (and {len(runs) - 1} more)" if len(runs) > 1 else ""
         sentences.append(
-            f"{record.label}{others} on {dataset}: {metric} {100 * accuracy:.1f} is under twice chance, "
+            f"{record.label}{others} on {title_data(dataset)}: {metric} {100 * accuracy:.1f} is under twice chance, "
             f"{200 / candidates:.1f} among {candidates} candidates; try {', or '.join(tries)}."
         )
     return sentences

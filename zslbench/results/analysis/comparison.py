@@ -150,7 +150,7 @@ def _pick(rows: Sequence[Row], terms: Sequence[str]) -> dict[str, Row]:
             raise BadValue(f"{term!r} picks {len(chosen)} rows {where}: {', '.join(labels)}; {advice}.")
         for row in chosen:
             if other := next((other for other, taken in picked.items() if taken is row), None):
-                raise BadValue(f"{other!r} and {term!r} name the same runs on {row.dataset}; name different methods.")
+                raise BadValue(f"{other!r} and {term!r} name the same runs on {row.data_name}; name different methods.")
             picked[term] = row
     return picked
 

@@ -29,6 +29,7 @@ from zslbench.results.plots.frame import (
 )
 from zslbench.results.plots.series import DEFAULT_METRICS, describe
 from zslbench.results.tables.comparison_tables import percent, short_p, smallest_sentence
+from zslbench.visible import title_data
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -55,17 +56,19 @@ def draw_ranks(request: FigureRequest) -> DrawnFigure:
     ]
     data = [(comparison.match.row.dataset, comparison.metric) for comparison in comparisons]
     if twice := sorted({dataset for dataset, metric in data if data.count((dataset, metric)) > 1}):
-        raise BadValue(f"there are several choices of {', '.join(twice)}; choose one with --features and --semantics.")
+        choices = ", ".join(map(title_data, twice))
+        raise BadValue(f"there are several choices of {choices}; choose one with --features and --semantics.")
     tests = [test for name in METRICS if (test := compare_across(comparisons, name)) is not None]
     if not tests:
-        datasets = ", ".join(sorted({line.row.dataset for line in request.lines}))
+        datasets = ", ".join(sorted({line.row.data_name for line in request.lines}))
         raise BadValue(
             f"a cd figure needs two data sets that share two methods and one of {', '.join(wanted)}; the runs asked "
             f"for are on {datasets}; run the methods on another one."
         )
     figure = _draw_tests(tests, request.width)
     sentences = [
-        f"Mean ranks over {', '.join(tests[0].datasets)}, 1 is best; methods under one bar are not told apart.",
+        f"Mean ranks over {', '.join(map(title_data, tests[0].datasets))}, 1 is best; methods under one bar are not "
+        "told apart.",
         *(f"{test.metric}: {smallest_sentence(test)}" for test in tests),
     ]
     labels = {entrant.row.label for match in matches for entrant in match.entrants}

@@ -14,6 +14,7 @@ from zslbench.documents import Fraction, Whole, convert, decode_json
 from zslbench.errors import StoreError
 from zslbench.identity import digest
 from zslbench.loss_curve import MOST_POINTS
+from zslbench.visible import title_data
 
 Status = Literal["ok", "failed", "crashed", "timeout", "interrupted", "skipped"]
 Stage = Literal["final", "dev"]
@@ -156,7 +157,7 @@ class Record:
     @property
     def headline(self) -> str:
         """What was run on what, for a sentence."""
-        return f"{self.label} on {self.dataset['name']} ({self.protocol['name']})"
+        return f"{self.label} on {title_data(self.dataset['name'])} ({self.protocol['name']})"
 
     @property
     def seconds_known(self) -> bool:

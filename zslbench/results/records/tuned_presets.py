@@ -13,6 +13,7 @@ from zslbench.files import json_text, read_problem, read_regular, write_text
 from zslbench.identity import digest
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import safe_folder_name
+from zslbench.visible import title_data
 
 SCHEMA = 1
 FOLDER = "tuned"
@@ -165,5 +166,6 @@ def check_fits(tuned: TunedPreset, version: int, fingerprint: str, again: str) -
         raise BadValue(f"{was_tuned} for version {tuned.version} of the method, this is {version}; {again}")
     if tuned.fingerprint != fingerprint:
         raise BadValue(
-            f"{was_tuned} on other content of {tuned.dataset} ({tuned.fingerprint}, this is {fingerprint}); {again}"
+            f"{was_tuned} on other content of {title_data(tuned.dataset)} ({tuned.fingerprint}, this is "
+            f"{fingerprint}); {again}"
         )

@@ -27,7 +27,15 @@ from zslbench.progress import TRAINING
 from zslbench.results.records.live_studies import LiveFolder, RunningFit, SeenStudy, clean, merge_plans
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import left_out, read_record, record_folders, runs_option
-from zslbench.visible import describe_failure, format_clock, format_count, format_losses, format_metrics, name_run
+from zslbench.visible import (
+    describe_failure,
+    format_clock,
+    format_count,
+    format_losses,
+    format_metrics,
+    name_run,
+    title_data,
+)
 
 Format = Literal["terminal", "json"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -495,7 +503,7 @@ def _count_rows(counts: Mapping[str, Mapping[str, Counter[str]]]) -> list[list[T
         return ", ".join(sorted(texts, key=lambda text: not text.isdecimal()))
 
     names = sorted({dataset for by in counts.values() for dataset in by})
-    rows = [[_line(""), *(_line(name, "dim") for name in names)]] if names else []
+    rows = [[_line(""), *(_line(title_data(name), "dim") for name in names)]] if names else []
     for method, by in counts.items():
         rows.append([_line(f"  {method}"), *(_line(describe(by.get(name, Counter()))) for name in names)])
     return rows

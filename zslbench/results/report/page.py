@@ -199,6 +199,7 @@ def runs_data(records: Sequence[Record], root: Path, extra: Sequence[str] = ()) 
         "timings": list(dict.fromkeys(name for record in records for name in record.timings)),
         "memory": list(dict.fromkeys(name for record in records for name in record.memory)),
     }
+    titles = {name: title_data(name) for record in records for name in [record.dataset["name"]]}
     cells: dict[str, int] = {}
     values: list[list[Any]] = []
     commands: list[str] = []
@@ -239,6 +240,7 @@ def runs_data(records: Sequence[Record], root: Path, extra: Sequence[str] = ()) 
         "cells": values,
         "commands": commands,
         "names": names,
+        "titles": titles,
         "since": since,
         "fields": FIELDS,
         "runs": runs,

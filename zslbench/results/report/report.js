@@ -154,7 +154,7 @@
   function columns() {
     const words = [
       ["Method", (one) => one.method.label || one.method.name, false],
-      ["Data set", (one) => one.dataset.name, false],
+      ["Data set", (one) => data.titles[one.dataset.name], false],
       ["Protocol", (one) => one.protocol.name, false],
       ["Stage", (one) => one.stage, false],
       ["Seed", (one) => one.seed, true],
@@ -212,7 +212,7 @@
         && (text === "" || haystack(one).includes(text));
     }
     const pick = {
-      dataset: (one) => one.dataset.name,
+      dataset: (one) => data.titles[one.dataset.name],
       protocol: (one) => one.protocol.name,
       stage: (one) => one.kind,
       status: (one) => one.status,
@@ -346,7 +346,7 @@
     const marked = Object.keys(params).length ? "Marked: given when it was run; all others are defaults or a preset's." : "It has none.";
     return [
       make("p", { class: "lead" }, make("span", { class: `status ${one.status}` }, one.status), " ",
-        `${one.dataset.name} (${one.dataset.features}, ${one.dataset.semantics}), ${one.protocol.name}, ${one.stage} stage, `
+        `${data.titles[one.dataset.name]} (${one.dataset.features}, ${one.dataset.semantics}), ${one.protocol.name}, ${one.stage} stage, `
         + `seed ${one.seed}, selection ${one.selection}`),
       one.error ? part("Error", make("pre", { class: "error", tabindex: "0" }, one.error)) : null,
       metricsPart(one),

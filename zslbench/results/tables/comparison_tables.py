@@ -19,7 +19,7 @@ from zslbench.results.analysis.rows import group_values
 from zslbench.results.tables.captions import TRANSDUCTIVE, distinct, format_number_ranges, source_sentences
 from zslbench.results.tables.table import Cell, Remark, Table, remarks, signed, text_table
 from zslbench.results.tables.table_data import pick_facts, round_number, round_numbers
-from zslbench.visible import one_line
+from zslbench.visible import one_line, title_data
 
 _ENTRANT = ("", "_label", "_setting", "_selection", "_seeds", "_value")
 CSV_HEADS = (
@@ -206,7 +206,7 @@ def _across(test: CrossDatasetTest, width: int) -> list[Table]:
         )
     ranks = text_table(
         title,
-        ("method", "mean rank", *test.datasets),
+        ("method", "mean rank", *map(title_data, test.datasets)),
         [(titles[at], f"{test.ranks[at]:.2f}", *(f"{row[at]:.1f}" for row in test.values)) for at in test.order],
         drawing=f"{text_diagram(test, width)}\n┃ joins methods that Wilcoxon–Holm does not tell apart",
         remarks=tuple(remarks("note", below)),
