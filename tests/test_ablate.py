@@ -186,7 +186,7 @@ def test_a_failed_setting_leaves_a_gap_and_a_sentence(runs, monkeypatch):
     found = zslbench.ablate(NOISY, "digits", "zsl", seeds=2, runs=runs)
     weak = [line for line in found.lines if line.setting == "weak"]
     assert [(line.stat, line.difference) for line in weak] == [(None, None)]
-    assert "2 of 6 runs failed and do not count (the first: RuntimeError: unlucky)" in found.text
+    assert "2 of 6 runs failed and do not count (the first: RuntimeError: unlucky (test_" in found.text
     words = ["ablate", NOISY, "-d", "digits", "-p", "zsl", "--seeds", "2", "--runs", str(runs)]
     assert CliRunner().invoke(cli, words).exit_code == 1
 

@@ -74,7 +74,7 @@ def test_a_table_prints_what_the_command_line_prints(runs: Path, capsys: pytest.
     result = zslbench.table(runs, width=100)
     print(result, end="")
     assert capsys.readouterr().out == str(result) == result.text
-    assert result.text.startswith("           cub\n")
+    assert result.text.startswith("           CUB\n")
     assert len(repr(result)) < 120
     assert "\n" not in repr(result)
     assert "2 × 1" in repr(result)
@@ -83,12 +83,12 @@ def test_a_table_prints_what_the_command_line_prints(runs: Path, capsys: pytest.
 def test_a_table_in_a_notebook(runs: Path) -> None:
     page = Page(zslbench.table(runs)._repr_html_())
     assert page.rows == [
-        ["", "cub"],
+        ["", "CUB"],
         ["method", "T1"],
         ["A", "55.0 ± 7.1"],
         [HOSTILE, "30.0 ± 7.1"],
     ]
-    assert "ZSL, final stage · cub: fc1000 features" in page.outside
+    assert "ZSL, final stage · CUB: fc1000 features" in page.outside
     assert "Best among comparable rows in bold" in page.outside
     assert "1 run failed; not counted." in page.outside
 

@@ -227,13 +227,13 @@ def test_different_sets_of_folds_are_never_averaged(tmp_path: Path) -> None:
     short, other = dev(0.9, seed=2), dev(0.8, method="other")
     assert average_folds([*full, short, other])[1] == [short]
     text = table(saved(tmp_path, [*full, short, other]), stage="dev", width=200)
-    assert all(part in text for part in ("cub (folds 1–3)", "cub (fold 1)", "gan on cub (zsl) seed 2 fold 1"))
+    assert all(part in text for part in ("CUB (folds 1–3)", "CUB (fold 1)", "gan on CUB (zsl) seed 2 fold 1"))
     assert "*" not in text  # rows of different folds are not ranked with each other
     rows = json.loads(table(tmp_path, stage="dev", format="json"))
     wanted = [("gan", [1, 2, 3], [0, 1]), ("other", [1], [0])]
     assert [(row["method"], row["folds"], row["seeds"]) for row in rows] == wanted
     assert "mean over folds 1–3" in table(tmp_path, stage="dev", methods=["gan"], width=200)
-    assert "cub (fold 3)" in table(tmp_path, stage="dev", per_fold=True, width=200)
+    assert "CUB (fold 3)" in table(tmp_path, stage="dev", per_fold=True, width=200)
 
 
 # --- tables --------------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ of_every_study = pytest.mark.parametrize("name", STUDIES)
 
 
 def test_there_are_studies_of_both_data_sets():
-    assert list(STUDIES) == ["cub-fc1000", "cub-tuned", "defaults", "flowers", "lisgan-questions"]
+    assert list(STUDIES) == ["cub-fc1000", "cub-tuned", "defaults", "flowers", "lisgan-questions", "quick"]
 
 
 @pytest.mark.realdata
@@ -46,5 +46,5 @@ def test_every_method_that_was_run_has_a_row(page):
     typed = commands("sh", page)
     named = {parse(words[at + 1]).name for words in typed for at, word in enumerate(words) if word == "-m"}
     lines = [line for table in tables for line in table.splitlines()[2:]]
-    rows = {re.split(r"\W", line.removeprefix("| "))[0].lower() for line in lines}
+    rows = {re.split(r"\W", line.removeprefix("| ").lstrip("`"))[0].lower() for line in lines}
     assert named == rows

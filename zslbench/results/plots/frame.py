@@ -162,7 +162,7 @@ class DrawnFigure:
         return f"<Drawn: {len(self.axes)} panels of {len(self.rows)} numbers>"
 
     def __str__(self) -> str:
-        return "\n".join(self.caption)
+        return "\n".join(self.describe("short"))
 
     def _repr_png_(self) -> bytes:
         with settings(), warnings.catch_warnings():
