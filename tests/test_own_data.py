@@ -269,13 +269,13 @@ PARTS = {"trainval": [0], "test_seen": [1], "test_unseen": [2]}
 BROKEN: list[tuple[type[ZslbenchError], dict[str, Any], str]] = [
     (ZslbenchError, TWINS, "same semantics"),  # the contract fails
     *((BadData, changed, why) for changed, why in (
-        (spoil("features", (3, 1), np.nan), "NaN or infinity (first in the 4. of 40 images)"),
+        (spoil("features", (3, 1), np.nan), "NaN or infinity (first in image 4 of 40)"),
         (spoil("features", (0, 0), np.inf), "NaN or infinity"),
-        (spoil("semantics", (1, 1), np.nan), "NaN or infinity (first in the 2. of 8 classes)"),
-        ({"features": arrays()["features"][:-1]}, "39 × 6 where there are 40 images"),
+        (spoil("semantics", (1, 1), np.nan), "NaN or infinity (first in class 2 of 8)"),
+        ({"features": arrays()["features"][:-1]}, "features has 39 images, labels 40 labels; give one"),
         ({"features": np.array([[object()] * 6] * 40)}, "hold object"),
         ({"features": np.zeros((0, 6))}, "empty"),
-        ({"labels": LABELS[:-1]}, "where there are 39 images"),
+        ({"labels": LABELS[:-1]}, "features has 40 images, labels 39 labels; give one label per image"),
         ({"labels": np.eye(8)[LABELS]}, "one-hot"),
         ({"labels": LABELS + 2}, "run from 2 to 9"),
         ({"labels": LABELS + 0.5}, "whole numbers"),

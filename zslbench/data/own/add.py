@@ -170,7 +170,10 @@ class Reader:
         used = sum(len(fields[part]) for part in PARTS)
         if used < len(ids):
             self.remarks.append(f"{len(ids) - used} of {len(ids)} images are in no part of the split")
-        matrices = {stem: self._orient(matrix, len(ids), "features", "images") for stem, matrix in images.items()}
+        matrices = {
+            stem: self._orient(matrix, len(ids), "features", "images", labelled.source)
+            for stem, matrix in images.items()
+        }
         (features_name, matrix), (semantics_name, table) = next(iter(matrices.items())), next(iter(tables.items()))
         usual = Dataset(
             name=self.name,
@@ -221,8 +224,8 @@ class Reader:
             self.remarks.append(f"semantics: rows of {loaded.source} put into the order of the classes")
         return self._orient(loaded, count, "semantics", "classes")
 
-    def _orient(self, loaded: InputArray, count: int, role: str, unit: str) -> InputArray:
-        matrix, remarks = orient_rows(loaded, count, role, unit, self.orientation)
+    def _orient(self, loaded: InputArray, count: int, role: str, unit: str, counted: str = "") -> InputArray:
+        matrix, remarks = orient_rows(loaded, count, role, unit, self.orientation, counted)
         self.remarks += remarks
         return dataclasses.replace(loaded, array=matrix)
 

@@ -18,12 +18,13 @@ from zslbench.errors import BadData, BadValue
 Orientation = Literal["auto", "rows", "columns"]
 _COUNTED = 4
 """From this length on, 0, 1, 2, … are taken for an index, not for a coincidence."""
+_SINGULAR = {"images": "image", "classes": "class"}
 _NUMBER_BEFORE = re.compile(r"(\d{1,18})[\s,]+(\S.*)")  # no list is longer, and int() refuses thousands of digits
 _NUMBERED = re.compile(r"^\d+[._-](?=.)")  # 001.name
 
 
 def orient_rows(
-    loaded: InputArray, count: int, role: str, unit: str, orientation: Orientation = "auto"
+    loaded: InputArray, count: int, role: str, unit: str, orientation: Orientation = "auto", counted: str = ""
 ) -> tuple[Array, list[str]]:
     """Return a matrix with a row per unit, and remarks where it had to be turned or cut.
 
@@ -34,6 +35,7 @@ def orient_rows(
         loaded: (count, k) or (k, count) numbers; axes of length 1 beside them are dropped.
         role, unit: for sentences: features and images, or semantics and classes.
         orientation: what units are where both axes have the length `count`; elsewhere the counts tell.
+        counted: the source of the labels that were counted, where `count` is theirs.
 
     Raises:
         BadData: not a numeric matrix, no axis of that length, or NaN or infinity in it.
@@ -47,6 +49,12 @@ def orient_rows(
     remarks = []
     if cut:
         remarks.append(f"{role}: the first {cut} of {loaded.source} only counts the others, as an index does; left out")
+    if count not in array.shape and counted:
+        rows = min(array.shape, key=lambda side: abs(side - count))
+        raise BadData(
+            f"{loaded.source} has {rows} {unit}, {counted} {count} labels; give one label per image "
+            f"({loaded.source} is {array.shape[0]} × {array.shape[1]})."
+        )
     if count not in array.shape:
         raise BadData(
             f"{loaded.source}: {role} are {array.shape[0]} × {array.shape[1]} where there are {count} {unit}; "
@@ -65,8 +73,8 @@ def orient_rows(
     out = to_float32(array.T if turned else array, f"{loaded.source}: {role}")
     if (row := find_not_finite(out)) is not None:
         raise BadData(
-            f"{loaded.source}: {role} hold NaN or infinity (first in the {row + 1}. of {len(out)} {unit}); mend or "
-            "drop it."
+            f"{loaded.source}: {role} hold NaN or infinity (first in {_SINGULAR[unit]} {row + 1} of {len(out)}); "
+            "mend or drop it."
         )
     return out, remarks
 
