@@ -314,6 +314,13 @@ def test_method_mutant_is_caught(check: str, mutant: type) -> None:
     assert set(failed.value.passed) <= set(itertools.takewhile(lambda name: name != check, CONTRACT.checks))
 
 
+def test_an_exception_of_the_method_names_the_line_that_raised_it() -> None:
+    with pytest.raises(
+        CheckFailed, match=r"RuntimeError: no convergence \(test_contract_mutants.py:\d+, in before_fit\)"
+    ):
+        check_method(Raising)
+
+
 def made(**changes: Any) -> Dataset:
     return dataclasses.replace(Synthetic(classes=12, unseen=4, images=12).load(), **changes)
 

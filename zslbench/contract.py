@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 
 from zslbench import params, spec
 from zslbench.errors import BadValue, ZslbenchError
+from zslbench.visible import describe_exception
 
 S = TypeVar("S")
 
@@ -61,7 +62,7 @@ class Contract(Generic[S]):
             except Violation as violation:
                 raise CheckFailed(label, name, str(violation), passed) from None
             except Exception as error:
-                raise CheckFailed(label, name, f"it raised {type(error).__name__}: {error}", passed) from error
+                raise CheckFailed(label, name, f"it raised {describe_exception(error)}", passed) from error
             passed.append(name)
         return passed
 

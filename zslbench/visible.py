@@ -7,7 +7,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 _KEPT = frozenset("\xa0\u200c\u200d\u202f\u3000")
 """Not printable by Python's rule, but part of names in some scripts: spaces, joiners and non-joiners."""
@@ -169,14 +169,27 @@ def describe_failure(error: str) -> str:
     message = next((line for line in lines if line.strip() and not line[0].isspace()), "")
     if not message:
         return last_line(error)
-    frames = [match.groups() for line in lines[: lines.index(message)] if (match := _FRAME.fullmatch(line))]
+    return message + _describe_place(lines[: lines.index(message)])
+
+
+def describe_exception(error: BaseException) -> str:
+    """Return kind and text of an exception that was caught, and where it was raised, as `describe_failure` does."""
+    import traceback  # only where something failed
+
+    frames = "".join(traceback.format_tb(error.__traceback__)).splitlines()
+    return f"{type(error).__name__}: {error}{_describe_place(frames)}"
+
+
+def _describe_place(lines: Sequence[str]) -> str:
+    """Return the last call of the user's own code, else of a method, in the frames of a traceback; or nothing."""
+    frames = [match.groups() for line in lines if (match := _FRAME.fullmatch(line))]
     of_user = [frame for frame in frames if _is_of_user(frame[0])]
     calls = of_user or [frame for frame in frames if _METHODS.search(frame[0])]
     if not calls:
-        return message
+        return ""
     path, line, function = calls[-1]
     file = re.split(r"[/\\]", path)[-1]
-    return f"{message} ({file}:{line}, in {function})"
+    return f" ({file}:{line}, in {function})"
 
 
 def _is_of_user(path: str) -> bool:
