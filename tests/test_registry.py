@@ -43,6 +43,24 @@ def test_a_class_can_be_named_directly(plugin):
         plugin.load("math:sqrt")
 
 
+def test_a_misspelt_module_or_class_of_ones_own_gets_a_suggestion(plugin, tmp_path, monkeypatch):
+    source = "class Mine:\n    def fit(self): ...\n    def scores(self): ...\nclass Other: ...\n"
+    (tmp_path / "my_spelt.py").write_text(source)
+    (tmp_path / "my_needy.py").write_text("import no_such_module_here\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(
+        Unavailable, match=r"no module my_spetl here .*folder of my_spetl.py, .*did you mean 'my_spelt'"
+    ):
+        plugin.load("my_spetl:Mine")
+    with pytest.raises(Unavailable, match=r"no module zzzzzz here .*; type it in the folder of zzzzzz.py\.$"):
+        plugin.load("zzzzzz:Mine")
+    with pytest.raises(Unavailable, match=r"has no Min; its classes with fit and scores: Mine\.$"):
+        plugin.load("my_spelt:Min")
+    with pytest.raises(Unavailable, match=r"importing my_needy failed \(No module named 'no_such_module_here'\)"):
+        plugin.load("my_needy:Mine")
+
+
 def test_a_module_that_raises_on_import_is_unavailable(plugin, tmp_path, monkeypatch):
     (tmp_path / "explodes_on_import.py").write_text("raise RuntimeError('no licence')")
     monkeypatch.syspath_prepend(tmp_path)

@@ -40,14 +40,40 @@ class Entry:
             sys.path.append(str(Path.cwd()))  # a class named directly may be in the working folder, as for python -m
         try:
             imported = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            raise Unavailable(self._describe_missing(module, error)) from error
         except Exception as error:  # a broken plugin must not break anything else
             why = str(error) or type(error).__name__
             raise Unavailable(f"{self.name!r} is unavailable: importing {module} failed ({why}).") from error
         cls = getattr(imported, attribute, None)
         if not isinstance(cls, type):
             why = f"module {module} has no {attribute}" if cls is None else f"{self.target} is not a class"
-            raise Unavailable(f"{self.name!r} is unavailable: {why}.")
+            raise Unavailable(f"{self.name!r} is unavailable: {why}{_suggest_methods(imported)}.")
         return cls
+
+    def _describe_missing(self, module: str, error: ModuleNotFoundError) -> str:
+        """Return a sentence on a module that is not there, be it the one that was named or one that it imports."""
+        missing = error.name or ""
+        if self.name != self.target or not f"{module}.".startswith(f"{missing}."):
+            return f"{self.name!r} is unavailable: importing {module} failed ({error})."
+        near = nearest(missing, [path.stem for path in Path.cwd().glob("*.py")])
+        return (
+            f"{self.name!r} is unavailable: no module {missing} here (looked in the current folder and installed "
+            f"packages); type it in the folder of {missing.replace('.', '/')}.py"
+            + (f", or did you mean {near!r}?" if near else ".")
+        )
+
+
+def _suggest_methods(module: types.ModuleType) -> str:
+    """Return which classes of a module have what a method needs, as the end of a sentence; nothing where none has."""
+    names = [
+        name
+        for name, cls in vars(module).items()
+        if isinstance(cls, type)
+        and cls.__module__ == module.__name__
+        and all(callable(getattr(cls, verb, None)) for verb in ("fit", "scores"))
+    ]
+    return f"; its classes with fit and scores: {', '.join(names)}" if names else ""
 
 
 @functools.cache  # three registries ask, and the metadata of every distribution is read for it
