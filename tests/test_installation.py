@@ -38,6 +38,23 @@ def test_findings_come_in_groups_that_fit_80_columns(typed):
     assert [row.what for row in zslbench.doctor() if row.group == "machine"] == ["GPU", "CPU", "threads", "memory"]
 
 
+def test_a_browser_on_the_path_and_a_runs_folder_still_to_be_made_are_said(tmp_path, monkeypatch):
+    program = tmp_path / "chromium"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    def has_none(using: str | None = None) -> None:
+        raise webbrowser.Error("no screen")
+
+    monkeypatch.setattr(webbrowser, "get", has_none)
+    monkeypatch.chdir(tmp_path)
+    assert found("tools", "browser").found == f"chromium at {program}"
+    assert found("folders", "runs").found.startswith("runs: not there yet; made by the first run (")
+    (tmp_path / "runs").mkdir()
+    assert found("folders", "runs").found.startswith("runs (")
+
+
 def test_packages_and_extras_are_those_of_the_metadata_and_a_new_extra_appears(monkeypatch, typed):
     declare(
         monkeypatch,

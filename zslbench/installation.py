@@ -56,6 +56,7 @@ EXTRAS: Mapping[str, str] = {
 """What an extra is for; one that is not here is listed without."""
 FOR_DEVELOPERS = ("dev", "docs")
 _LATEX = ("pdflatex", "lualatex", "xelatex", "tectonic")
+_BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
 _BF16_FLAGS = ("avx512_bf16", "amx_bf16")
 
 
@@ -164,6 +165,9 @@ def _find_tools() -> Iterator[Finding]:
         browser = getattr(webbrowser.get(), "name", "") or "found"
     except webbrowser.Error:
         browser = ""
+    browser = browser or next(filter(shutil.which, _BROWSERS), "")  # without a screen, `webbrowser` knows of none
+    if path := shutil.which(browser):
+        browser = f"{Path(path).name} at {path}"
     purpose = "shows the page of `zslbench report`; any machine's will do"
     yield Finding("browser", browser or "none found", purpose=purpose, optional=not browser)
 
@@ -249,6 +253,8 @@ def _find_folder(role: str, folder: Path, advice: str, purpose: str) -> Finding:
     except OSError as error:
         return Finding(role, f"{folder} cannot be written ({error.strerror}); {advice}", ok=False, purpose=purpose)
     text = f"{folder} ({_gib(free)} free)"
+    if role == "runs" and not folder.exists():
+        text = f"{folder}: not there yet; made by the first run ({_gib(free)} free)"
     low = free < LOW_DISK
     return Finding(role, f"{text}; make room, or {advice}" if low else text, ok=not low, purpose=purpose)
 
