@@ -168,7 +168,8 @@ def test_how_a_run_is_named(tmp_path, monkeypatch):
         zslbench.show(first.id[:4], runs=runs)
     for wrong, sentence in (
         ("abc", "'abc' is not the id of a run; write 4 to 16 of its digits"),
-        ("eszsl", "is not the id of a run"),
+        ("my_First:Near", "'my_First:Near' is not the id of a run; "),
+        ("eszsl", "which `zslbench status -f json` lists"),
         ("0000", "no run in .* has the id '0000'"),
         ("no/such.json", "does not exist"),
     ):

@@ -178,7 +178,7 @@ def show(id: str | Path, *, runs: Path | str = "runs") -> ShownRecord:
             root = Path(runs)
     else:
         root = Path(runs)
-        path, record = ResultStore(root).find_by_id(text.lower())
+        path, record = ResultStore(root).find_by_id(text)
     name = record.method["name"]
     try:
         cls = recorded_method(name)

@@ -126,10 +126,14 @@ class ResultStore:
             BadValue: there is none, or there are several; or the text is no part of an id.
             StoreError: it cannot be read.
         """
-        if not _PART_OF_ID.fullmatch(id):
-            raise BadValue(f"{shorten(id, 40)!r} is not the id of a run; write 4 to 16 of its digits (0–9, a–f).")
+        digits = id.lower()
+        if not _PART_OF_ID.fullmatch(digits):
+            raise BadValue(
+                f"{shorten(id, 40)!r} is not the id of a run; write 4 to 16 of its digits (0–9, a–f), which "
+                "`zslbench status -f json` lists."
+            )
         folders, self.broken = record_folders(self.root)
-        ends = re.compile(rf"{id}[0-9a-f]*\.json")
+        ends = re.compile(rf"{digits}[0-9a-f]*\.json")
         paths = sorted(_list_entries(folders, lambda entry: bool(ends.fullmatch(entry.name)), self.broken))
         if len({path.name for path in paths}) > 1:
             ids = ", ".join(path.stem for path in paths[:_IDS_SHOWN]) + (", …" if len(paths) > _IDS_SHOWN else "")
