@@ -161,7 +161,7 @@ def test_a_sweep_moves_one_parameter_and_compares_with_the_given_value(runs):
         lines = [line for line in found.lines if line.swept == swept]
         top = max(line.stat.mean for line in lines)
         assert [line.highest for line in lines] == [line.stat.mean == top for line in lines]
-    assert "as measured on the test images: it shows sensitivity and is no selection" in found.text
+    assert "as measured on the test images: this shows sensitivity and selects nothing" in found.text
 
 
 def test_the_dev_stage_averages_folds_within_a_seed(runs):

@@ -144,7 +144,7 @@ def test_finished_runs_without_features_and_methods_that_make_none_are_named(tmp
         remarks = zslbench.run(methods, "digits", "zsl", runs=tmp_path, keep_features=asked).remarks
         assert len(remarks) == sentences
     assert "ESZSL, Toy synthesise no features, so --keep-features keeps nothing there." in remarks
-    assert "a finished run has fewer than 3 kept features a class; --rerun all makes them." in remarks
+    assert "a finished run has fewer than 3 kept features per class; --rerun all makes them." in remarks
     again = zslbench.run(methods, "digits", "zsl", runs=tmp_path, keep_features=3, rerun="all").remarks
     assert not any("fewer than" in text for text in again)
     remarks = zslbench.run(methods, "digits", "zsl", runs=tmp_path, keep_features=5).remarks

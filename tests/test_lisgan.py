@@ -425,4 +425,4 @@ def test_a_cascade_has_no_metric_that_shifts_scores_of_two_scales(tmp_path: Path
     assert re.search(r"^LisGAN \(b\)‡ +– ", text, re.MULTILINE)
     with pytest.raises(BadValue, match=r"lisgan.*on different scales"):
         zslbench.curve(runs, methods=["lisgan[cascade=softmax]"])
-    assert "no AUSUC, curve or calibrated stacking of lisgan[" in zslbench.curve(runs).text
+    assert "no AUSUC, curve or calibrated stacking for lisgan[" in zslbench.curve(runs).text

@@ -155,8 +155,8 @@ def test_a_plan_runs_each_study_in_its_way_and_no_run_twice(written, monkeypatch
 def test_typed_beside_a_plan(written, typed):
     written(PLAN)
     for words, told in (
-        (["-m", "eszsl"], "--method cannot be typed beside --plan study.toml"),
-        (["--seeds", "2", "--oracle"], "--seeds, --oracle cannot be typed beside"),
+        (["-m", "eszsl"], "--method cannot be combined with --plan study.toml"),
+        (["--seeds", "2", "--oracle"], "--seeds, --oracle cannot be combined with"),
         (["--stage", "final"], "--stage cannot be typed"),
     ):
         code, _, err = typed("run", "--plan", "study.toml", *words)

@@ -271,7 +271,8 @@ def test_ranks_of_two_digits_do_not_touch_in_a_narrow_text_diagram() -> None:
 
 def test_the_smallest_p_is_said() -> None:
     assert smallest_sentence(made([1, 2], [0.0625], 5)) == (
-        "With 5 data sets the smallest p that Wilcoxon's test can reach is 0.0625, so no pair can be told apart at "
+        "With 5 data sets the smallest p that Wilcoxon's test can reach is 0.0625, so no pair can differ "
+        "significantly at "
         "5 %, whatever the numbers."
     )
     assert smallest_sentence(made([1, 2], [0.03], 6)).endswith("can reach is 0.0312.")
@@ -347,7 +348,7 @@ def test_what_few_draws_and_few_seeds_leave_out_is_said(runs: Path, tmp_path: Pa
     add_each(ResultStore(tmp_path), "cub", ale=0.6, eszsl=0.5)
     text = text_of(tmp_path)
     assert "With one seed, the intervals hold for the models as trained" in text
-    assert "leave out the chance of training: ALE;" in text
+    assert "do not include the variation between trainings: ALE;" in text
 
 
 def test_failed_seeds_of_what_is_compared_are_said(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def test_garbage_is_listed_and_deleted_only_when_told_and_nothing_else(runs, typ
     assert files(runs) == before | dict.fromkeys(GARBAGE, b"12345")
     code, out, _ = typed("results", "gc")
     assert code == 0
-    assert f"{len(GARBAGE)} files, {5 * len(GARBAGE)} bytes; nothing was deleted, --yes does" in out
+    assert f"{len(GARBAGE)} files, {5 * len(GARBAGE)} bytes; nothing was deleted; add --yes to delete them" in out
     assert f"deleted {len(GARBAGE)} files" in typed("results", "gc", "--yes")[1]
     assert files(runs) == before
 

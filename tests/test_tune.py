@@ -395,7 +395,7 @@ def test_a_preset_of_another_search_gives_way_and_that_is_said(runs):
     first = small(runs)
     assert not small(runs).remarks
     for trials in (1, 30):  # 30 is what a sampler tries where nothing is said
-        assert small(runs, trials=trials).remarks == ("a grid tries each of its 4 points; --trials has no part in it.",)
+        assert small(runs, trials=trials).remarks == ("a grid tries each of its 4 points; --trials is not used.",)
     (remark,) = small(runs, f"{GRID}[y=1]").remarks
     assert f"was tuned from {GRID} before (T1 {100 * first.presets[0].score:.1f} on fold 1) and is replaced" in remark
     assert preset(runs, GRID, "zsl").values["y"] == 1

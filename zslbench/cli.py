@@ -152,4 +152,4 @@ def _advise_on_arguments(error: click.ClickException) -> str:
 
 
 def _show_unwritten(error: OSError) -> None:
-    screen.show_error(f"cannot write the output ({error.strerror}); send it elsewhere, or free space there.")
+    screen.show_error(f"cannot write the output ({error.strerror}); write it elsewhere, or free some space.")

@@ -22,7 +22,7 @@ DOCTOR_WIDTH = 80
 @click.argument("kind", type=click.Choice(["methods", "datasets", "protocols", "presets"]), default="methods")
 @shared.RUNS
 def list_command(kind: Any, runs: Path) -> None:
-    """List methods, datasets, protocols or presets (those that were tuned into --runs, too)."""
+    """List methods, datasets, protocols or presets (including those that `tune` kept in --runs)."""
     listing = zslbench.list(kind, runs)
     screen.show_table(listing.heads_of_columns, listing.rows)
 
@@ -30,7 +30,7 @@ def list_command(kind: Any, runs: Path) -> None:
 @shared.verb("zslbench info lisgan", "zslbench info cub", "zslbench info my_pkg.my_module:MyMethod")
 @click.argument("name", shell_complete=completion.complete_names)
 def info(name: str) -> None:
-    """Show all that is declared of one method, dataset or protocol."""
+    """Show everything that one method, dataset or protocol declares."""
     described = zslbench.info(name)
     console = screen.wide_console()
     console.print(described.headline, style="bold", markup=False)
@@ -61,7 +61,7 @@ def doctor(**options: Any) -> None:
             shown.append((f"  {state:7}", row.what.ljust(name_width), purpose))
         screen.show_table(None, shown, width=DOCTOR_WIDTH)
     if any(finding.optional for finding in findings):
-        screen.show_text("- is not here, and is needed only for what is named beside it")
+        screen.show_text("- means not installed or not found; it is needed only for the purpose in its row")
     if not all(finding.ok for finding in findings):
         sys.exit(shared.FAILED)
 
@@ -83,7 +83,7 @@ def completion_command(ctx: click.RichContext, /, shell: str) -> None:
     "zslbench new method my-method", "zslbench new method MyGAN --template torch -o ./my-gan", make=click.group
 )
 def new() -> None:
-    """Begin something of your own from a template."""
+    """Create something of your own from a template."""
 
 
 @shared.verb("zslbench new method my-method", "zslbench new method MyGAN --template torch", make=new.command)
@@ -92,13 +92,13 @@ def new() -> None:
     "--template",
     choices=["closed-form", "torch"],
     default="closed-form",
-    help="What the class starts as: NumPy, or a network trained with torch.",
+    help="closed-form: a class in NumPy. torch: a network that is trained with torch.",
 )
-@shared.path_option("-o", "--output", metavar="DIR", help="The folder to make.  [default: its name]")
+@shared.path_option("-o", "--output", metavar="DIR", help="The folder to create.  [default: NAME]")
 def method(name: str, **options: Any) -> None:
-    """Write a package with a method: class, entry point, and a test that runs the contract.
+    """Write a package with a new method: class, entry point, and a test that checks the contract.
 
-    It works as it is; replace its fit and scores by yours.
+    The package works as it is; replace fit and scores in it with your own.
     """
     made = zslbench.new_method(name, **options)
     for path in made.files:
@@ -120,10 +120,10 @@ def method(name: str, **options: Any) -> None:
 @shared.CHOICES
 @shared.DATA_ROOT
 def check(name: str, **options: Any) -> None:
-    """Hold a method, data set or protocol to the contract that every built-in one keeps.
+    """Check that a method, data set or protocol keeps the contract that every built-in one keeps.
 
     NAME is a name, with or without parameters, a class of your own as pkg.module:Class, or the folder of a data set.
-    Exit code 1 where a check fails.
+    Exit code 1 if a check fails.
     """
     checked = zslbench.check(name, **options)
     for passed in checked.passed:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ADD_GROUPS = {
     "Your files": "images features labels semantics classes splits from orientation skip-broken",
-    "Split that is made": "unseen seed folds test-share",
+    "Split made by zslbench": "unseen seed folds test-share",
     "Where and how": "backbone batch device",
     "Output": "",
 }
@@ -34,7 +34,7 @@ def data() -> None:
 @shared.verb("zslbench data list", "zslbench data list --data-root ./xlsa17", name="list", make=data.command)
 @shared.DATA_ROOT
 def data_list(data_root: Path | None) -> None:
-    """List the data sets and what of them is on this machine."""
+    """List the data sets and which of their files are on this machine."""
     shown = []
     rows = zslbench.data.list_(data_root)
     for row in rows:
@@ -46,19 +46,22 @@ def data_list(data_root: Path | None) -> None:
     heads = ("name", "title", "images", "seen + unseen", "features", "semantics", "where")
     screen.show_table(heads, shown)
     if any(not row.features for row in rows):
-        screen.show_text("what is missing: zslbench data fetch NAME, zslbench data import FILE, or --data-root DIR")
+        screen.show_text(
+            "to get what is missing: zslbench data fetch NAME, zslbench data import FILE, or --data-root DIR"
+        )
 
 
 @shared.verb("zslbench data fetch cub", "zslbench data fetch all", make=data.command)
 @click.argument("name", shell_complete=completion.complete_catalogued)
-@click.option("--sha256", metavar="HEX", help="Refuse an archive whose sha256 is another.")
-@click.option("--url", metavar="URL", help="The address to download the archive from, and no other.")
-@click.option("--force", is_flag=True, help="Download even what is installed.")
+@click.option("--sha256", metavar="HEX", help="Refuse an archive with a different sha256.")
+@click.option("--url", metavar="URL", help="Download the archive from this address only.")
+@click.option("--force", is_flag=True, help="Download the data set again even if it is installed.")
 def fetch(name: str, **options: Any) -> None:
-    """Download a data set from its authors' archive and install it; a broken download goes on where it broke off.
+    """Download a data set from its authors' archive and install it; an interrupted download continues where it stopped.
 
-    With the environment variable ZSLBENCH_MIRROR, the archive is first looked for there: the address of a folder or of
-    the archive, or a file or folder of this machine.
+    If the environment variable ZSLBENCH_MIRROR is set, the archive is first looked for there: it is the
+
+    address of a folder or of the archive, or a file or folder on this machine.
     """
     _show_installed(zslbench.data.fetch(name, **options))
 
@@ -100,27 +103,27 @@ def _show_installed(rows: Sequence[Installed]) -> None:
     help="Without --splits: which classes are unseen, as a share, a number of classes, or names or label numbers "
     "separated by commas.  [default: 20%]",
 )
-@click.option("--seed", type=int, metavar="N", help="Seed of a split that is made.  [default: 0]")
+@click.option("--seed", type=int, metavar="N", help="Seed of the split that zslbench makes.  [default: 0]")
 @click.option("--folds", type=int, metavar="K", help="Draw K dev folds now; without it the dev stage draws three.")
 @click.option(
     "--test-share",
     type=float,
     metavar="X",
-    help="Share of the images of a seen class that are for testing.  [default: 0.2]",
+    help="Share of the images of each seen class to test on.  [default: 0.2]",
 )
-@shared.path_option("--from", "source", metavar="DIR", help="An xlsa17-like folder instead.")
+@shared.path_option("--from", "source", metavar="DIR", help="An xlsa17-like folder to read instead of separate files.")
 @shared.choice_option(
     "--orientation",
     show_default=False,
     choices=["auto", "rows", "columns"],
     default="auto",
-    help="Whether images and classes are rows or columns where a matrix is square.",
+    help="For a square matrix: whether images (or classes) are its rows or its columns.",
 )
 def add(name: str, features: tuple[str, ...], semantics: tuple[str, ...], **options: Any) -> None:
     """Install a data set of your own: features, labels and semantics as files, or an xlsa17-like folder.
 
     Files are .npy, .npz, .csv, .tsv, .mat, .h5 or .pt; FILE:KEY names one of several arrays. --features or --semantics
-    alone are added to a data set that was added before.
+    alone add to a data set that was added before.
     """
     chosen = _by_stem(features, "features"), _by_stem(semantics, "semantics")
     _show_added(zslbench.data.add(name, features=chosen[0], semantics=chosen[1], **options))
@@ -167,7 +170,7 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
     metavar="NAME",
     help="efficientnet-lite0, torchvision:NAME or timm:NAME.",
 )
-@shared.path_option("-o", "--output", metavar="FILE.npz", help="Write into a file.")
+@shared.path_option("-o", "--output", metavar="FILE.npz", help="Write features, labels and class names into this file.")
 @click.option("--into", metavar="NAME", help="Make this data set, or add to it.")
 @click.option(
     "--semantics",
@@ -177,14 +180,14 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
 @click.option("--splits", metavar="FILE", help="With --into: as in `data add`.")
 @click.option("--unseen", metavar="20%|N|CLASSES", help="With --into: as in `data add`.")
 @click.option("--seed", type=int, metavar="N", help="With --into: as in `data add`.")
-@click.option("--batch", type=int, default=32, metavar="N", help="How many pictures are computed at a time.")
+@click.option("--batch", type=int, default=32, metavar="N", help="How many pictures are processed at a time.")
 @click.option("--device", default="cpu", help="cpu, cuda, cuda:N or mps.")
 @click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be read.")
 @shared.QUIET
 def features(images: Path, quiet: bool, **options: Any) -> None:
     """Turn pictures into features, labels and class names; needs the extra [features].
 
-    Every batch is kept as it is done: after a kill, the same command goes on.
+    Every finished batch is kept: if the command is interrupted or killed, the same command continues.
     """
     with screen.counted("pictures", quiet) as on_batch:
         extracted = zslbench.data.features(images, on_batch=on_batch, **options)
@@ -204,11 +207,11 @@ def features(images: Path, quiet: bool, **options: Any) -> None:
 
 @shared.verb("zslbench data remove my-birds --yes", make=data.command)
 @click.argument("name", shell_complete=completion.complete_datasets)
-@click.option("--yes", is_flag=True, help="Needed: the arrays are gone for good.")
+@click.option("--yes", is_flag=True, help="Required, since the arrays cannot be restored.")
 def remove(name: str, yes: bool) -> None:
     """Remove a data set that `data add` installed; records of runs on it stay."""
     if not yes:
-        raise BadValue(f"this removes the arrays of {name!r} for good; say so with --yes.")
+        raise BadValue(f"this deletes the arrays of {name!r} permanently; confirm it with --yes.")
     screen.show_text(f"removed {zslbench.data.remove(name)}; records of runs on it stay")
 
 
@@ -216,7 +219,7 @@ def remove(name: str, yes: bool) -> None:
 @click.argument("name", required=False, shell_complete=completion.complete_datasets)
 @shared.DATA_ROOT
 def verify(name: str | None, data_root: Path | None) -> None:
-    """Read data sets whole and check counts, splits and stored copies."""
+    """Read data sets completely and check counts, splits and stored copies."""
     rows = zslbench.data.verify(name, data_root)
     if not rows:
         screen.show_text("no data set is on this machine; see zslbench data list")

@@ -35,8 +35,9 @@ from zslbench.errors import CaptionLeftOut
     "--layout",
     choices=["full", "zsl", "gzsl", "stats"],
     default="full",
-    help="full: every metric by data set. zsl: T1 by data set. gzsl: U, S and H by data set. stats: what the data sets "
-    "hold; needs no run.",
+    help="full: every metric by data set. zsl: T1 by data set. gzsl: U, S and H by data set. stats: sizes of the data "
+    "sets; "
+    "needs no runs.",
 )
 @shared.format_option("terminal", "markdown", "latex", "csv", "json")
 @shared.RECORDS
@@ -65,16 +66,20 @@ from zslbench.errors import CaptionLeftOut
     help="Add U, S and H after calibrated stacking. Its constant is chosen on the dev folds or, with "
     "--calibrate=oracle, on the test images (marked †).",
 )
-@click.option("--per-fold", is_flag=True, help="Keep the folds of the dev stage apart instead of averaging them.")
-@click.option("--ci", is_flag=True, help="Show ± the half-width of the 95 % t interval over seeds.")
+@click.option("--per-fold", is_flag=True, help="Show each fold of the dev stage instead of the mean over folds.")
+@click.option(
+    "--ci",
+    is_flag=True,
+    help="Show half the width of the 95 % t interval over seeds after ±, instead of the standard deviation.",
+)
 @click.option(
     "--rank-together", is_flag=True, help="Rank transductive (‡) and oracle (†) rows together with the others."
 )
 @click.option(
     "--width",
     metavar="WIDTH",
-    help="For LaTeX: column, page (of CVPR), eccv, neurips, or a number of inches; 4.77, which fits any page, when not "
-    "given. For other formats: a number of characters.",
+    help="For LaTeX: column or page (of CVPR), eccv, neurips, or a number of inches (4.77, "
+    "which fits any page, if not given). For other formats: a number of characters.",
 )
 @click.option(
     "--standalone", is_flag=True, help="With --format latex: write a complete document, cropped to the table."
@@ -82,13 +87,14 @@ from zslbench.errors import CaptionLeftOut
 @click.option(
     "--pivot",
     metavar="NAME[,NAME]",
-    help="Show the grid of one method as a matrix: the values of the first hyper-parameter down, those of the second "
-    "across, e.g. gamma,lam.",
+    help="Show the grid of one method as a matrix: one row per value of the first hyper-parameter, one column per "
+    "value "
+    "of the second, e.g. gamma,lam.",
 )
 @click.option(
     "--columns",
     metavar="LIST",
-    help="Only these columns, in this order: METRIC@DATASET or METRIC between commas, e.g. H@cub,U@cub,T1@sun.",
+    help="Only these columns, in this order: METRIC@DATASET or METRIC, separated by commas, e.g. H@cub,U@cub,T1@sun.",
 )
 @click.option(
     "--sort",
@@ -135,7 +141,7 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
     "--over",
     choices=["classes", "images", "both"],
     default="both",
-    help="What the bootstrap draws anew: test classes, the images of each class, or both.",
+    help="What the bootstrap resamples: test classes, the images of each class, or both.",
 )
 @click.option("--level", type=float, default=0.95, metavar="P", help="Confidence level of the intervals and tests.")
 @click.option("--draws", type=int, default=10_000, metavar="N", help="How many samples the bootstrap draws.")
@@ -145,15 +151,15 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
 @shared.selection_option(help="Only runs selected in this way.  [default: all but oracle]")
 @shared.format_option("terminal", "markdown", "latex", "csv", "json")
 @shared.LATEX_CAPTION
-@click.option("--details", is_flag=True, help="Show intervals and p of all pairs where no METHOD is named, too.")
+@click.option("--details", is_flag=True, help="Show intervals and p of all pairs even if no METHOD is named.")
 @shared.path_option("--diagram", help="Draw the critical-difference diagram: .pdf, .svg or .png.")
 @shared.OUTPUT
 @shared.RUNS
 def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | None, **options: Any) -> None:
-    """Say how methods differ and how sure that is: all pairs of METHODs, within and across data sets.
+    """Show how methods differ and how certain that is: all pairs of METHODs, within and across data sets.
 
-    A METHOD is a name or a spec, as in `table --method`, and must pick one row per data set; without any, all rows are
-    shown as a matrix of differences. Within a data set: paired bootstrap, Holm over pairs. Across data sets:
+    A METHOD is a name or a spec, as in `table --method`, and must pick one row per data set; without METHODs, all rows
+    are shown as a matrix of differences. Within a data set: paired bootstrap, Holm over pairs. Across data sets:
     Wilcoxon–Holm, Friedman, mean ranks.
     """
     comparison = zslbench.compare(*methods, metrics=metrics or None, output=output, **options)
@@ -176,12 +182,14 @@ def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | N
 @shared.DATASETS
 @shared.CHOICES
 @shared.path_option(
-    "--data", help="Also write every point of every run to FILE, as csv: gamma, U, S, H; a point holds up to its gamma."
+    "--data",
+    help="Also write every point of every run to FILE, as csv: gamma, U, S, H; each point holds for every "
+    "gamma up to its own.",
 )
 @shared.OUTPUT
 @shared.RUNS
 def curve(output: Path | None, data: Path | None, **options: Any) -> None:
-    """Print seen–unseen curves and what calibrated stacking makes of H, from the predictions of finished gzsl runs."""
+    """Print seen–unseen curves, and H after calibrated stacking, from the predictions of finished gzsl runs."""
     shared.show_result(zslbench.curve(output=output, data=data, **options), output)
     if data:
         screen.show_written(data)
@@ -208,7 +216,7 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     "metrics",
     multiple=True,
     metavar="NAME",
-    help="Which metrics; each gets a panel. Repeatable; of losses, their names.  [default: T1 and H; all losses]",
+    help="Which metrics (for losses: which losses), one panel each. Repeatable.  [default: T1 and H; all losses]",
 )
 @shared.CHOICES
 @shared.STAGE
@@ -219,8 +227,9 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
 @click.option(
     "--classes",
     metavar="N|NAMES",
-    help="confusion, perclass, features: how many classes (the hardest ones; both ends; from the best to the least "
-    "recognised), or their names or ids, separated by commas.",
+    help="Which classes, by name or id, separated by commas, or how many: confusion draws the hardest ones, perclass "
+    "the best and the "
+    "worst, features some from the best to the least recognised.",
 )
 @shared.choice_option(
     "--projection", choices=["pca", "tsne"], help="features: method of projection to two dimensions.  [default: pca]"
@@ -241,7 +250,7 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
 @shared.RUNS
 @shared.DATA_ROOT
 def plot(kind: str, output: Path, data: Path | None, caption: str, **options: Any) -> None:
-    """Draw a figure of finished runs, and print the sentences that say what it shows.
+    """Draw a figure of finished runs, and print its caption.
 
     KIND is confusion (one or two methods), sensitivity (a swept hyper-parameter), souls (soul samples per class),
     stability (error by epoch), losses (logged while a method trained), ablation (named settings), curve (seen–unseen),
@@ -284,8 +293,8 @@ def plot(kind: str, output: Path, data: Path | None, caption: str, **options: An
 def report(output: Path, **options: Any) -> None:
     """Write one HTML page that shows a whole study: tables, figures, every run, and what is missing.
 
-    The file needs no network and nothing beside it. Tables sort and filter; every run shows its parameters, curve,
-    timings and provenance.
+    The file needs no network and no other file. Tables can be sorted and filtered; every run shows its parameters,
+    curve, timings and provenance.
     """
     zslbench.report(output, **options)
     screen.show_written(output)
@@ -303,7 +312,7 @@ def report(output: Path, **options: Any) -> None:
     "-d",
     "--dataset",
     "datasets",
-    help="Only these data sets; your own may be given as its folder, which the plan then names.",
+    help="Only these data sets; name your own by its folder, and the plan will contain it.",
 )
 @shared.PROTOCOLS
 @shared.STAGE
@@ -316,10 +325,10 @@ def report(output: Path, **options: Any) -> None:
 @shared.RUNS
 @shared.DATA_ROOT
 def status(write_plan: Path | None, **options: Any) -> None:
-    """Say what is missing of the runs that were asked for, what failed or is stale, and write the plan file for it.
+    """Show which of the requested runs are missing, failed or stale, and write a plan file that does them.
 
-    A command or plan that was cut short leaves in the folder what it asked for; whatever has a record was asked for,
-    too. Exit code 1 where --verify finds a metric that does not follow from its predictions.
+    Requested are all runs that have a record, and all that a command or plan asked for, even if it was interrupted.
+    Exit code 1 if --verify finds a metric that does not follow from the stored predictions.
     """
     shown = zslbench.status(write_plan=write_plan, **options)
     screen.show_text(shown.text)
@@ -339,10 +348,10 @@ def status(write_plan: Path | None, **options: Any) -> None:
 @shared.format_option("terminal", "json")
 @shared.RUNS
 def show(id: str, runs: Path, format: str) -> None:
-    """Show the record of one run whole, and the command that makes it again.
+    """Show the whole record of one run, and the command that repeats it.
 
-    ID is the id of a run, its first digits (four or more), or the path of its file. What is shown: parameters, metrics,
-    curve, losses, seconds, memory, traceback, provenance and files.
+    ID is the id of a run, its first digits (four or more), or the path of its file. Shown are parameters,
+    metrics, curve, losses, seconds, memory, traceback, provenance and files.
     """
     shown = zslbench.show(id, runs=runs)
     screen.show_text(shown.to_json() if format == "json" else shown.text)
@@ -364,12 +373,12 @@ def results() -> None:
     make=results.command,
 )
 @click.argument("sources", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="DIR...")
-@shared.folder_option("--into", help="The folder that they are copied into.")
+@shared.folder_option("--into", help="The folder to copy the records into.")
 def merge(sources: tuple[Path, ...], into: Path) -> None:
     """Copy the records of other folders into one, with their predictions and tuned presets.
 
-    Where both folders hold a run, one that is ok replaces one that failed; otherwise the record that was here is kept.
-    Nothing is removed from DIR. Exit code 1 where both have a run with other metrics, or a file could not be read.
+    If both folders hold a run, a finished record replaces one that failed; otherwise the record in --into is kept.
+    Nothing is removed from DIR. Exit code 1 if a run has different metrics in two folders, or a file could not be read.
     """
     done = zslbench.results.merge(sources, into)
     screen.show_text(done.text)
@@ -378,15 +387,15 @@ def merge(sources: tuple[Path, ...], into: Path) -> None:
 
 
 @shared.verb("zslbench results gc", "zslbench results gc --failed --stale --yes", make=results.command)
-@click.option("--failed", is_flag=True, help="Records of runs that failed or were cut short, too.")
-@click.option("--stale", is_flag=True, help="Records of methods whose source has changed since, too.")
-@click.option("--yes", "delete", is_flag=True, help="Delete them; without, they are only listed.")
+@click.option("--failed", is_flag=True, help="Also records of runs that failed or were interrupted.")
+@click.option("--stale", is_flag=True, help="Also records of methods whose source has changed since.")
+@click.option("--yes", "delete", is_flag=True, help="Delete them; without --yes they are only listed.")
 @shared.RUNS
 def gc(stale: bool, **options: Any) -> None:
-    """List, and with --yes delete, what belongs to no run any more.
+    """List, or with --yes delete, files that no longer belong to any run.
 
-    Predictions without a record, files that were not finished, leases of coordinators that are gone. What was changed
-    within the last hour is left alone.
+    These are predictions without a record, unfinished files, and leases of processes that no longer exist. Files
+    that were changed within the last hour are kept.
     """
     from zslbench.sources import SourceCheck
 
@@ -408,11 +417,11 @@ def gc(stale: bool, **options: Any) -> None:
     "--params",
     choices=["json", "columns"],
     default="json",
-    help="Hyper-parameters as one json column, or as columns, one for each.",
+    help="Write hyper-parameters as one json column, or as one column each (columns).",
 )
 @shared.RUNS
 def export(**options: Any) -> None:
-    """Write all records as one table, a row per run, for other tools."""
+    """Write all records as one table with one row per run, for other tools."""
     done = zslbench.results.export(**options)
     if done.broken:
         screen.show_text("\n".join(done.broken))
@@ -425,16 +434,18 @@ def export(**options: Any) -> None:
     "zslbench watch --once",
     "zslbench watch --once --format json",
 )
-@click.option("--interval", type=float, default=1.0, metavar="SECONDS", help="Seconds between two looks.")
-@click.option("--once", is_flag=True, help="Print one snapshot as text, as always where the output is not a terminal.")
-@click.option("--follow", is_flag=True, help="Keep watching when nothing runs any more.")
+@click.option("--interval", type=float, default=1.0, metavar="SECONDS", help="Seconds between two updates.")
+@click.option(
+    "--once", is_flag=True, help="Print one snapshot as text and end, as always if the output is not a terminal."
+)
+@click.option("--follow", is_flag=True, help="Keep watching even when nothing is running any more.")
 @shared.format_option("terminal", "json", help="How to print a snapshot; json is printed once.")
 @shared.RUNS
 def watch(runs: Path, interval: float, once: bool, follow: bool, format: Any) -> None:
-    """Show what runs: done, failed, running with losses and time left.
+    """Watch a study while it runs: fits done, failed and running, losses, time left.
 
     It reads the folder of records, so it does not matter which process or machine runs the study. The view ends when
-    nothing runs any more, with q or with Ctrl-C; none of these ends what runs.
+    nothing is running any more, or with q or Ctrl-C, which do not stop the study.
     """
     console = None if once or format == "json" else screen.live_console()
     with contextlib.suppress(KeyboardInterrupt):

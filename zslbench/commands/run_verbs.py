@@ -52,7 +52,10 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet", "log", "raise_e
 @shared.CHOICES
 @shared.seeds_option(help="Run the seeds 0 to N-1.  [default: 1]")
 @click.option("--seed", "seed_list", type=int, multiple=True, metavar="K", help="Run seed K. Repeatable.")
-@shared.stage_option(help="final: trainval → test. dev: training → validation classes, within trainval.")
+@shared.stage_option(
+    help="final: train on trainval, test on the test images. dev: train on some of the training "
+    "classes, test on the others."
+)
 @shared.FOLD
 @shared.DEVICE
 @shared.ENGINE
@@ -60,12 +63,12 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet", "log", "raise_e
     "--checkpoints",
     default="last",
     metavar="last|every:N",
-    help="When to measure a method that trains: after its last step only, or every N epochs, too, which gives its "
-    "curve.",
+    help="When to measure a method that trains: after its last step only, or also every N epochs, which gives a curve.",
 )
 @shared.rerun_option(
     help="Which finished runs to repeat: none, failed, stale (the method's source changed) or all. Stale runs of your "
-    "own methods are repeated unless it is none."
+    "own methods are always "
+    "repeated, except with none."
 )
 @shared.choice_option(
     "--seeds-at-once",
@@ -84,7 +87,8 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet", "log", "raise_e
 @click.option(
     "--oracle",
     is_flag=True,
-    help="Mark the runs as candidates for selection on the test images (†); tables hide them unless asked.",
+    help="Mark the runs as candidates for selection on the test images (†); tables show them only with --selection "
+    "oracle.",
 )
 @click.option(
     "--profile",
@@ -124,7 +128,7 @@ def run(
 ) -> None:
     """Run methods on data sets and keep a record of each run.
 
-    Finished runs are skipped, so the same command completes a study that was cut short.
+    Finished runs are skipped, so the same command completes a study that was interrupted.
     """
     if seeds is not None and seed_list:
         raise click.UsageError("--seeds and --seed were both given; use one of them.")
@@ -157,8 +161,9 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
     if wrong := [max(option.opts, key=len) for option in typed if option.name not in BESIDE]:
         allowed = ", ".join(max(option.opts, key=len) for option in ctx.command.params if option.name in BESIDE)
         raise BadValue(
-            f"{', '.join(wrong)} cannot be typed beside --plan {plan}, which says what is run; write it there, or "
-            f"leave one of them out (beside a plan go: {allowed})."
+            f"{', '.join(wrong)} cannot be combined with --plan {plan}, which says what is run; write it into the "
+            f"plan, or "
+            f"leave one of them out (allowed with a plan: {allowed})."
         )
     study = zslbench.read_plan(plan)
     typed_names = {str(option.name) for option in typed}
@@ -191,7 +196,7 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
     help="A protocol to tune for; both zsl and gzsl when none is given. Each gets a preset of its own."
 )
 @shared.CHOICES
-@shared.names_option("--only", metavar="PARAM", help="Tune this hyper-parameter, and not the others.")
+@shared.names_option("--only", metavar="PARAM", help="Tune only this hyper-parameter.")
 @shared.choice_option(
     "--sampler",
     choices=["auto", "grid", "tpe", "random"],
@@ -203,10 +208,10 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
     "--trials",
     type=click.IntRange(1),
     metavar="N",
-    help="How many points tpe or random try, those of earlier calls included.  [default: 30, or as many as fit into "
+    help="How many points tpe or random try, including those of earlier calls.  [default: 30, or as many as fit into "
     "--time-limit]",
 )
-@click.option("--time-limit", metavar="TIME", help="Begin no trial after this time: 90s, 30m or 1h30m.")
+@click.option("--time-limit", metavar="TIME", help="Start no new trial after this time: 90s, 30m or 1h30m.")
 @click.option(
     "--checkpoints",
     default="last",
@@ -220,13 +225,14 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
 @shared.DEVICE
 @shared.ENGINE_WITHOUT_LIMITS
 @shared.rerun_option(
-    help="Start the search again and repeat these runs; none: keep all runs although the source has changed."
+    help="Start the search again and repeat these runs; none: keep all runs even if the method's source has changed."
 )
 @click.option(
     "--oracle",
     is_flag=True,
-    help="Afterwards also run every point on the test images, marked †: `table --selection oracle` then shows what "
-    "picking on them would have gained. The preset does not depend on it.",
+    help="Afterwards also run every point on the test images, marked †: `table --selection oracle` then shows how "
+    "much choosing on them "
+    "would have gained. The preset does not depend on it.",
 )
 @shared.format_option(
     "terminal", "markdown", "csv", "json", help="How to print the result; csv and json list every trial."
@@ -237,11 +243,11 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
 def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any) -> None:
     """Choose a method's hyper-parameters in the dev stage, and keep them as a preset.
 
-    Test images have no part in it: training classes are split into folds, and the best mean over the folds wins. Each
-    run is kept as a record, so the same command goes on with a search that was cut short, even killed.
+    No test image is used: training classes are split into folds, and the values with the best mean over the folds are
+    kept. Each run has a record, so the same command continues a search that was interrupted or killed.
 
-    What METHOD fixes stays, a grid in it is what is tried of that hyper-parameter, and the rest comes from the space
-    that `zslbench info METHOD` shows.
+    A value given in METHOD stays fixed, and a grid in METHOD lists the values to try. All other hyper-parameters are
+    searched in the space that `zslbench info METHOD` shows.
     """
     options["fold"] = options["fold"] or None
     tuning = zslbench.tune(
@@ -277,7 +283,10 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
     help="What each setting is compared with: first, previous, full, or the name of a setting.  [default: as the "
     "method declares]",
 )
-@shared.stage_option(help="final: trainval → test. dev: training → validation classes, the mean over folds.")
+@shared.stage_option(
+    help="final: train on trainval, test on the test images. dev: train on some of the training "
+    "classes, test on the others, mean over folds."
+)
 @shared.format_option("terminal", "markdown", "latex", "csv", "json")
 @shared.DECIMALS
 @shared.LATEX_CAPTION
@@ -285,8 +294,8 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
 def ablate(**options: Any) -> None:
     """Run a method's named ablations over seeds and print them with their differences.
 
-    METHOD is the whole method, with its presets and parameters; an ablation takes something away from it. With
-    --sweep one parameter moves instead.
+    METHOD is the whole method, with its presets and parameters; an ablation removes parts of it. With --sweep, one
+    parameter is varied instead.
     """
     _show_study(zslbench.ablate(**shared.take_machine(options), **options), options)
 
@@ -311,7 +320,7 @@ def _show_study(study: Ablated | Reproduction, options: Mapping[str, Any]) -> No
 @click.option(
     "--table",
     metavar="N",
-    help="Which table or figure: 2, 'Table 2', 'Figure 7(b)'. Needed where zslbench knows several of the paper.",
+    help="Which table or figure: 2, 'Table 2', 'Figure 7(b)'. Needed if zslbench knows several tables of the paper.",
 )
 @shared.names_option("-d", "--dataset", "datasets", help="Only these data sets of the table.")
 @shared.names_option("-m", "--method", "methods", help="Only these methods of the table.")
@@ -319,9 +328,9 @@ def _show_study(study: Ablated | Reproduction, options: Mapping[str, Any]) -> No
 @shared.TOLERANCE
 @shared.format_option("terminal", "markdown", "csv", "json")
 @shared.CAPTION
-@shared.study_options("Only list what would be run, and what cannot be.")
+@shared.study_options("Only list what would be run, and what cannot be run.")
 def reproduce(**options: Any) -> None:
-    """Run what a published table needs and say of each number whether it came out again.
+    """Run the methods of a published table and say of each number whether it was reproduced.
 
     SOURCE is the key of a paper whose numbers zslbench knows, such as li2019lisgan or xian2018gbu.
     """

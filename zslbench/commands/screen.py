@@ -105,8 +105,8 @@ def show_profile(outcome: Outcome) -> None:
         spent = [f"{record.timings[phase]:.2f}" if phase in record.timings else "" for phase in (*phases, *last)]
         rows.append((run, *spent))
     show_text(
-        "seconds by phase, of each run alone (fit holds those between data and scores); shared: what an earlier run "
-        "had done already"
+        "seconds per phase of each run by itself (fit includes the phases between data and scores); "
+        "shared: work that an earlier run had done already"
     )
     show_table(("run", *phases, *last), rows)
 

@@ -110,7 +110,7 @@ def choice_option(*names: str, choices: Sequence[str], help: str, **settings: An
     return click.option(*names, type=click.Choice(choices), help=help, **settings)
 
 
-def format_option(*names: str, help: str = "How to write it.") -> Decorator:
+def format_option(*names: str, help: str = "The format of the output.") -> Decorator:
     """Return the option that chooses among formats; the first is the default."""
     return choice_option("-f", "--format", choices=names, default=names[0], help=help)
 
@@ -119,8 +119,8 @@ CAPTION = choice_option(
     "--caption",
     choices=["short", "full", "none"],
     default="short",
-    help="What stands below a table or figure. short: what the numbers are of, and each mark. full: metrics and rules "
-    "too. none: warnings alone, on standard error.",
+    help="The caption of a table or figure. short: data, selection, seeds and marks. full: also metrics and rules. "
+    "none: no caption; warnings go to standard error.",
 )
 DECIMALS = click.option(
     "--decimals", type=int, default=1, metavar="N", help="Digits after the point, 0 to 3; csv and json have all."
@@ -130,8 +130,8 @@ LATEX_CAPTION = combine_options(
     click.option(
         "--caption-text",
         metavar="TEXT",
-        help="Your own words for what the caption says of data, selection and seeds; marks are still explained. LaTeX: "
-        "written as it is.",
+        help="Your own text in place of what the caption says about data, selection and seeds; marks are still "
+        "explained. In LaTeX it is written unchanged.",
     ),
     click.option("--label", metavar="NAME", help="LaTeX: the table's label, such as tab:gzsl."),
 )
@@ -156,7 +156,8 @@ RUNS = folder_option("--runs", help="The folder of records.")
 DATA_ROOT = path_option(
     "--data-root",
     metavar="DIR",
-    help="The parent folder of CUB/, SUN/ and so on, read where it is.  [default: $ZSLBENCH_DATA, then installed data]",
+    help="The folder that contains CUB/, SUN/ and so on; it is read in place.  [default: $ZSLBENCH_DATA, then "
+    "installed data]",
 )
 OUTPUT = path_option("-o", "--output", help="Write to FILE instead of the screen.")
 CHOICES = combine_options(
@@ -167,7 +168,7 @@ METHOD_FILTER = names_option("-m", "--method", "methods", help="Only these metho
 DATASETS = names_option("-d", "--dataset", "datasets", help="Only these data sets.")
 PROTOCOLS = names_option("-p", "--protocol", "protocols", help="Only these protocols.")
 RECORDS = combine_options(METHOD_FILTER, DATASETS, PROTOCOLS)
-STAGE = stage_option(help="Records of which stage: final (test images) or dev (validation classes).")
+STAGE = stage_option(help="Only records of this stage: final (test images) or dev (validation classes).")
 FOLD = click.option(
     "--fold",
     type=int,
@@ -216,7 +217,7 @@ _LIMITS = combine_options(
 )
 _CLUSTER = combine_options(
     click.option("--scheduler", metavar="URL", help="The address of a running Dask cluster: tcp://host:8786."),
-    path_option("--engine-config", help="A TOML file with what to ask Slurm for: partition, time, gpus, …"),
+    path_option("--engine-config", help="A TOML file with options for Slurm: partition, time, gpus, …"),
 )
 ENGINE = combine_options(_PLACE, _LIMITS, _CLUSTER)
 ENGINE_WITHOUT_LIMITS = combine_options(_PLACE, _CLUSTER)

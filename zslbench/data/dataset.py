@@ -191,7 +191,7 @@ class Dataset:
         if 0 in features.shape or semantics.shape[1] == 0:
             yield f"features {features.shape} and semantics {semantics.shape} must not be empty."
         if labels.shape != (len(features),):
-            yield f"{len(features)} rows of features but {labels.size} labels; give one label a row."
+            yield f"{len(features)} rows of features but {labels.size} labels; give one label per row."
         for name, kind in (("features", np.float32), ("labels", np.int64), ("semantics", np.float32)):
             if (held := getattr(self, name).dtype) != kind:
                 yield f"{name} must be {np.dtype(kind)}, not {held}."
@@ -207,7 +207,7 @@ class Dataset:
                 "classes; every class needs a row of semantics."
             )
         if len(self.class_names) != classes:
-            yield f"{len(self.class_names)} class names for {classes} classes; give one name a class."
+            yield f"{len(self.class_names)} class names for {classes} classes; give one name per class."
 
     def _find_faults_of_split(self) -> Iterator[str]:
         parts = {"trainval": self.trainval, "test_seen": self.test_seen, "test_unseen": self.test_unseen}

@@ -110,7 +110,7 @@ def read_folder(folder: Path, *, name: str, features: str, semantics: str, origi
     if labels.max() == table.shape[1] < len(table):
         raise BadData(
             f"{semantics_path}: att is {_by(table.T.shape)}, {len(table)} classes of {table.shape[1]} attributes, but "
-            f"labels go up to {labels.max()}: it looks transposed; give one column a class."
+            f"labels go up to {labels.max()}: it looks transposed; give one column per class."
         )
     if labels.max() > len(table):
         raise BadData(
@@ -172,7 +172,7 @@ def _check_declared(path: Path) -> None:
         turned = " (features look transposed)" if matrix[0] == math.prod(labels) else ""
         raise BadData(
             f"{path}: features have {matrix[1]} columns (images) but there are {math.prod(labels)} labels; "
-            f"give one column a label{turned}."
+            f"give one column per label{turned}."
         )
 
 

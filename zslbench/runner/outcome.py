@@ -72,7 +72,7 @@ class Outcome(VerbResult):
         if self.failed:
             reasons = [describe_failure(record.error) for record in self.failed if record.error.strip()]
             why = f" (the first: {reasons[0]})" if reasons else ""
-            sentences.append(f"{len(self.failed)} of {len(self.states)} runs failed and do not count{why}.")
+            sentences.append(f"{len(self.failed)} of {len(self.states)} runs failed and are not counted{why}.")
         if stale := self.left("stale"):
             sentences.append(
                 f"{stale} runs were made by an earlier source of the method; zslbench status says how to redo them."
@@ -120,7 +120,7 @@ class Outcome(VerbResult):
             again = "" if self.untried else "; try again with --rerun failed"
             sentences.append(f"a failed run keeps its traceback, which `{show}` prints{again}")
         if self.interrupted:
-            sentences.append("interrupted; what was done is kept, the same command goes on from here")
+            sentences.append("interrupted; finished runs are kept, type the same command again to continue")
         return sentences
 
     def lay_out(self, format: str, room: int) -> Sequence[Table]:

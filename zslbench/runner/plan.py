@@ -92,8 +92,8 @@ class RunOptions(Struct, frozen=True):
         given = [name for name in self.__struct_fields__ if getattr(self, name) != getattr(usual, name)]
         if given:
             raise BadValue(
-                f"{', '.join(given)} cannot be given beside the plan {plan}, which says what is run; "
-                "write it there, or leave the plan out."
+                f"{', '.join(given)} cannot be combined with the plan {plan}, which says what is run; write it "
+                "into the plan, or leave the plan out."
             )
 
 

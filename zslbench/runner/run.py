@@ -324,4 +324,4 @@ class _Coordinator:
         holders = {str(holder) for run in runs if (holder := self.leases.holder_of(run.id))}
         by = f" ({', '.join(sorted(holders))})" if holders else ""
         count = "a run is" if len(runs) == 1 else f"{len(runs)} runs are"
-        return f"{count} being done by another coordinator{by}; waiting for what comes of them (Ctrl-C ends the wait)."
+        return f"{count} being done by another zslbench process{by}; waiting for the results (Ctrl-C stops waiting)."

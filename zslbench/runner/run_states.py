@@ -164,7 +164,7 @@ def describe_other_conditions(finished: Iterable[tuple[Run, Record | None]], how
         remarks.append(f"{makers}, so --keep-features keeps nothing there.")
     if fewer:
         runs = "a finished run has" if fewer == 1 else f"{fewer} finished runs have"
-        remarks.append(f"{runs} fewer than {how.keep_features} kept features a class; --rerun all makes them.")
+        remarks.append(f"{runs} fewer than {how.keep_features} kept features per class; --rerun all makes them.")
     return [*remarks, *failed]
 
 

@@ -498,8 +498,8 @@ def _remarks(
     if any(row.highest for row in rows):
         where = "the test images" if final else "the validation classes"
         advice = "; choose values with zslbench tune, or look at --stage dev" if final else ""
-        text = f"* highest mean, as measured on {where}: it shows sensitivity and is no selection{advice}."
-        add("ranking", text, f"* highest mean on {where}: no selection.")
+        text = f"* highest mean, as measured on {where}: this shows sensitivity and selects nothing{advice}."
+        add("ranking", text, f"* highest mean on {where}; this selects nothing.")
     return below
 
 
@@ -515,7 +515,7 @@ def _describe_intervals(rows: Sequence[AblationRow], card: MethodCard) -> list[R
         few = remarks("warning", [TWO_SEEDS] if any(gap.n == 2 for gap in gaps) else [])
         return [*remarks("spread", [text], short), *few]
     if gaps and card.stochastic:
-        alone = "One seed: no interval, so chance cannot be told from an effect; give more with --seeds."
+        alone = "One seed: no interval, so a difference may be due to chance; run more seeds with --seeds."
         return remarks("single seed", [alone])
     text = (
         f"{card.title} draws nothing at random: differences are exact for this data, without an interval over "
@@ -540,5 +540,7 @@ def _unfinished(outcome: Outcome) -> list[str]:
     sentences = outcome.describe_failures()
     cut = sum(record.status in ("interrupted", "skipped") for record in outcome.records)
     if missing := len(outcome.states) - len(outcome.records) + cut:
-        sentences.append(f"{missing} of {len(outcome.states)} runs are not done; the same command goes on from here.")
+        sentences.append(
+            f"{missing} of {len(outcome.states)} runs are not done; type the same command again to continue."
+        )
     return sentences

@@ -248,7 +248,7 @@ def choose_spec(entry: Published, data: tuple[str, str, str], tuned: PresetStore
         return f"{name}@{_PRESET}{end}", "the method's published preset (zslbench info names its source)"
     if tuned.find(DEFAULT_NAME, name, *data, protocol) is not None:
         return f"{name}@{DEFAULT_NAME}{end}", "tuned on validation classes"
-    return f"{name}{end}", "the defaults, for want of a preset"
+    return f"{name}{end}", "the defaults, as there is no preset"
 
 
 def _plan_claim(
@@ -405,14 +405,15 @@ def _remarks(cells: Sequence[Claim], tolerance: float, seeds: int, outcome: Outc
         add(
             "published",
             f"Reproduced: the interval lies within the published number ± {tolerance:g} points; above, below: it lies "
-            "wholly outside; inconclusive: it reaches over an end, or one seed gives none.",
+            "wholly outside; inconclusive: it lies partly outside, or one seed gives none.",
             f"Reproduced: the whole 95 % interval lies within {tolerance:g} points of the published number.",
         )
     if any(cell.other for cell in measured):
         add(
             "published",
-            "Other features or semantics: the published number was measured on other data, so the difference is no "
-            "matter of reproduction.",
+            "Other features or semantics: the published number was measured on other data, so the difference says "
+            "nothing "
+            "about reproduction.",
             "Other features or semantics: the published number was measured on other data.",
         )
     below += _describe_measured(measured, drawn, seeds) if measured else []
@@ -427,7 +428,7 @@ def _remarks(cells: Sequence[Claim], tolerance: float, seeds: int, outcome: Outc
         add("seeds", "What is inconclusive may be settled by more --seeds; finished ones are not run again.")
     below += remarks("warning", outcome.describe_failures())
     if outcome.interrupted:
-        add("warning", "Interrupted; the same command goes on from here.")
+        add("warning", "Interrupted; type the same command again to continue.")
     return below
 
 
@@ -460,5 +461,5 @@ def _describe_measured(cells: Sequence[Claim], drawn: Sequence[Claim], seeds: in
     short = f"selection: {', '.join(sorted({cell.selection for cell in cells}))}"
     below += remarks("selection", [f"Selection of what was measured: {selections}."], short)
     if seeds == 1 and any(len(cell.seeds) < 2 for cell in drawn):
-        below += remarks("single seed", ["One seed says nothing of chance: give more with --seeds."])
+        below += remarks("single seed", ["One seed does not show the effect of chance: run more seeds with --seeds."])
     return below

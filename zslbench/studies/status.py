@@ -112,7 +112,7 @@ def _compare_metrics(store: ResultStore, record: Record, metrics: _Metrics) -> s
     names = sorted(({*computed} - {*NEEDS_ONE_SCALE}) | {*record.metrics})  # a cascade's record has no AUSUC
     pairs = {name: (record.metrics.get(name), computed.get(name)) for name in names}
     return "; ".join(
-        f"{name} is {show(kept)} in the record, {show(value)} from its predictions"
+        f"{name} is {show(kept)} in the record, but {show(value)} from its predictions"
         for name, (kept, value) in pairs.items()
         if kept is None or value is None or not abs(value - kept) <= TOLERANCE
     )

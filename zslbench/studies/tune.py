@@ -283,7 +283,7 @@ def _choose_metrics(planned: Sequence[Run]) -> dict[str, str]:
         raise BadValue("tune takes one data set at a time; name one, and type the command again for the next.")
     names = [run.protocol for run in planned if run.fold == planned[0].fold]
     if len(set(names)) < len(names):
-        raise BadValue("tune keeps one preset a protocol; name each protocol once.")
+        raise BadValue("tune keeps one preset per protocol; name each protocol once.")
     metrics = {name: protocol_class(name).card.metrics for name in names}
     return {name: "H" if "H" in of_protocol else of_protocol[0] for name, of_protocol in metrics.items()}
 
@@ -319,7 +319,7 @@ def _describe_rest(search: Search, tried: int, trials: int | None, interrupted: 
     remarks = []
     wanted = search.space.size if search.sampler == "grid" else search.most
     if search.sampler == "grid" and trials is not None:
-        remarks.append(f"a grid tries each of its {wanted} points; --trials has no part in it.")
+        remarks.append(f"a grid tries each of its {wanted} points; --trials is not used.")
     if search.stale:
         remarks.append(
             f"{len(search.stale)} runs were made by an earlier source of the method and taken as they are; "
@@ -331,7 +331,7 @@ def _describe_rest(search: Search, tried: int, trials: int | None, interrupted: 
             "(--rerun none keeps such)."
         )
     if search.out_of_time and wanted is not None and tried < wanted and not interrupted:
-        remarks.append(f"the time was up after {tried} of {wanted} trials; the same command goes on.")
+        remarks.append(f"the time was up after {tried} of {wanted} trials; type the same command again to continue.")
     return remarks
 
 
@@ -402,7 +402,7 @@ def describe_tuning(tuning: Tuning, format: str = "terminal") -> str:
             f"{tuning.given} on {title_data(data.name)} ({data.features}, {data.semantics}), dev stage, "
             f"{'folds' if len(folds) > 1 else 'fold'} {', '.join(map(str, folds))}: "
             f"{len(tuning.trials)} trials ({many}): {counts['ok']} ok, {counts['failed']} failed, "
-            f"{counts['pruned']} pruned. No test image had a part in the choice.\n"
+            f"{counts['pruned']} pruned. No test image was used for the choice.\n"
             f"searched  {'; '.join(f'{name}: {words}' for name, words in tuning.search.space.words().items())}"
         )
         return "\n\n".join([search, *presets, *sentences]) + "\n"
@@ -469,7 +469,8 @@ def _describe_next(tuning: Tuning) -> list[str]:
     """Say where presets are kept and which command runs them, or why there are none and what to do."""
     if tuning.interrupted:
         return [
-            f"interrupted after {len(tuning.trials)} trials; what was done is kept, the same command goes on from here"
+            f"interrupted after {len(tuning.trials)} trials; finished runs are kept, type the same command again to "
+            f"continue"
         ]
     if not tuning.trials:
         return ["no trial was done in time, so no preset was written; type the same command with more --time-limit"]

@@ -116,7 +116,7 @@ def read_class_names(loaded: InputArray) -> tuple[str, ...]:
 def check_class_names(names: Sequence[str], source: str) -> tuple[str, ...]:
     """Return class names as they are; BadData where one is empty, breaks a line, or occurs twice."""
     if any(not name or not name.isprintable() for name in names):
-        raise BadData(f"{source}: a class name is empty or holds what cannot be printed; give one name a line.")
+        raise BadData(f"{source}: a class name is empty or holds what cannot be printed; give one name per line.")
     name, times = collections.Counter(names).most_common(1)[0]
     if times > 1:
         raise BadData(f"{source}: class {name!r} is listed {times} times; list each once.")

@@ -207,10 +207,10 @@ def find_pictures(folder: Path) -> Pictures:
         files = {path: sorted(path.glob("[!.]*")) for path in classes}
     except OSError as error:
         raise DataMissing(
-            f"{error.filename or folder} is not a folder that can be read; name one that holds a folder a class."
+            f"{error.filename or folder} is not a folder that can be read; name one that holds a folder per class."
         ) from error
     if not classes:
-        raise DataMissing(f"{folder} holds no folders; pictures must lie in one folder a class.")
+        raise DataMissing(f"{folder} holds no folders; pictures must be in one folder per class.")
     numbered = all(path.name.isdecimal() for path in classes)
     classes.sort(key=lambda path: (int(path.name) if numbered else 0, path.name))
     pictures, labels = [], []
@@ -313,7 +313,7 @@ def features(
         StoreError: results cannot be written.
     """
     if output is None and into is None:
-        raise BadValue("nothing says where features go; give -o FILE.npz or --into NAME.")
+        raise BadValue("no output was given for the features; give -o FILE.npz or --into NAME.")
     if output is not None and Path(output).suffix.lower() != ".npz":
         raise BadValue(
             f"{str(output)!r} is no .npz file; features, labels and names are written into one, -o FILE.npz."

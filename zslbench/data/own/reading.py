@@ -171,12 +171,12 @@ def _read_table(path: Path) -> tuple[AnyArray, tuple[str, ...] | None, bool]:
     if path.suffix.lower() == ".txt":
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         if not lines:
-            raise BadData(f"{path} is empty; give one name a line.")
+            raise BadData(f"{path} is empty; give one name per line.")
         return np.array(lines, dtype=np.str_), None, False
     rows = _split_rows(text, path)
     first = list(itertools.islice(rows, 2))
     if not first:
-        raise BadData(f"{path} is empty; give one row an image or a class.")
+        raise BadData(f"{path} is empty; give one row per image or class.")
     header, width = _is_header(first), len(first[0])
     body = itertools.chain(first[1:] if header else first, rows)
     named = _parse(first[-1][0]) is None

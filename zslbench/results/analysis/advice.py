@@ -85,7 +85,7 @@ def advise_on_rule(rule: str, lacking: Sequence[UnselectableRecords], runs: Path
     if not lacking:
         return ""
     lack = min(lacking, key=lambda lack: not _has_epochs(lack))  # the first that a command mends
-    others = f" ({len(lacking) - 1} more lack it, too)" if len(lacking) > 1 else ""
+    others = f" ({len(lacking) - 1} more have the same problem)" if len(lacking) > 1 else ""
     return f"no {rule} row for {lack.records[0].headline}: {_remedy(rule, lack, runs)}{others}."
 
 
@@ -116,7 +116,7 @@ def advise_on_folds(lacking: Sequence[Record], runs: Path) -> str:
     """Say whose constant could not be chosen for want of dev folds, and what to type for the first of them."""
     names = list(dict.fromkeys(record.headline for record in lacking))
     command = run_command([record for record in lacking if record.headline == names[0]], runs, "--calibrate")
-    others = f"; {len(names) - 1} more lack folds as well" if len(names) > 1 else ""
+    others = f"; {len(names) - 1} more need folds, too" if len(names) > 1 else ""
     return (
         f"no constant of calibrated stacking for {names[0]}: not all of its dev folds were run; make them: "
         f"`{command}`{others}."

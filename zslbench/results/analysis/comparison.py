@@ -101,7 +101,7 @@ def match_methods(records: Sequence[Record], terms: Sequence[str], keep_best: bo
         ran = "; ".join(f"{term}: {', '.join(where.get(term, ['nowhere']))}" for term in order)
         raise BadValue(
             f"no two of these methods finished on the same data set, features, semantics and protocol ({ran}); "
-            "run what lacks with `zslbench run`."
+            "run what is missing with `zslbench run`."
         )
     return matches
 

@@ -67,8 +67,8 @@ def draw_ranks(request: FigureRequest) -> DrawnFigure:
         )
     figure = _draw_tests(tests, request.width)
     sentences = [
-        f"Mean ranks over {', '.join(map(title_data, tests[0].datasets))}, 1 is best; methods under one bar are not "
-        "told apart.",
+        f"Mean ranks over {', '.join(map(title_data, tests[0].datasets))}, 1 is best; methods under one bar do not "
+        "differ significantly.",
         *(f"{test.metric}: {smallest_sentence(test)}" for test in tests),
     ]
     labels = {entrant.row.label for match in matches for entrant in match.entrants}
@@ -168,8 +168,8 @@ def _stack_bars(test: CrossDatasetTest) -> list[list[tuple[float, float]]]:
 
 def _footer(test: CrossDatasetTest) -> str:
     n, alpha = len(test.datasets), percent(1 - test.level)
-    nothing = "; none can be told apart" if not test.is_significant(test.smallest_holm) else ""
+    nothing = "; no difference can be significant" if not test.is_significant(test.smallest_holm) else ""
     return (
-        f"{n} data sets; bars: not told apart by Wilcoxon–Holm at {alpha}\n"
+        f"{n} data sets; bars: no significant difference (Wilcoxon–Holm at {alpha})\n"
         f"smallest p attainable {short_p(test.smallest)}, after Holm {short_p(test.smallest_holm)}{nothing}"
     )

@@ -23,9 +23,9 @@ from zslbench.visible import format_count
 
 GRACE = 3600.0
 """Seconds for which a file is left alone: a coordinator may be writing it."""
-_LEASE = "a lease of a coordinator that is gone"
-_LIVE = "a live file of a coordinator that is gone"
-_UNFINISHED = "a file that was not finished"
+_LEASE = "a lease of a process that no longer exists"
+_LIVE = "a live file of a process that no longer exists"
+_UNFINISHED = "an unfinished file"
 _LEASE_NAME = re.compile(r"[0-9a-f]{16}(\.\w+)?")
 _DATABASE = re.compile(r"(.*--.*--.*--.*--.*--.*\.db)-(journal|wal|shm)")
 """What SQLite keeps beside a database of `tune`: method, data set, features, semantics, protocol and preset."""
@@ -57,7 +57,9 @@ class Garbage:
         if self.deleted:
             lines.append(f"deleted {amount}")
         else:
-            lines.append(f"{amount}; nothing was deleted, --yes does" if self.files else "nothing to delete")
+            lines.append(
+                f"{amount}; nothing was deleted; add --yes to delete them" if self.files else "nothing to delete"
+            )
         if self.young:
             lines.append(f"{self.young} more were changed within the last hour, and may be in use; they are left alone")
         return "\n".join(lines)

@@ -42,7 +42,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 SCHEMA = 1
 SETTLED = 2.0
 """Seconds after a change in which a folder may change once more without a new time: so coarse are some clocks."""
-KEYS = "q ends this view; what runs goes on"
+KEYS = "q ends this view; the study continues"
 MOST_SECONDS = 3600.0
 OK, BAD = ("ok",), ("failed", "crashed", "timeout")
 _MOST_ENDED = 20

@@ -15,8 +15,8 @@ from zslbench.spec import brackets
 Name = TypeVar("Name")
 
 TWO_SEEDS = (
-    "Careful: an interval from two seeds rests on the one difference between them and on their being normally "
-    "distributed; give more with --seeds."
+    "Careful: an interval from two seeds is computed from a single difference and assumes a normal "
+    "distribution; run more seeds with --seeds."
 )
 QUICK = "quick"
 NARROWER = Remark("parameters", "@quick: a narrower network and a shorter training than the default.")
@@ -33,10 +33,10 @@ _ACCURACIES = {
 }
 _OTHERS = {"H": "H: harmonic mean of U and S", "AUSUC": "AUSUC: area under the seen–unseen accuracy curve"}
 _NO_CURVE = (
-    "–, of AUSUC and calibrated stacking: scores of different rows are on different scales (a cascade), and no one "
-    "constant can be taken off all of them."
+    "– for AUSUC and calibrated stacking: scores of different rows are on different scales (a cascade), so no "
+    "single constant can be subtracted from all of them."
 )
-_NO_CURVE_SHORT = "–, of AUSUC and calibrated stacking: the method's scores are not on one scale."
+_NO_CURVE_SHORT = "– for AUSUC and calibrated stacking: the method's scores are not on one scale."
 _SETTING = {
     "inductive": "inductive",
     "semantic": "semantics of unseen classes known in training",
@@ -168,17 +168,19 @@ def describe_by(facts: Iterable[tuple[str, str]]) -> str:
 
 def source_sentences(changed: str, unknown: str) -> list[str]:
     """Return what is to be said of numbers whose method's source has changed since, or is not here; none where none."""
-    again = "`zslbench run … --rerun stale` makes the numbers again"
+    again = "`zslbench run … --rerun stale` computes the numbers again"
     sentences = [f"{CHANGED_MARK} The source of the method has changed since: {changed}; {again}."] if changed else []
     if unknown:
-        sentences.append(f"Whether it has changed since is not known, as its files are not here: {unknown}.")
+        sentences.append(
+            f"It is not known whether the source of the method has changed since, as its files are not here: {unknown}."
+        )
     return sentences
 
 
 def describe_unreadable_records(number: int) -> list[Remark]:
     """Return the remark on files and folders of records that could not be read; none where there are none."""
     files = "1 file or folder" if number == 1 else f"{number} files or folders"
-    return remarks("warning", [f"Without {files} of records that could not be read."] if number else [])
+    return remarks("warning", [f"{files} of records could not be read and are left out."] if number else [])
 
 
 def _split_origins(rows: Sequence[Row]) -> list[str]:
@@ -297,7 +299,8 @@ def _describe_calibration(named: _NamedRows) -> list[str]:
     folds = distinct(row.gamma_folds for row in named.rows if row.gammas)
     if not folds:
         return []
-    text = "cs: calibrated stacking (Chao et al., 2016), a constant γ off the scores of seen classes, for each seed "
+    text = "cs: calibrated stacking (Chao et al., 2016) subtracts a constant γ from the scores of seen classes; for "
+    "each seed, γ is "
     if not any(folds):
         return [f"{text}the one with the highest H on the test images (†)."]
     which = name_folds(folds[0]) if len(folds) == 1 else "folds"
@@ -322,7 +325,7 @@ def _describe_oracle(named: _NamedRows) -> list[str]:
         return []
     chosen = [row for row in named.rows if row.oracle and row.selected]
     criteria = f" by {_criteria(chosen)}, mean over seeds" if chosen else ""
-    sentences = [f"† oracle selection: what is best on the test images{criteria}, as in much published code."]
+    sentences = [f"† oracle selection: the best on the test images{criteria}, as in much published code."]
     if among := named.write_each(lambda row: _competed(row.selected) if row.oracle else ""):
         sentences.append(f"Oracle selection chose among: {among}.")
     return sentences

@@ -73,7 +73,7 @@ def _describe(done: Comparisons) -> list[Remark]:
     settings = {entrant.row.setting == "transductive" for entrant in entrants}
     selections = distinct(entrant.row.selection for entrant in entrants)
     if len(settings) > 1:
-        below += remarks("note", ["Careful: differences between ‡ and other rows are also ones of setting."])
+        below += remarks("note", ["Careful: differences between ‡ and other rows are also differences of setting."])
     below += [TRANSDUCTIVE] if True in settings else []
     if len(selections) > 1:
         below += remarks("note", [f"Careful: rows of {' and '.join(selections)} selection differ in tuning, too."])

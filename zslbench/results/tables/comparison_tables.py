@@ -33,8 +33,8 @@ _MOST_COLUMNS = 44
 _NOTHING_SAID = "An interval of [−100.0, +100.0] says nothing: too few classes, or images, differ to draw from."
 _H_OF_MEANS = "H is that of the mean U and S over seeds, which can round otherwise than the mean H of a table."
 _OVER = {
-    "classes": "over classes: had other classes of this kind been the test classes",
-    "images": "over images: had other images of the same classes been taken",
+    "classes": "over classes: as if other classes of this kind had been the test classes",
+    "images": "over images: as if other images of the same classes had been taken",
 }
 
 
@@ -65,9 +65,7 @@ def describe_comparisons(done: Comparisons) -> list[Remark]:
         f"A − B in points of percent, {done.stage} stage; interval and p by the paired studentised bootstrap "
         f"({done.how.draws:,} draws, bootstrap seed {done.how.seed}), {kinds}."
     )
-    holm = (
-        f"Holm adjusts p over the pairs of one table and kind; what stands out (*, bold) has p (Holm) ≤ {done.alpha:g}."
-    )
+    holm = f"Holm adjusts p over the pairs of one table and kind; * or bold marks p (Holm) ≤ {done.alpha:g}."
     short = f"A − B in points, {done.stage} stage · paired bootstrap over {' and '.join(done.how.over)}"
     below = remarks("stage", [method], f"{short}, {done.how.draws:,} draws")
     below += remarks("ranking", [holm], f"* or bold: p (Holm, over the pairs of a table) ≤ {done.alpha:g}.")
@@ -106,18 +104,19 @@ def _describe_training(entrants: Sequence[Entrant]) -> list[Remark]:
 
     below: list[Remark] = []
     if many := titles(lambda seeds: seeds > 1):
-        text = f"Training anew is part of the intervals, as the seeds show it, for {many}."
+        text = f"The intervals include the variation between trainings, as the seeds show it, for {many}."
         below += remarks("seeds", [text], "intervals hold the spread over seeds")
     if two := titles(lambda seeds: seeds == 2):
         text = (
-            "Careful: two seeds hardly show the spread of training, and where it is large a 95 % interval holds about "
-            f"90 % of the time: {two}; more seeds (`zslbench run … --seeds 5`) mend that."
+            "Careful: two seeds hardly show the spread of training; where it is large, a 95 % interval "
+            f"is right only about 90 % of the time: {two}; more seeds (`zslbench run … --seeds 5`) help."
         )
         below += remarks("warning", [text])
     if single := titles(lambda seeds: seeds == 1):
         text = (
-            f"With one seed, the intervals hold for the models as trained and leave out the chance of training: "
-            f"{single}; more seeds (`zslbench run … --seeds 5`) put it in."
+            f"With one seed, the intervals hold for the models as trained and do not include the variation between "
+            f"trainings: "
+            f"{single}; more seeds (`zslbench run … --seeds 5`) include it."
         )
         below += remarks("single seed", [text])
     return below
@@ -131,12 +130,12 @@ def _cautions(comparison: Comparison, done: Comparisons) -> list[str]:
             knows, other = (first, second) if first.row.setting == "transductive" else (second, first)
             sentences.append(
                 f"Careful: {knows.title} sees the unlabelled test features in training and {other.title} does not, "
-                "so their difference is also one of setting."
+                "so their difference is also a difference of setting."
             )
         if first.row.selection != second.row.selection:
             sentences.append(
                 f"Careful: the selection differs, {first.title} is {first.row.selection} and {second.title} "
-                f"{second.row.selection}, so their difference is also one of tuning."
+                f"{second.row.selection}, so their difference is also a difference of tuning."
             )
     for name, side in comparison.sides.items():
         if side.single and "images" in done.how.over:
@@ -208,7 +207,7 @@ def _across(test: CrossDatasetTest, width: int) -> list[Table]:
         title,
         ("method", "mean rank", *map(title_data, test.datasets)),
         [(titles[at], f"{test.ranks[at]:.2f}", *(f"{row[at]:.1f}" for row in test.values)) for at in test.order],
-        drawing=f"{text_diagram(test, width)}\n┃ joins methods that Wilcoxon–Holm does not tell apart",
+        drawing=f"{text_diagram(test, width)}\n┃ joins methods that do not differ significantly (Wilcoxon–Holm)",
         remarks=tuple(remarks("note", below)),
     )
     rows: list[tuple[str | Cell, ...]] = []
@@ -256,7 +255,7 @@ def smallest_sentence(across: CrossDatasetTest) -> str:
     sentence = f"With {n} data sets the smallest p that Wilcoxon's test can reach is {short_p(across.smallest)}{after}"
     if across.is_significant(across.smallest_holm):
         return sentence + "."
-    return f"{sentence}, so no pair can be told apart at {percent(1 - across.level)}, whatever the numbers."
+    return f"{sentence}, so no pair can differ significantly at {percent(1 - across.level)}, whatever the numbers."
 
 
 def short_p(value: float) -> str:

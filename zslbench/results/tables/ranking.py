@@ -83,7 +83,7 @@ class Ranking:
         """Return what the marks mean, once all columns are marked."""
         below: list[Remark] = []
         if self.tested and self._untested:
-            text = f"Without predictions, and not tested against the best: {', '.join(self._untested)}."
+            text = f"Not tested against the best, as they have no predictions: {', '.join(self._untested)}."
             below += remarks("ranking", [text], text)
         if self._unranked:
             unmarked = f"Not marked: {', '.join(self._unranked)}"

@@ -197,8 +197,8 @@ class Table:
             return []
         if self.is_tested:
             return [
-                f"Best among comparable rows {best}, with the next ones that a paired 95 % interval does not tell from "
-                "it (no mark: it tells none)."
+                f"Best among comparable rows {best}, with those that do not differ from it by a paired 95 % "
+                "interval (no marks: none differs)."
             ]
         any_best = any(cell.emphasis == "best" for number in range(len(self.columns)) for cell in self.cells(number))
         return [f"Best among comparable rows {best}."] if any_best else []
