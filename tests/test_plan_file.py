@@ -169,7 +169,7 @@ def test_typed_beside_a_plan(written, typed):
     assert not Path("records").exists()
     code, out, _ = typed("run", "--plan", "study.toml", "-q", "--dry-run")
     assert "7 runs, 7 to do; nothing was run" in out
-    with pytest.raises(BadValue, match=r"methods, seeds cannot be given beside the plan study\.toml"):
+    with pytest.raises(BadValue, match=r"methods, seeds cannot be combined with the plan study\.toml"):
         zslbench.run("eszsl", seeds=3, plan="study.toml")
 
 

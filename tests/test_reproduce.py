@@ -147,7 +147,7 @@ def test_other_features_are_no_reproduction_but_the_difference_is_shown(cited, d
     assert "1 published number: 1 on other features." in found.text
     assert cell.difference == pytest.approx(measured(runs, STILL, "T1")[0] - 50.0)
     assert "here fc1000, att" in found.text
-    assert "no matter of reproduction" in re.sub(r"\s+", " ", found.text)
+    assert "says nothing about reproduction" in re.sub(r"\s+", " ", found.text)
     assert "[1] a remark." in found.text
 
 

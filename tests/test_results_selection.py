@@ -318,7 +318,7 @@ def test_intervals_in_place_of_deviations(runs: Path) -> None:
 
 def test_intervals_from_two_seeds_bear_a_warning(runs: Path, tmp_path: Path) -> None:
     two = saved(tmp_path, [one(0.4 + 0.01 * seed, seed=seed) for seed in range(2)])
-    warning = "Careful: an interval from two seeds rests on the one difference between them"
+    warning = "Careful: an interval from two seeds is computed from a single difference"
     assert warning in table(two, ci=True, width=300)
     assert warning not in table(two, width=300)
     assert warning not in table(runs, ci=True, width=300)  # three seeds

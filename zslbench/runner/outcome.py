@@ -72,7 +72,7 @@ class Outcome(VerbResult):
         if self.failed:
             reasons = [describe_failure(record.error) for record in self.failed if record.error.strip()]
             why = f" (the first: {reasons[0]})" if reasons else ""
-            sentences.append(f"{len(self.failed)} of {len(self.states)} runs failed and are not counted{why}.")
+            sentences.append(f"{len(self.failed)} of {len(self.states)} runs failed and do not count{why}.")
         if stale := self.left("stale"):
             sentences.append(
                 f"{stale} runs were made by an earlier source of the method; zslbench status says how to redo them."

@@ -180,7 +180,8 @@ def source_sentences(changed: str, unknown: str) -> list[str]:
 def describe_unreadable_records(number: int) -> list[Remark]:
     """Return the remark on files and folders of records that could not be read; none where there are none."""
     files = "1 file or folder" if number == 1 else f"{number} files or folders"
-    return remarks("warning", [f"{files} of records could not be read and are left out."] if number else [])
+    verb = "is" if number == 1 else "are"
+    return remarks("warning", [f"{files} of records could not be read and {verb} left out."] if number else [])
 
 
 def _split_origins(rows: Sequence[Row]) -> list[str]:
