@@ -80,7 +80,7 @@ def test_interruption_gives_exit_code_130(typed, monkeypatch):
     code, out, err = typed("run", "-m", RIDGE, "-d", "digits", "-p", "zsl")
     assert code == 130
     assert "0 of 1 runs are done, 0 failed" in out
-    assert "the same command goes on from here" in out
+    assert "type the same command again to continue" in out
     assert f"{RIDGE} digits seed 0: interrupted\n" in err
 
 
