@@ -157,7 +157,7 @@ def test_typed_beside_a_plan(written, typed):
     for words, told in (
         (["-m", "eszsl"], "--method cannot be combined with --plan study.toml"),
         (["--seeds", "2", "--oracle"], "--seeds, --oracle cannot be combined with"),
-        (["--stage", "final"], "--stage cannot be typed"),
+        (["--stage", "final"], "--stage cannot be combined"),
     ):
         code, _, err = typed("run", "--plan", "study.toml", *words)
         assert code == 2
