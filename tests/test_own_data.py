@@ -69,7 +69,7 @@ def test_a_run_says_how_the_split_was_made(tmp_path: Path) -> None:
     make(splits=None, unseen="25%", seed=3)
     dataset = zslbench.run("eszsl", "birds", runs=tmp_path / "runs").records[0].dataset
     assert (dataset["origin"], dataset["split"]) == ("added", "seeded split (seed 3, 25 % unseen)")
-    text = zslbench.table(tmp_path / "runs").text
+    text = zslbench.table(tmp_path / "runs", caption="full").text
     assert "Split: seeded split (seed 3, 25 % unseen)." in text
     assert "proposed" not in text
 

@@ -576,7 +576,7 @@ def test_what_is_not_told_from_the_best_shares_its_mark(tmp_path: Path) -> None:
     text = zslbench.table(tmp_path, protocols=["zsl"], width=200).text
     marked = [line.split()[0] for line in text.splitlines() if line.endswith("*")]
     assert marked == ["close", "high"]
-    assert "Best among comparable rows marked *, with those that do not differ from it by a paired 95 %" in text
+    assert "Best among comparable rows marked *, and so are rows that do not differ significantly from it" in text
     for path in tmp_path.rglob("*.npz"):
         path.unlink()
     text = zslbench.table(tmp_path, protocols=["zsl"], width=200).text

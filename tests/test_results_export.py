@@ -33,7 +33,7 @@ def documents(table: pd.DataFrame) -> list[dict[str, Any]]:
     """Return the documents that the rows of a table tell of."""
     rows = []
     for row in table.to_dict("records"):
-        parts = ("method", "dataset", "protocol", "metrics", "timings", "memory", "provenance")
+        parts = ("method", "dataset", "protocol", "metrics", "timings", "memory", "provenance", "losses")
         document: dict[str, Any] = {part: {} for part in parts}
         for name, value in row.items():
             if not pd.isna(value):

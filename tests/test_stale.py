@@ -21,6 +21,7 @@ from zslbench import sources
 from zslbench.cli import cli as command_line
 from zslbench.errors import ZslbenchError
 from zslbench.registry import METHODS as REGISTERED
+from zslbench.results.records.requests import RequestedMethod, RequestedRuns, keep_request, make_request
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.class_lookup import method_class
 from zslbench.sources import SourceCheck, source_of
@@ -177,7 +178,10 @@ def test_status_reads_files_and_imports_none(project, monkeypatch, cli):
         (project / name).write_text(source + "\nopen('imported.txt', 'a').write('.')\n")
     cli(project, *RUN_BOTH)
     (project / "imported.txt").unlink()
-    zslbench.run("eszsl", "digits", ["zsl", "gzsl"])
+    for one in ResultStore("runs").load():  # as if a command for gzsl had been killed
+        method = RequestedMethod(one.method["name"], one.label, dict(one.method["params"]))
+        data = (str(one.dataset[key]) for key in ("name", "features", "semantics", "origin", "fingerprint"))
+        keep_request(Path("runs"), make_request([(method, RequestedRuns(*data, "gzsl", "{}", "final", 0, (0,)))]))
     status = zslbench.status(verify=True)
     assert {str(slot) for slot in status.survey.of("missing")} == {
         f"{name} digits (pixels, strokes) gzsl seed 0" for name in METHODS

@@ -69,9 +69,10 @@ class Ranking:
             if self.intervals is None:
                 return False
             tied = self.intervals.includes_zero(rows[best], rows[other], metric)
-            if tied is None:
+            testable = all(self.intervals.can_test(rows[key], metric) for key in (best, other))
+            if tied is None and testable:  # AUSUC, say, has no paired test, whatever predictions there are
                 self._untested[other.short + other.marks] = None
-            else:
+            elif tied is not None:
                 self.tested = True
             return tied
 

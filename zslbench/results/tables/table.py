@@ -197,8 +197,8 @@ class Table:
             return []
         if self.is_tested:
             return [
-                f"Best among comparable rows {best}, with those that do not differ from it by a paired 95 % "
-                "interval (no marks: none differs)."
+                f"Best among comparable rows {best}, and so are rows that do not differ significantly from it "
+                "(paired 95 % interval). A column without marks has no significant difference."
             ]
         any_best = any(cell.emphasis == "best" for number in range(len(self.columns)) for cell in self.cells(number))
         return [f"Best among comparable rows {best}."] if any_best else []
