@@ -66,7 +66,7 @@ def test_ablations_that_build_up_are_compared_with_the_one_before(runs, monkeypa
     assert pairs(found) == {"A1": "", "A2": "A1", "A3": "A2"}
     assert [line.setting for line in found.lines if line.as_given] == ["A3"]
     assert "A3 is the method as given." in found.text
-    assert "Careful: an interval from two seeds rests on the one difference" in " ".join(found.text.split())
+    assert "Careful: an interval from two seeds is computed from a single difference" in " ".join(found.text.split())
     for against, expected in (
         ("first", {"A1": "", "A2": "A1", "A3": "A1"}),
         ("A2", {"A1": "A2", "A2": "", "A3": "A2"}),

@@ -136,7 +136,7 @@ def test_pictures_become_a_data_set_and_are_added_to_it(pictures: Path, tmp_path
 def test_sentences(pictures: Path, tmp_path: Path) -> None:
     net, out = Means().backbone, tmp_path / "f.npz"
     cases: list[tuple[type[ZslbenchError], str, dict[str, Any]]] = [
-        (BadValue, "nothing says where", {}),
+        (BadValue, "no output was given", {}),
         (BadValue, "is no .npz file", {"output": tmp_path / "f.csv"}),
         (BadValue, "without --into, so --seed and --semantics", {"output": out, "seed": 0, "semantics": "a.csv"}),
         (BadValue, "--batch 0", {"output": out, "batch": 0}),

@@ -189,7 +189,7 @@ def test_what_a_plan_says_of_its_engine_and_profile(written, typed):
     assert code == 2
     written(f'profile = true\nmethods = "{RIDGE}"\ndatasets = "digits"\nruns = "profiled"')
     code, out, _ = typed("run", "--plan", "study.toml", "-q")
-    assert "seconds by phase" in out
+    assert "seconds per phase" in out
     written('engine = "steam"\nmethods = "eszsl"\ndatasets = "digits"')
     with pytest.raises(BadValue, match="engine 'steam' does not exist"):
         zslbench.run(plan=path, dry_run=True)

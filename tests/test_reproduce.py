@@ -159,13 +159,13 @@ def test_absent_data_is_said_and_stops_nothing(cited, data, runs):
     assert f"time: unknown, nothing comparable was run (1 of {STILL})" in ahead.output
     found = zslbench.reproduce("mine", data_root=data, runs=runs)
     by_cell = {(cell.entry.dataset, cell.entry.method): cell for cell in found.cells}
-    assert by_cell["sun", STILL].reason == "no res101 features of sun on this machine"
+    assert by_cell["sun", STILL].reason == "no res101 features of SUN on this machine"
     assert "unknown method 'nosuch'" in by_cell["cub", "nosuch"].reason
     assert by_cell["cub", STILL].stat is not None
     done = CliRunner().invoke(cli, words)
     assert done.exit_code == 0
     dry = CliRunner().invoke(cli, [*words, "--dry-run"])
-    assert "no res101 features of sun on this machine" in dry.output
+    assert "no res101 features of SUN on this machine" in dry.output
     assert "nothing was run" in dry.output
 
 
@@ -215,7 +215,7 @@ def test_marks_and_errata_of_real_tables_are_in_every_format(runs):
     assert (row["published_oracle"], row["published_transductive"], row["verdict"]) == ("true", "true", "absent")
     (fact,) = json.loads(text("json", table=2, datasets="cub", methods="lisgan"))
     assert (fact["published"], fact["published_oracle"], fact["published_transductive"]) == (58.8, True, True)
-    assert fact["reason"] == "no res101 features of cub on this machine"
+    assert fact["reason"] == "no res101 features of CUB on this machine"
 
 
 def test_cells_of_a_table_are_those_of_the_file():

@@ -50,7 +50,7 @@ def test_the_sentence_names_number_bound_and_what_to_try() -> None:
     params = {"preprocess": "none", "targets": "signed"}
     (sentence,) = said({"T1": 0.03}, 50, params=params, label="eszsl[targets=signed]")
     assert sentence == (
-        "eszsl[targets=signed] on cub: T1 3.0 is under twice chance, 4.0 among 50 candidates; try "
+        "eszsl[targets=signed] on CUB: T1 3.0 is under twice chance, 4.0 among 50 candidates; try "
         "`zslbench tune eszsl -d …`, or another preprocess than none, or targets=binary."
     )
     assert "`run --calibrate`" in said({"U": 0.0, "S": 0.9}, 50, 150)[0]
@@ -60,7 +60,7 @@ def test_one_sentence_for_many_runs_and_none_for_trials() -> None:
     runs: list[Record] = [record("eszsl", seed=seed, metrics={"T1": 0.01 * (seed + 1)}) for seed in range(3)]
     runs += [record("eszsl", protocol="gzsl", metrics={"U": 0.0, "S": 0.5})]
     (sentence,) = advise_near_chance(runs, lambda _: answers(50))
-    assert "(and 2 more) on cub: T1 1.0 is" in sentence
+    assert "(and 2 more) on CUB: T1 1.0 is" in sentence
     trials = [record(metrics={"T1": 0.01}, stage="dev", fold=1), record(metrics={"T1": 0.01}, selection="oracle")]
     assert advise_near_chance(trials, lambda _: answers(50)) == []
 

@@ -245,9 +245,9 @@ def test_a_constant_chosen_on_test_is_marked_in_every_format(runs: Path, format:
 
 def test_what_lacks_dev_folds_is_said_with_the_command(runs: Path) -> None:
     text = table(runs, calibrate=True, protocols=["gzsl"], width=200)
-    assert "no constant of calibrated stacking for b on cub (gzsl)" in text
+    assert "no constant of calibrated stacking for b on CUB (gzsl)" in text
     assert f"zslbench run -m b -d cub --features fc1000 --semantics att -p gzsl --calibrate --runs {runs}`" in text
-    with pytest.raises(BadValue, match="b on cub"):
+    with pytest.raises(BadValue, match="b on CUB"):
         table(runs, calibrate=True, methods=["b"])
     with pytest.raises(BadValue, match="ask for gzsl"):
         table(runs, calibrate=True, protocols=["zsl"])
@@ -307,7 +307,7 @@ def test_the_curve_tells_before_and_after(runs: Path) -> None:
     for name, stat in (("AUSUC", plain["AUSUC"]), ("H", plain["H"]), ("H cs", plain["H cs"])):
         assert f"{stat['mean']:.1f} ± {stat['std']:.1f} " in row, name
     assert f"{on_test['H cs†']['mean']:.1f} ± {on_test['H cs†']['std']:.1f}†" in row
-    assert "no constant of calibrated stacking for b on cub" in text
+    assert "no constant of calibrated stacking for b on CUB" in text
     assert "–" in next(line for line in text.splitlines() if line.startswith("B "))
     runs_of_it = json.loads(curve_verb(runs, format="json").text)
     assert [(one["label"], one["seed"]) for one in runs_of_it] == [("a", 0), ("a", 1), ("a", 2), ("b", 0)]

@@ -194,7 +194,7 @@ def test_across_data_sets(runs: Path) -> None:
         assert all(pair["won"] + pair["lost"] <= 2 and pair["p_wilcoxon"] >= 0.5 for pair in test["pairs"])
     text = compare(runs=runs, draws=FEW, width=200, details=True)
     assert "With 2 data sets the smallest p that Wilcoxon's test can reach is 0.5, 1 after Holm over 3 pairs" in text
-    assert "no pair can be told apart at 5 %" in text
+    assert "no pair can differ significantly at 5 %" in text
 
 
 def test_data_sets_that_lack_a_method_do_not_count_across(own_runs: Path) -> None:

@@ -266,7 +266,7 @@ def test_failed_runs_and_broken_files_are_noted_on_the_terminal_and_warned_of_ot
         sentences = [str(warning.message) for warning in warned]
         for part in ("left out: ", "1 run failed; not counted."):
             assert sum(part in sentence for sentence in sentences) == 1
-        captioned = "1 file or folder of records could not be read and are left out." in text
+        captioned = "1 file or folder of records could not be read and is left out." in text
         assert captioned == (other in ("markdown", "latex"))
 
 
