@@ -126,7 +126,7 @@ def test_commands_of_the_readme_on_cub_scores_run_on_real_data(real_data, tmp_pa
 
 
 def test_the_python_block_of_the_readme_is_a_method_that_keeps_the_contract(tmp_path, monkeypatch):
-    (block,) = [block.text for block in blocks(README) if block.kind == "python"]
+    block, session = (block.text for block in blocks(README) if block.kind == "python")
     assert len(block.splitlines()) - block.count("\n\n") - 1 <= 10  # blank lines and the import aside
     (tmp_path / "my_module.py").write_text(block)
     monkeypatch.syspath_prepend(tmp_path)
@@ -136,6 +136,9 @@ def test_the_python_block_of_the_readme_is_a_method_that_keeps_the_contract(tmp_
     code, out, errors = run_here(shlex.split(example))
     assert code == 0, errors
     assert "2 of 2 runs are done" in out
+    names: dict[str, object] = {}
+    exec(session, names)  # its lines use what earlier ones made
+    assert len(names["frame"]) == 6
 
 
 def test_the_installed_script_answers():
