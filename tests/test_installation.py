@@ -13,6 +13,7 @@ import torch
 import zslbench
 from zslbench import installation
 from zslbench.installation import EXTRAS, PURPOSES, Finding
+from zslbench.runner import resources
 
 GROUPS = ["program", "packages", "extras", "tools", "machine", "folders", "data sets"]
 
@@ -127,7 +128,7 @@ def test_bf16_is_called_fast_where_the_processor_has_instructions_for_it(monkeyp
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX9")
     for name, has in (("_is_avx512_bf16_supported", vector), ("_is_amx_tile_supported", tiles)):
         monkeypatch.setattr(torch.cpu, name, None if has is None else lambda has=has: has, raising=False)
-    monkeypatch.setattr(installation, "_read_cpu_flags", lambda: set(flags.split()))
+    monkeypatch.setattr(resources, "_read_cpu_flags", lambda: set(flags.split()))
     cpu = found("machine", "CPU")
     assert (cpu.found, cpu.purpose) == (text, "`--precision bf16`")
 

@@ -33,7 +33,7 @@ def fresh(monkeypatch):
     for name, value in (("clock", 0.0), ("taken", {}), ("rows", [])):
         monkeypatch.setattr(NOWHERE, name, value)
     monkeypatch.setattr(module, "devices", lambda: ["cpu"])
-    monkeypatch.setattr(module, "_has_bf16", lambda: True)
+    monkeypatch.setattr(module, "list_bf16_instructions", lambda: ["AMX"])
     monkeypatch.setattr(run_module, "forecast", functools.partial(module.forecast, clock=slow_toys.clock))
 
 

@@ -57,7 +57,6 @@ EXTRAS: Mapping[str, str] = {
 FOR_DEVELOPERS = ("dev", "docs")
 _LATEX = ("pdflatex", "lualatex", "xelatex", "tectonic")
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
-_BF16_FLAGS = ("avx512_bf16", "amx_bf16")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -201,31 +200,17 @@ def _find_torch() -> Finding:
 
 def _find_instructions() -> Finding:
     """Tell which vector instructions torch uses here, and whether those for bfloat16 are among them."""
+    from zslbench.runner.resources import list_bf16_instructions
+
     purpose = "`--precision bf16`"
     try:
         torch = importlib.import_module("torch")
         level = torch.backends.cpu.get_cpu_capability()
     except Exception:  # told of the GPU
         return Finding("CPU", platform.processor() or "unknown", purpose=purpose)
-    asked = {
-        "AVX512-BF16": getattr(torch.cpu, "_is_avx512_bf16_supported", None),
-        "AMX": getattr(torch.cpu, "_is_amx_tile_supported", None),
-    }
-    names = [name for name, ask in asked.items() if ask is not None and ask()]
-    if not any(asked.values()):  # an older torch
-        names = [flag.upper() for flag in _BF16_FLAGS if flag in _read_cpu_flags()]
+    names = list_bf16_instructions()
     text = f"{level} with {' and '.join(names)}: bf16 is fast" if names else f"{level}; no bf16 instructions were found"
     return Finding("CPU", text, purpose=purpose)
-
-
-def _read_cpu_flags() -> set[str]:
-    """Return the flags of the first processor, on Linux; nothing elsewhere."""
-    try:
-        text = Path("/proc/cpuinfo").read_text("utf-8", "replace")
-    except OSError:
-        return set()
-    flags = re.search(r"(?m)^flags\s*:(.*)$", text)
-    return set(flags[1].split()) if flags else set()
 
 
 def _find_threads() -> Finding:

@@ -22,7 +22,7 @@ from zslbench.runner.estimate import Estimate, PastFit, Sizes, cost_of, estimate
 from zslbench.runner.executors import Executor, SerialExecutor
 from zslbench.runner.handout import OpenedHandout, pack
 from zslbench.runner.jobs import Batch, Job
-from zslbench.runner.resources import devices
+from zslbench.runner.resources import devices, list_bf16_instructions
 from zslbench.visible import format_count, title_data
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _find_savers(job: Job, past: PastFit, clock: Clock) -> list[str]:
     """Return what would take less time than a job does, and how long, each measured."""
     whole = past.fit + past.unshared * len(job.runs)
     cheaper = []
-    if job.how.precision == "float32" and _has_bf16():
+    if job.how.precision == "float32" and list_bf16_instructions():
         lower = dataclasses.replace(job, how=dataclasses.replace(job.how, precision="bf16"))
         cheaper.append(("with --precision bf16", lower))
     if (quick := _quick_job(job)) is not None:
@@ -221,13 +221,6 @@ def _quick_job(job: Job) -> Job | None:
         return None
     runs = tuple(dataclasses.replace(served, params=values) for served in job.runs)
     return None if values == dict(run.params) else dataclasses.replace(job, runs=runs)
-
-
-def _has_bf16() -> bool:
-    """Return whether this CPU multiplies matrices of bfloat16 faster than those of float32."""
-    import torch
-
-    return any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
 def describe_cost(
