@@ -56,9 +56,10 @@ class PairedIntervals:
         return metric in SIDES and row.selected.get("last", True) is True and len(row.folds) < 2
 
     def includes_zero(self, first: Row, second: Row, metric: str) -> bool | None:
-        """Return whether the interval of the difference includes 0; None: the rows cannot be paired."""
-        if not (self.can_test(first, metric) and self.can_test(second, metric)):
-            return None
+        """Return whether the interval of the difference of two rows, of which both can be tested, includes 0.
+
+        None: their predictions are missing, or are of other images.
+        """
         try:
             match = Match("", (Entrant("first", "", first), Entrant("second", "", second)), ())
             answered = answered_sides(match, self._answers)

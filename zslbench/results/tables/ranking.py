@@ -68,11 +68,12 @@ class Ranking:
         def is_tied(best: RowKey, other: RowKey) -> bool | None:
             if self.intervals is None:
                 return False
+            if not all(self.intervals.can_test(rows[key], metric) for key in (best, other)):
+                return None  # AUSUC, say, has no paired test, whatever predictions there are
             tied = self.intervals.includes_zero(rows[best], rows[other], metric)
-            testable = all(self.intervals.can_test(rows[key], metric) for key in (best, other))
-            if tied is None and testable:  # AUSUC, say, has no paired test, whatever predictions there are
+            if tied is None:
                 self._untested[other.short + other.marks] = None
-            elif tied is not None:
+            else:
                 self.tested = True
             return tied
 
