@@ -50,6 +50,7 @@ def test_the_metrics_follow_from_the_frame_of_predictions(tmp_path: Path) -> Non
     assert list(zslbench.load(runs)["stale"]) == [False, False]
     for done in outcome.records:
         predictions = zslbench.load_predictions(done.id[:8], runs)
+        assert zslbench.load_predictions(ResultStore(runs).path(done)).rows.tolist() == predictions.rows.tolist()
         frame = predictions.to_frame()
         assert len(frame) == len(predictions)
         of_part = {
@@ -72,7 +73,9 @@ def test_ids_that_name_no_run_or_several(tmp_path: Path) -> None:
     failed, ok = ResultStore(runs).load()
     with pytest.raises(BadValue, match="has the id 'ffff'"):
         zslbench.load_predictions("ffff", runs)
-    with pytest.raises(BadValue, match="'' is not the id of a run"):
+    with pytest.raises(BadValue, match="'abc' is not the id of a run"):
+        zslbench.load_predictions("abc", runs)
+    with pytest.raises(BadValue, match=r"\. is a folder; name the file of a record"):
         zslbench.load_predictions("", runs)
     with pytest.raises(BadValue, match=r"is failed and has no predictions"):
         zslbench.load_predictions(failed.id, runs)

@@ -8,8 +8,7 @@ from zslbench.data.splits import Stage, build_train
 from zslbench.errors import BadValue, StoreError
 from zslbench.methods.base import Context, Method
 from zslbench.methods.saved_state import unpack_state
-from zslbench.results.records.record import Record
-from zslbench.results.records.store import ResultStore, read_record
+from zslbench.results.records.store import find_run
 from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.runner.class_lookup import recorded_method
 from zslbench.runner.execute import build_method
@@ -74,13 +73,13 @@ def fit(
     return fitted
 
 
-def load_model(run: str, runs: Path | str = "runs", device: str | None = None) -> Method:
+def load_model(run: str | Path, runs: Path | str = "runs", device: str | None = None) -> Method:
     """Return the fitted method that ``run --save-model`` kept beside a record.
 
     Its scores are those of the method that the run fitted, to the bit on the same machine and device.
 
     Args:
-        run: the id of the run, or the path of its record or of the model beside it.
+        run: the id of the run, or its first digits (four or more), or the path of its record or of the model beside it.
         runs: the folder of records, for an id.
         device: where it computes; None: where it was, or the CPU where this machine has no such device.
 
@@ -88,7 +87,9 @@ def load_model(run: str, runs: Path | str = "runs", device: str | None = None) -
         BadValue: no such run; a method of one's own that was not imported, or that has changed since.
         StoreError: no model was kept, or the file is damaged.
     """
-    store, record = _find(run, runs)
+    store, path, record = find_run(run, runs)
+    if store.path(record).absolute() != path.absolute():
+        raise BadValue(f"{path} does not lie in a folder of records, <data set>/<protocol>/<method>; put it there.")
     name = str(record.method["name"])
     cls = recorded_method(name)
     if cls is None:  # nothing is imported for a name in a file
@@ -106,17 +107,3 @@ def load_model(run: str, runs: Path | str = "runs", device: str | None = None) -
         raise StoreError(
             f"the kept model of run {record.id} is damaged: {error}; run it again with --save-model --rerun all."
         ) from None
-
-
-def _find(run: str, runs: Path | str) -> tuple[ResultStore, Record]:
-    path = Path(run)
-    if path.suffix not in (".json", ".npz"):
-        store = ResultStore(runs)
-        return store, store.find_id(run)
-    document = path.with_name(f"{path.name.partition('.')[0]}.json")
-    if not document.is_file():
-        raise BadValue(f"{document} does not exist; name the id of a run, or the path of its record.")
-    record, store = read_record(document), ResultStore(document.absolute().parents[3])
-    if store.path(record) != document.absolute():
-        raise BadValue(f"{document} does not lie in a folder of records, <data set>/<protocol>/<method>; put it there.")
-    return store, record

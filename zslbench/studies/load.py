@@ -13,7 +13,7 @@ from zslbench.metrics import order_metrics, predict_classes
 from zslbench.results.analysis.gather import mark_sources
 from zslbench.results.records.export import typed_column
 from zslbench.results.records.record import Record
-from zslbench.results.records.store import ResultStore
+from zslbench.results.records.store import ResultStore, find_run
 from zslbench.studies.plot import class_names
 from zslbench.visible import describe_failure, one_line
 
@@ -132,12 +132,14 @@ class RunPredictions:
         return pd.DataFrame(columns)
 
 
-def load_predictions(id: str, runs: Path | str = "runs", *, data_root: Path | str | None = None) -> RunPredictions:
+def load_predictions(
+    id: str | Path, runs: Path | str = "runs", *, data_root: Path | str | None = None
+) -> RunPredictions:
     """Return what a finished run predicted of each test image.
 
     Args:
-        id: of the run, or its first digits (four or more) where they name one run alone; see the column ``id`` of
-            `load`.
+        id: of the run, or its first digits (four or more) where they name one run alone, as the column ``id`` of `load`
+            has them; or the path of its record.
         runs: the folder of records.
         data_root: where data sets lie that names of classes are read from (default: as in `run`).
 
@@ -145,8 +147,7 @@ def load_predictions(id: str, runs: Path | str = "runs", *, data_root: Path | st
         BadValue: no run of this id, or several; or it did not finish.
         StoreError: its predictions are lost or damaged.
     """
-    store = ResultStore(runs)
-    _, record = store.find_by_id(id)
+    store, _, record = find_run(id, runs)
     if not record.ok:
         raise BadValue(f"run {record.id} is {record.status} and has no predictions; choose one that is ok.")
     arrays = store.predictions(record)

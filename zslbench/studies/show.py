@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from zslbench import params
-from zslbench.errors import BadValue, ZslbenchError
+from zslbench.errors import ZslbenchError
 from zslbench.files import json_text
-from zslbench.identity import expand_home
 from zslbench.methods.base import Method, overlay
 from zslbench.results.analysis.advice import rerun_command
 from zslbench.results.records.record import Record
-from zslbench.results.records.store import ResultStore, companions, read_record
+from zslbench.results.records.store import companions, find_run
 from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.runner.class_lookup import recorded_method
 from zslbench.sources import SourceCheck
@@ -26,8 +25,6 @@ from zslbench.visible import describe_failure, format_losses, format_metrics, na
 ROWS = 10
 """Points of a curve, or of losses, that the text shows; a record may have 200."""
 _MEGABYTE = 1e6
-_LEVELS = 4
-"""Of folders and file from the root of records to a record."""
 _Section = tuple[str, Sequence[tuple[str, str]]]
 
 
@@ -165,20 +162,7 @@ def show(id: str | Path, *, runs: Path | str = "runs") -> ShownRecord:
         BadValue: there is no such run, or there are several.
         StoreError: the record cannot be read.
     """
-    text = str(id).strip()
-    if any(sign in text for sign in "/\\."):
-        path = expand_home(id)
-        try:
-            record = read_record(path)
-        except FileNotFoundError:
-            raise BadValue(f"{path} does not exist; name the file of a record, or the id of a run.") from None
-        above = [*(path if len(path.parents) >= _LEVELS else path.absolute()).parents]
-        root = above[_LEVELS - 1] if len(above) >= _LEVELS else Path(runs)
-        if ResultStore(root).path(record).absolute() != path.absolute():  # a copy that lies elsewhere
-            root = Path(runs)
-    else:
-        root = Path(runs)
-        path, record = ResultStore(root).find_by_id(text)
+    store, path, record = find_run(id, runs)
     name = record.method["name"]
     try:
         cls = recorded_method(name)
@@ -188,7 +172,7 @@ def show(id: str | Path, *, runs: Path | str = "runs") -> ShownRecord:
         record=record,
         path=path,
         files=tuple(companions(path)),
-        command=rerun_command(record, spec_of(record, cls, PresetStore(root)), root),
+        command=rerun_command(record, spec_of(record, cls, PresetStore(store.root)), store.root),
         defaults=None if cls is None else params.resolve(cls, name, {}),
         remarks=_remarks(record, cls),
     )

@@ -26,6 +26,7 @@ from zslbench.files import (
     write_error,
     write_text,
 )
+from zslbench.identity import expand_home
 from zslbench.results.records.record import Record
 from zslbench.visible import shorten
 
@@ -207,17 +208,34 @@ class ResultStore:
         """Return the state that ``run --save-model`` kept beside `record`, as `predictions` does (see `save`)."""
         return _read_arrays(self.path(record).with_suffix(_MODEL), "kept model", record, None, " --save-model")
 
-    def find_id(self, id: str) -> Record:
-        """Return the record of a run by its id, whatever its data set, protocol and method.
 
-        Raises:
-            BadValue: there is none, or the text is no id.
-            StoreError: it cannot be read.
-        """
-        paths = sorted(self.root.glob(f"*/*/*/{id}.json")) if _ID.fullmatch(id) else []
-        if not paths:
-            raise BadValue(f"there is no run {id!r} in {self.root}; the first column of `results export` has ids.")
-        return read_record(paths[0])
+def find_run(run: str | Path, runs: Path | str = "runs") -> tuple[ResultStore, Path, Record]:
+    """Return the folder of records that a run is in, the run's file and its record.
+
+    Args:
+        run: its id, or the first digits of it, four or more; or the path of its file, or of one beside that.
+        runs: the folder of records for an id, and for the copy of a record that lies in no such folder.
+
+    Raises:
+        BadValue: there is no such run, or there are several.
+        StoreError: the record cannot be read.
+    """
+    text = str(run).strip()
+    if not any(sign in text for sign in "/\\."):
+        store = ResultStore(runs)
+        return store, *store.find_by_id(text)
+    path = expand_home(run)
+    path = document_of(path) or path
+    if path.is_dir():
+        raise BadValue(f"{path} is a folder; name the file of a record in it, or the id of a run.")
+    try:
+        record = read_record(path)
+    except FileNotFoundError:
+        raise BadValue(f"{path} does not exist; name the file of a record, or the id of a run.") from None
+    above = (path if len(path.parents) > _LEVELS else path.absolute()).parents
+    if len(above) > _LEVELS and (store := ResultStore(above[_LEVELS])).path(record).absolute() == path.absolute():
+        return store, path, record
+    return ResultStore(runs), path, record
 
 
 def safe_folder_name(name: str) -> str:
