@@ -1,7 +1,8 @@
 """zslbench: a benchmark harness for zero-shot learning.
 
-Every verb of the command line is a function of the same name: `run`, `table`, `list`, `info`, `doctor`, and those of
-`zslbench.data` and `zslbench.results`. They are imported on first use, so ``import zslbench`` is instant.
+Each verb of the command line is a function of the same name (``zslbench data fetch`` is `zslbench.data.fetch`,
+``zslbench new method`` is `zslbench.new_method`). A module is imported when one of its functions is first used, so
+``import zslbench`` is instant.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the public functions take: values as notebooks hand them over, made plain before any function sees them.
+"""Conversion of the arguments of public functions, so that they accept what notebooks pass.
 
-NumPy integers become integers, whatever names a path becomes a text or a `Path`, arrays and other iterables become
-tuples, and one text or number where several may be given a tuple of one. What an argument takes is read from its
+NumPy integers become integers, any path becomes a text or a `Path`, arrays and other iterables become tuples, and a
+single text or number becomes a tuple of one where several are allowed. What an argument accepts is read from its
 annotation.
 """
 
@@ -49,11 +49,11 @@ class _Names(dict[str, Any]):
 
 @functools.cache
 def plain(function: Callable[P, R]) -> Callable[P, R]:
-    """Return a function that makes its arguments plain first.
+    """Return a function that converts its arguments first.
 
     Raises:
-        BadValue: when called, of an argument that is of none of the kinds that it takes.
-        UnknownName: when called, of an argument that the function does not have.
+        BadValue: when called: an argument has none of the accepted types.
+        UnknownName: when called: the function has no such argument.
     """
     signature = inspect.signature(function)
     parameters = signature.parameters

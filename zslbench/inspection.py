@@ -1,4 +1,4 @@
-"""`list_` and `info`: what is registered, and what is declared of one thing. Nothing heavy is imported."""
+"""`list_` and `info`: what is registered, and what each registered thing declares. Nothing heavy is imported."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _REGISTRIES: Mapping[str, Registry] = {"methods": METHODS, "datasets": DATASETS,
 
 @dataclasses.dataclass(frozen=True)
 class Registered:
-    """One line of a list: a name, what it is, its source, and why it cannot be used (empty when it can)."""
+    """One line of a list: a name, what it is, its source, and why it cannot be used (empty if it can)."""
 
     name: str
     summary: str
@@ -43,18 +43,19 @@ class Registered:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Info(VerbResult):
-    """All that is declared of one method, dataset or protocol.
+    """Everything that a method, data set or protocol declares.
 
     Attributes:
         kind, name, title, summary: what it is.
-        facts: further lines by name, in order.
-        params: one row a parameter: name, default, what is allowed, meaning.
-        presets: one row a preset or ablation: name, source or meaning, and values (by cell where they differ).
-        published: one row a cited number: source, dataset, features, metric, value, note.
-        model: what the class says of itself, in paragraphs.
-        differences: sentences, each telling where this implementation and the paper or its public code part.
-        bibtex: the entry of its citation; empty where there is none.
-        space: what `zslbench tune` searches, by hyper-parameter; nothing where the parameters' own ranges are.
+        facts: further facts by name, in order.
+        params: one row per parameter: name, default, what is allowed, meaning.
+        presets: one row per preset or ablation: name, source or meaning, and values (by data set and protocol if they
+            differ).
+        published: one row per cited number: source, data set, features, metric, value, note.
+        model: the docstring of the class, in paragraphs.
+        differences: sentences, each on one difference between this implementation and the paper or its public code.
+        bibtex: the entry of its citation; empty if there is none.
+        space: what `zslbench tune` searches, by hyper-parameter; empty if it searches the parameters' own ranges.
     """
 
     kind: str
@@ -121,10 +122,10 @@ _HEADS: Mapping[Kind, Sequence[str]] = {
 
 
 def list_(kind: Kind = "methods", runs: Path | str = "runs") -> Listing[Registered]:
-    """Return what is registered of one kind, sorted by name; a broken plugin is listed as unavailable.
+    """Return the registered names of one kind, sorted; a plugin that cannot be imported is listed as unavailable.
 
-    Presets are those that methods bring, and those that were tuned into a folder of records: § marks those whose method
-    has changed since, and a damaged file is unavailable.
+    Presets are those that methods bring, and those that were tuned into a folder of records. § marks a preset whose
+    method has changed since; a damaged file is listed as unavailable.
 
     Raises:
         BadValue: a kind that does not exist.
@@ -169,10 +170,10 @@ def _list_registered(kind: Kind) -> list[Registered]:
 
 
 def info(name: str) -> Info:
-    """Return all that is declared of a method, dataset or protocol, by registered name or ``pkg.module:Class``.
+    """Return everything that a method, data set or protocol declares, by its registered name or ``pkg.module:Class``.
 
     Raises:
-        UnknownName: nothing has this name; the nearest is offered.
+        UnknownName: nothing has this name; the message offers the nearest one.
         Unavailable: it cannot be imported.
     """
     for registry in _REGISTRIES.values():

@@ -61,15 +61,15 @@ _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
 
 @dataclasses.dataclass(frozen=True)
 class Finding:
-    """One thing looked at.
+    """One thing that `doctor` examined.
 
     Attributes:
         what: its name.
-        found: what was found, with advice where something is to be done.
+        found: its state, with advice if something should be done.
         ok: whether it is as it should be.
         group: what it belongs to: program, packages, extras, tools, machine, folders, data sets, plugins.
-        purpose: what it is for; empty where its name says so.
-        optional: it is not here, and most of zslbench works without it.
+        purpose: what it is for; empty if its name says so.
+        optional: it is not installed, and most of zslbench works without it.
     """
 
     what: str
@@ -81,7 +81,7 @@ class Finding:
 
 
 def doctor(runs: Path | str = "runs", data_root: Path | str | None = None) -> list[Finding]:
-    """Return what was found, by group, and what each thing is for. It changes nothing that lasts."""
+    """Examine this installation; return a finding for each part, by group, with its purpose. Nothing is changed."""
     groups: Mapping[str, Iterable[Finding]] = {
         "program": _find_program(),
         "packages": _find_packages(),

@@ -1,4 +1,4 @@
-"""`new_method`: a package for a method of one's own: class, entry point, and a test of the contract."""
+"""`new_method`: write a package for a method of one's own: class, entry point, and a test of the contract."""
 
 from __future__ import annotations
 
@@ -23,10 +23,13 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*([_-][A-Za-z0-9]+)*")
 
 @dataclasses.dataclass(frozen=True)
 class Made:
-    """A package that was made.
+    """A package that `new_method` wrote.
 
     Attributes:
-        folder: where it is; files: what is in it; module: the package, and the registered name; cls: the class.
+        folder: where it is.
+        files: its files.
+        module: the name of the package, which is also the registered name.
+        cls: the name of the class.
     """
 
     folder: Path
@@ -36,21 +39,23 @@ class Made:
 
     @property
     def target(self) -> str:
-        """What names the class before the package is installed, in its folder."""
+        """The text that names the class before the package is installed; it works in the package's folder."""
         return f"{self.module}.method:{self.cls}"
 
 
 def new_method(name: str, template: str = "closed-form", output: Path | str | None = None) -> Made:
-    """Write a package with a method that works, keeps the contract, and waits to be replaced by one of your own.
+    """Write a package with a working example method that passes all checks; replace the example with your own method.
 
     Args:
-        name: of the method, as ``my-method`` or ``MyMethod``: the package, the class and the registered name follow.
+        name: of the method, as ``my-method`` or ``MyMethod``; the names of the package and the class, and the
+            registered name, are derived from it.
         template: ``closed-form`` or ``torch``.
-        output: the folder to make; None: the package's name in the working folder.
+        output: the folder to make; None: a folder with the package's name in the current folder.
 
     Raises:
-        BadValue: a name that Python cannot use or that is taken, or a folder that has something in it.
-        UnknownName: no such template. StoreError: the folder cannot be written.
+        BadValue: a name that Python does not allow or that is taken, or a folder that is not empty.
+        UnknownName: no such template.
+        StoreError: the folder cannot be written.
     """
     from jinja2 import Environment, StrictUndefined
 
@@ -92,10 +97,10 @@ def new_method(name: str, template: str = "closed-form", output: Path | str | No
 
 
 def _name_package(name: str) -> tuple[str, str]:
-    """Return module and class of a method's name.
+    """Return the names of module and class for a method's name.
 
     Raises:
-        BadValue: Python cannot use it, or it is taken.
+        BadValue: Python does not allow the name, or it is taken.
     """
     if not _NAME.fullmatch(name) or not name.isascii():
         raise BadValue(

@@ -1,10 +1,10 @@
-"""The contract, as checks that anyone can run on a method, data set or protocol of their own.
+"""Checks of the contract that methods, data sets and protocols keep; anyone can run them on their own.
 
 >>> from zslbench.checks import check_method
 >>> len(check_method("eszsl")) > 15
 True
 
-Each function returns the names of the checks that passed, and raises `CheckFailed` at the first that does not.
+Each function returns the names of the checks that passed, and raises `CheckFailed` at the first that fails.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ _BASES: dict[Kind, type] = {"method": Method, "protocol": Protocol, "dataset": S
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-    """What came of checking one thing.
+    """The outcome of checking one thing.
 
     Attributes:
-        kind, name: of what; passed: the names of the checks that passed, in order.
-        failure: the check that did not, and why; empty when all passed.
+        kind, name: what was checked.
+        passed: the names of the checks that passed, in order.
+        failure: the check that failed, and why; empty if all passed.
     """
 
     kind: Kind
@@ -60,14 +61,14 @@ def check(
     semantics: str | None = None,
     data_root: Path | str | None = None,
 ) -> Checked:
-    """Hold a method, data set or protocol to its contract.
+    """Check whether a method, data set or protocol keeps its contract.
 
     Args:
         text: a registered name with or without parameters, ``my_pkg.my_module:MyClass``, or the folder of a data set.
-        features, semantics, data_root: the choice of files, for data sets only.
+        features, semantics, data_root: which files to read, for data sets only.
 
     Raises:
-        UnknownName, Unavailable, BadSpec, BadValue, BadData, DataMissing: nothing that can be checked.
+        UnknownName, Unavailable, BadSpec, BadValue, BadData, DataMissing: there is nothing that can be checked.
     """
     kind = _kind(text)
     root = None if data_root is None else Path(data_root)
@@ -86,7 +87,7 @@ def check(
 
 
 def _kind(text: str) -> Kind:
-    """Tell what kind of thing a text names: a folder, an added data set, a class, or a registered name."""
+    """Return the kind of thing that a text names: a folder, an added data set, a class, or a registered name."""
     is_registered = any(text in registry.entries for registry in _REGISTRIES.values())
     if (Path(text).is_dir() and not is_registered) or added.find_added(text) is not None:
         return "dataset"

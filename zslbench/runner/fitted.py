@@ -1,4 +1,4 @@
-"""`fit` and `load_model`: fitted methods in hand, from data now or from what ``run --save-model`` kept."""
+"""`fit` and `load_model`: a fitted method for interactive use, fitted now or kept earlier by ``run --save-model``."""
 
 from __future__ import annotations
 
@@ -33,20 +33,24 @@ def fit(
     data_root: Path | str | None = None,
     runs: Path | str = "runs",
 ) -> Method:
-    """Return a method, fitted to the training part of a data set as `run` fits it; no record is made.
+    """Return a method fitted to the training part of a data set, as `run` fits it; no record is made.
 
-    Ask it with ``method.scores(features, classes)``: (n, d) features, and a class table such as
-    ``load_dataset(…).class_table(ids)``. The data set holds labels of test images: what they chose is no result.
+    Get its scores with ``method.scores(features, classes)``, where features is an (n, d) array and classes is a class
+    table such as ``load_dataset(…).class_table(ids)``. The data set holds the labels of test images: a number for which
+    these labels were used to choose anything is not a result.
 
     Args:
-        method: text in the spec grammar, presets and parameters included, or a class; not a grid.
-        dataset: a name, or the path of a folder; features, semantics, data_root: see `run`.
-        protocol: for presets that hold for one protocol alone.
-        stage, fold: ``final`` fits trainval, ``dev`` the training classes of a fold (None: the first).
+        method: a class, or a spec with presets and parameters; not a grid.
+        dataset: a name, or the path of a folder.
+        features, semantics, data_root: as in `run`.
+        protocol: ``zsl`` or ``gzsl``; for presets whose values differ between protocols.
+        stage: ``final`` fits trainval, ``dev`` the training classes of a fold.
+        fold: of the dev stage; None: the first.
         runs: the folder of records, for tuned presets.
 
     Raises:
-        ZslbenchError: a request that cannot be met, as `run` says it. What the method raises passes through.
+        ZslbenchError: a request that cannot be met, with the same message as `run`. Exceptions of the method itself
+            are passed on.
     """
     let_threads_sleep()
     fold = 1 if stage == "dev" and fold is None else fold
@@ -76,15 +80,15 @@ def fit(
 def load_model(run: str | Path, runs: Path | str = "runs", device: str | None = None) -> Method:
     """Return the fitted method that ``run --save-model`` kept beside a record.
 
-    Its scores are those of the method that the run fitted, to the bit on the same machine and device.
+    On the same machine and device its scores equal those of the method that the run fitted, to the bit.
 
     Args:
         run: the id of the run, or its first digits (four or more), or the path of its record or of the model beside it.
         runs: the folder of records, for an id.
-        device: where it computes; None: where it was, or the CPU where this machine has no such device.
+        device: where the method computes; None: the device of the run, or the CPU if this machine has no such device.
 
     Raises:
-        BadValue: no such run; a method of one's own that was not imported, or that has changed since.
+        BadValue: no such run; or a method of your own that was not imported, or that has changed since.
         StoreError: no model was kept, or the file is damaged.
     """
     store, path, record = find_run(run, runs)

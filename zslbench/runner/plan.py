@@ -145,7 +145,7 @@ def read_plan(path: Path | str) -> StudyPlan:
     """Read a plan file. Paths in it are relative to the file.
 
     Raises:
-        BadValue: a file that cannot be read, is not TOML, or says something that is not allowed.
+        BadValue: the file cannot be read, is not TOML, or has a value that is not allowed.
         UnknownName: a key that does not exist.
     """
     path = Path(path)

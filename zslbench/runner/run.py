@@ -91,44 +91,54 @@ def run(
     raise_errors: bool = False,
     log: str | Sequence[str] = (),
 ) -> Outcome:
-    """Run every method on every data set under every protocol with every seed, and keep a record of each.
+    """Run every method on every data set under every protocol with every seed, and keep a record of each run.
 
-    A run that is finished (ok or failed) is not done again, except where the source of a method of one's own has
-    changed since; `rerun` says which of those to do again, or not. A method that raises makes a failed record, and the
-    rest go on.
+    A finished run is not repeated, unless it uses a method of your own whose source has changed since; `rerun` changes
+    this rule. If a method raises an exception, its run is recorded as failed and the other runs go on.
 
     Args:
-        methods, datasets, protocols: texts in the spec grammar, grids included.
-        features, semantics: file stems (None: the usual ones of each data set).
-        seeds: how many seeds (0, 1, …), or which.
-        stage, fold: ``final``, or ``dev`` with a fold from 1, several, or all (None).
-        plan: a plan file (or one that was read), instead of all that says what is run.
-        runs: the folder of records (None: that of the plan, or ``runs``).
-        data_root: a folder of xlsa17 folders, read in place.
-        device: auto, cpu, cuda, cuda:N or mps (None: that of the plan, or auto).
-        checkpoints: ``last``, or ``every:N`` to judge every N epochs and keep the curve.
-        seeds_at_once: whether methods that can train several seeds in one go (the generative ones) do: ``auto`` where
-            the device gains by it, a GPU; ``always`` or ``never``.
-        precision: of the matrix products of a generative method's training: float32, tf32 (CUDA) or bf16.
-        profile: wait for the device after each phase, so that its seconds in the record are those of its own work.
-        dry_run: only say what would be done, and about how long it takes.
-        oracle: mark the runs as candidates of oracle selection (†): tables leave them out until they are asked to pick
-            what is best on the test images.
-        calibrate: also do the dev stage of the generalized runs, all folds, so that tables can choose the constant of
-            calibrated stacking there.
-        keep_features: keep so many synthesised rows of each unseen class, and up to as many real test rows, beside the
-            record of a method that synthesises any, for pictures alone; no number of the run depends on it. 0: none.
-        save_model: keep the fitted method beside the record, for `zslbench.load_model`.
-        engine: where to do it, see `zslbench.engine` (default: serial, in this process).
-        progress: whether to show how far it is (None: in a notebook); console: where, a `rich.console.Console`.
-        hear: who hears of jobs too, and may stop one by raising `Stopped` when a checkpoint was judged.
-        raise_errors: for debugging: raise what a method raises, with its traceback, once its record is kept as failed,
-            and try again what failed before. Only in the serial engine.
-        log: tracking tools that losses, metrics and parameters are sent to: tensorboard, wandb, mlflow.
+        methods: specs such as ``eszsl`` or ``lisgan@quick[epochs=5]``, grids included.
+        datasets: names, or paths of folders.
+        protocols: ``zsl``, ``gzsl`` or both.
+        plan: a plan file, or what `read_plan` returned; it takes the place of all arguments that say what is run.
+        features, semantics: file stems; None: the usual ones of each data set.
+        seeds: how many seeds (3 means 0, 1 and 2), or a list of seeds.
+        stage: ``final`` (train on trainval, test on the test images) or ``dev`` (validation classes take the place of
+            the unseen ones).
+        fold: of the dev stage: one number (from 1) or several; None: all folds.
+        runs: the folder of records; None: the plan's, or ``runs``.
+        data_root: a folder whose subfolders are data sets in the xlsa17 format; they are read in place.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; None: the plan's, or ``auto``.
+        rerun: which finished runs to repeat: ``none``, ``failed``, ``stale`` (the source of the method has changed) or
+            ``all``; None: the stale ones of your own methods.
+        checkpoints: ``last``, or ``every:N`` to judge the method every N epochs and keep the curve.
+        dry_run: only say what would be run, and how long it would take.
+        seeds_at_once: whether methods that can train several seeds together (the generative ones) do so: ``auto`` (on a
+            GPU, where it is faster), ``always`` or ``never``.
+        precision: of matrix products while a generative method trains: ``float32``, ``tf32`` (CUDA) or ``bf16``.
+        profile: wait for the device after each phase, so that the seconds of a phase in the record are its own.
+        oracle: mark the runs as candidates for oracle selection (†). Tables show them only when asked for the best on
+            the test images.
+        calibrate: also run all folds of the dev stage of each ``gzsl`` run. Tables need them to choose the constant of
+            calibrated stacking.
+        keep_features: how many synthesised features of each unseen class to keep for figures, with up to as many real
+            test features of that class. It has no effect on a method that synthesises none, nor on any number.
+        save_model: keep the fitted method beside the record, for `load_model`.
+        engine: where runs are computed, see `zslbench.engine`; None: in this process, one after the other.
+        progress: whether to show progress; None: only in a notebook.
+        console: where progress is shown.
+        hear: objects that are told of each job. One of them may stop a job: it raises `Stopped` when a checkpoint has
+            been judged.
+        raise_errors: for debugging: raise the exception of a failing method after its run was recorded as failed, and
+            repeat runs that failed before. Serial engine only.
+        log: tracking tools that receive losses, metrics and parameters: ``tensorboard``, ``wandb``, ``mlflow``.
+
+    Returns:
+        The outcome: all records, those that are new, and those that failed.
 
     Raises:
-        ZslbenchError: a request that cannot be met; nothing was run. Or records that cannot be written any more
-            (a full disk): what was finished stays.
+        ZslbenchError: a request that cannot be met: nothing was run. Or records that cannot be written any more, for
+            example on a full disk: finished runs are kept.
     """
     # Every field of RunOptions is an argument of this function by the same name (a test holds them together).
     given = {**locals(), "data_root": None if data_root is None else str(data_root)}

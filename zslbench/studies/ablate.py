@@ -151,19 +151,21 @@ def ablate(
 ) -> Ablated:
     """Run a method's named ablations, or the values of one hyper-parameter, and compare them over seeds.
 
-    Runs that are finished are not done again, and fits that differ in scoring alone are shared.
+    Finished runs are not repeated, and settings that differ only in how they score share one fit.
 
     Args:
-        method: the whole method in the spec grammar, presets and parameters included.
-        seeds: how many or which; None: 3 for a method that depends on them.
-        sweep: ``NAME=[1,2,5]`` or ``NAME=[1..5]``, any number of them, one parameter each; all others stay as given.
-        against: ``first``, ``previous``, ``full`` or a setting; None: previous where the ablations build upon each
-            other, else the method as given.
-        format: terminal, markdown, latex, csv or json; output: also write the text there.
+        method: the whole method as a spec, presets and parameters included.
+        seeds: how many, or which; None: 3 for a method that depends on the seed.
+        sweep: ``NAME=[1,2,5]`` or ``NAME=[1..5]``; several are allowed, each of one parameter. All other parameters
+            stay as given.
+        against: what each setting is compared with: ``first``, ``previous``, ``full`` or the name of a setting; None:
+            the previous one if the ablations build upon each other, otherwise the method as given.
+        format: ``terminal``, ``markdown``, ``latex``, ``csv`` or ``json``.
+        output: a file to write the text to as well.
         stage: ``final``, or ``dev``: the mean over its folds.
         datasets, protocols, features, semantics, runs, data_root, device, engine, dry_run, progress, console: as in
             `run`.
-        width: characters of a line; None: the terminal's.
+        width: characters per line; None: the terminal's.
         decimals: digits after the point, 0 to 3; differences have one more.
         caption, caption_text, label: as in `table`.
 

@@ -64,27 +64,30 @@ def compare(
     caption_text: str | None = None,
     label: str | None = None,
 ) -> TableResult:
-    """Return how methods differ on each data set, how sure that is, and what holds across data sets.
+    """Return how methods differ on each data set, how certain the differences are, and tests across data sets.
 
     Args:
-        methods: names or specs such as ``lisgan@S3[souls=5]``, each of one row per data set; none: all rows, or the
-            best 20, as a matrix of differences.
+        methods: names or specs such as ``lisgan@S3[souls=5]``; each must mean one row per data set. None given: all
+            rows, or the best 20, as a matrix of differences.
         runs: the folder of records.
-        format: terminal, markdown, latex, csv (a row per pair and kind) or json.
+        format: ``terminal``, ``markdown``, ``latex``, ``csv`` (one row per pair and kind of interval) or ``json``.
         datasets, protocols, features, semantics, stage: which runs.
-        metrics: of T1, U, S and H; None: T1 and H.
+        metrics: any of T1, U, S and H; None: T1 and H.
         over: what the bootstrap resamples: ``classes``, ``images`` or ``both``.
-        level: of the intervals and tests, such as 0.95; draws: of the bootstrap; bootstrap_seed: of its draws.
-        selection: only runs of ``fixed``, ``validated`` or ``oracle`` selection; None: all but oracle.
-        details: intervals and p of all pairs, and tests across data sets, without methods named, too.
-        diagram: also draw the critical-difference diagram there (.pdf, .svg or .png).
-        output: also write the text there.
-        width: characters of a line; None: the terminal's.
+        level: the confidence level of intervals and tests, such as 0.95.
+        draws: how many bootstrap samples to draw.
+        bootstrap_seed: the seed of these draws.
+        selection: only runs with ``fixed``, ``validated`` or ``oracle`` selection; None: all but oracle.
+        details: show the intervals and p values of all pairs, and the tests across data sets, also when no methods are
+            named.
+        diagram: a file for the critical-difference diagram (.pdf, .svg or .png).
+        output: a file to write the text to as well.
+        width: characters per line; None: the terminal's.
         caption, caption_text, label: as in `table`.
 
     Raises:
-        BadValue, UnknownName: what does not exist, does not fit together, or cannot be compared.
-        StoreError: no runs, none finished, predictions missing, or a file cannot be written.
+        BadValue, UnknownName: what does not exist, does not go together, or cannot be compared.
+        StoreError: there are no runs, none is finished, predictions are missing, or a file cannot be written.
     """
     below = Caption(caption, caption_text, label)
     check_format(format, caption=below)

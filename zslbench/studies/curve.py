@@ -81,20 +81,21 @@ def curve(
     caption_text: str | None = None,
     label: str | None = None,
 ) -> TableResult:
-    """Return the seen–unseen curves of the finished gzsl runs, and what calibrated stacking makes of them.
+    """Return the seen–unseen curves of the finished gzsl runs, and their results after calibrated stacking.
 
     Args:
         runs: the folder of records.
-        format: terminal, markdown, latex, csv (a row per point of each run) or json (an object per run).
+        format: ``terminal``, ``markdown``, ``latex``, ``csv`` (one row per point of each run) or ``json`` (one object
+            per run).
         methods, datasets, features, semantics: which runs, as in `table`.
-        data: also write every point of every run there, as csv.
-        output: also write the text there.
-        width: characters of a line; None: the terminal's.
+        data: a csv file for every point of every run.
+        output: a file to write the text to as well.
+        width: characters per line; None: the terminal's.
         caption, caption_text, label: as in `table`.
 
     Raises:
-        BadValue, UnknownName: nothing fits what was asked for.
-        StoreError: no runs, none finished, predictions that are lost, or a file that cannot be written.
+        BadValue, UnknownName: no run matches the request.
+        StoreError: there are no runs, none is finished, predictions are lost, or a file cannot be written.
     """
     below = Caption(caption, caption_text, label)
     check_format(format, caption=below)

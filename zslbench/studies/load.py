@@ -24,13 +24,13 @@ PARAM = "param."
 
 
 def load(runs: Path | str = "runs") -> pd.DataFrame:
-    """Return all records as one tidy data frame: a row per record, metrics in percent.
+    """Return all records as one tidy data frame: one row per record, metrics in percent.
 
     Columns are ``id``, ``status``, ``method``, ``label`` (as it was typed), ``title``, ``version``, ``setting``;
-    ``dataset``, ``features``, ``semantics``; ``protocol``, ``stage``, ``fold``, ``seed``, ``selection``; each metric by
-    its name; ``seconds`` (what this result alone takes), ``device``, ``finished``, ``stale`` (whether the source of the
-    method has changed since), ``error`` (what went wrong, and where); and each hyper-parameter as ``param.gamma``. What
-    a record lacks is missing (``<NA>``).
+    ``dataset``, ``features``, ``semantics``; ``protocol``, ``stage``, ``fold``, ``seed``, ``selection``; one column per
+    metric; ``seconds`` (the time that this result alone takes), ``device``, ``finished``, ``stale`` (whether the source
+    of the method has changed since), ``error`` (what went wrong, and where); and one column per hyper-parameter
+    (``param.gamma``). A value that a record does not have is missing (``<NA>``).
 
     Args:
         runs: the folder of records.
@@ -83,16 +83,17 @@ def _describe(record: Record, metrics: Sequence[str]) -> dict[str, Any]:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class RunPredictions:
-    """What a run predicted of each test image, as arrays of one entry per image, by ascending row of the data set.
+    """What a run predicted: arrays with one entry per test image, in ascending order of the data set's rows.
 
     Attributes:
         record: the run.
-        rows: (n,) int64: rows of the data set; labels: (n,) int64: true classes.
+        rows: (n,) int64: row of each image in the data set.
+        labels: (n,) int64: true classes.
         of_unseen: (n,) bool: whether the true class is an unseen one.
-        seen_class, seen_score: (n,) int64 and float64: the best of the seen candidates; −1 and −inf where there is
-            none, as under zsl.
-        unseen_class, unseen_score: the same of the unseen candidates.
-        class_names: by class id; empty where the data set is not on this machine, or is another by now.
+        seen_class, seen_score: (n,) int64 and float64: the best seen candidate and its score; −1 and −inf if there is
+            no seen candidate, as under ``zsl``.
+        unseen_class, unseen_score: the same for the unseen candidates.
+        class_names: by class id; empty if the data set is not on this machine, or its content has changed since.
     """
 
     record: Record
@@ -107,7 +108,7 @@ class RunPredictions:
 
     @property
     def predicted(self) -> AnyArray:
-        """(n,) int64: the candidate with the highest score; of a seen and an unseen one that tie, the seen one."""
+        """(n,) int64: the candidate with the highest score; if a seen and an unseen one tie, the seen one."""
         names = ("seen_class", "seen_score", "unseen_class", "unseen_score")
         return predict_classes({name: getattr(self, name) for name in names})
 
@@ -118,7 +119,7 @@ class RunPredictions:
         return f"<RunPredictions of {self.record.headline}, seed {self.record.seed}: {len(self)} images>"
 
     def to_frame(self) -> pd.DataFrame:
-        """Return a data frame of one row per image, with names of classes (``label_name``, …) where they are known."""
+        """Return a data frame with one row per image, and names of classes (``label_name``, …) if they are known."""
         import pandas as pd
 
         columns: dict[str, Any] = {"row": self.rows}
@@ -135,16 +136,16 @@ class RunPredictions:
 def load_predictions(
     id: str | Path, runs: Path | str = "runs", *, data_root: Path | str | None = None
 ) -> RunPredictions:
-    """Return what a finished run predicted of each test image.
+    """Return what a finished run predicted for each test image.
 
     Args:
-        id: of the run, or its first digits (four or more) where they name one run alone, as the column ``id`` of `load`
-            has them; or the path of its record.
+        id: the id of the run, its first digits (four or more) if they identify one run (see the column ``id`` of
+            `load`), or the path of its record.
         runs: the folder of records.
-        data_root: where data sets lie that names of classes are read from (default: as in `run`).
+        data_root: the folder of data sets, from which names of classes are read; None: as in `run`.
 
     Raises:
-        BadValue: no run of this id, or several; or it did not finish.
+        BadValue: no run has this id, several runs have it, or the run did not finish.
         StoreError: its predictions are lost or damaged.
     """
     store, _, record = find_run(id, runs)

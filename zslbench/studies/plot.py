@@ -50,28 +50,29 @@ def plot(
     data: Path | str | None = None,
     data_root: Path | str | None = None,
 ) -> DrawnFigure:
-    """Draw a figure of finished runs, and return its axes, the numbers drawn, and the sentences that go below it.
+    """Draw a figure of finished runs; return its axes, the numbers drawn, and the sentences of its caption.
 
     Args:
         kind: ``confusion``, ``sensitivity``, ``souls``, ``stability``, ``losses``, ``ablation``, ``curve``,
             ``perclass``, ``pareto``, ``cd`` or ``features``.
-        output: the .pdf, .svg or .png to write; None: none.
+        output: a .pdf, .svg or .png file to write; None: no file.
         runs: the folder of records.
-        methods, datasets, protocols, features, semantics, stage: which runs, as in `table`; methods in their order.
-        selection: ``fixed``, ``validated`` or ``oracle`` (†); None: as recorded, no candidates of oracle selection.
-        metrics: a panel each; None: T1 and H. Of a losses figure: which losses; None: all.
-        parameter: whose sweep a sensitivity figure shows; None: the only one that was swept.
-        classes: of a confusion or perclass figure, by name or number or as ``"a,b"``, or how many; None: all. Of a
-            features figure up to twelve; None: six.
-        spread: of bands and bars over seeds: ``std`` or ``ci``; None: what suits the kind.
-        projection: of a features figure: ``pca`` or ``tsne``; None: PCA.
+        methods, datasets, protocols, features, semantics, stage: which runs, as in `table`; methods keep this order.
+        selection: ``fixed``, ``validated`` or ``oracle`` (†); None: as recorded, without candidates for oracle
+            selection.
+        metrics: one panel each; None: T1 and H. In a losses figure: which losses; None: all.
+        parameter: the hyper-parameter of a sensitivity figure; None: the only one that was swept.
+        classes: in a confusion or perclass figure: which classes, by name or number or as ``"a,b"``, or how many; None:
+            all. In a features figure: up to twelve; None: six.
+        spread: what bands and bars over seeds show: ``std`` or ``ci``; None: what suits the kind.
+        projection: in a features figure: ``pca`` or ``tsne``; None: PCA.
         width: ``column``, ``page``, ``eccv``, ``neurips``, or inches.
-        data: also write the numbers drawn there, as csv.
-        data_root: where data sets lie that names of classes are read from (default: as in `run`).
+        data: a csv file for the numbers drawn.
+        data_root: the folder of data sets, from which names of classes are read; None: as in `run`.
 
     Raises:
-        UnknownName, BadValue: what does not exist, does not fit the kind, or is not in the records.
-        StoreError: no runs, none finished, predictions that are lost, or a file that cannot be written.
+        UnknownName, BadValue: a name or option that does not exist, does not fit the kind, or matches no record.
+        StoreError: there are no runs, none is finished, predictions are lost, or a file cannot be written.
     """
     path = None if output is None else Path(output)
     if data is not None and path is not None and Path(data) == path:

@@ -72,55 +72,57 @@ def table(
     output: Path | None = None,
     width: int | str | float | None = None,
 ) -> TableResult:
-    """Return a table of the finished runs, or with ``layout="stats"`` of what the data sets hold.
+    r"""Return a table of the finished runs, or with ``layout="stats"`` of the data sets.
 
-    Accuracies are in percent, mean ± sample standard deviation over seeds. `RecordsLeftOut` warns of records that could
-    not be read, and in formats without notes of all that is not shown.
+    Accuracies are in percent: mean ± sample standard deviation over seeds. A `RecordsLeftOut` warning says how many
+    records could not be read, and in formats without notes also what else is not shown.
 
     Args:
         runs: the folder of records.
-        layout: ``full``: every metric under each data set's head; ``zsl``: T1 by data set (LisGAN's Table 2); ``gzsl``:
-            U, S and H by data set (Tables 3 and 4); ``stats``: counts of the data sets, which needs no run.
-        format: terminal, markdown, latex (booktabs), csv (a line per row and metric) or json (an object per row).
-        methods, datasets, protocols: which, in which order; specs such as ``lisgan@S3[souls=5]`` are understood.
+        layout: ``full``: every metric under the name of each data set; ``zsl``: T1 by data set (LisGAN's Table 2);
+            ``gzsl``: U, S and H by data set (Tables 3 and 4); ``stats``: counts of the data sets, which needs no run.
+        format: ``terminal``, ``markdown``, ``latex`` (for booktabs), ``csv`` (one line per row and metric) or ``json``
+            (one object per row).
+        methods, datasets, protocols: which runs, and in which order; specs such as ``lisgan@S3[souls=5]`` are allowed.
             Without names ``stats`` takes all data sets that are on this machine.
         features, semantics, stage: which runs.
-        metrics: which, in which order; None: all, AUSUC in csv and json only.
-        published: ``best`` for the preferred published numbers, or one source. They get columns of their own; under
-            zsl and gzsl rows of their own, for every method that is cited on these data sets.
-        selection: rules, rows of each: ``fixed`` (the declared last step), ``validated`` (hyper-parameters or step
-            chosen in the dev stage) or ``oracle`` (best on test, †); none: as recorded, no oracle.
-        calibrate: add U, S and H after calibrated stacking, its constant chosen on the ``dev`` folds (True), or on
-            test (``oracle``, †).
-        per_fold: a column group for each fold of the dev stage, which is averaged otherwise.
-        ci: ± is the half-width of the 95 % t interval over seeds.
-        rank_together: rank inductive, transductive and oracle rows with each other.
-        pivot: ``gamma,lam``: the grid of one method as a matrix, the first hyper-parameter down, the second across, a
-            table per data set and metric (None: T1 and H); one name: its values down, metrics across. Csv and json
-            have the same rows as without it.
-        columns: ``H@CUB,U@CUB,T1@SUN``: which columns, in this order; without ``@DATASET`` of every data set.
-        sort: ``H`` or ``H@CUB``: rows of a block by this metric, the highest first; of the first data set that has it
-            where none is named.
+        metrics: which metrics, and in which order; None: all, but AUSUC in csv and json only.
+        published: ``best`` for the preferred published numbers, or the name of one source. They get their own columns;
+            in the layouts zsl and gzsl their own rows, for every method that is cited on these data sets.
+        selection: one or several rules, each with its own rows: ``fixed`` (the declared last step), ``validated``
+            (hyper-parameters or step chosen in the dev stage) or ``oracle`` (best on test, †). None given: as recorded,
+            without oracle.
+        calibrate: add U, S and H after calibrated stacking. True: its constant is chosen on the dev folds; ``oracle``:
+            on test (†).
+        per_fold: one group of columns per fold of the dev stage; otherwise folds are averaged.
+        ci: after ±, write the half-width of the 95 % t interval over seeds.
+        rank_together: rank inductive, transductive and oracle rows together.
+        pivot: ``gamma,lam``: show the grid of one method as a matrix, its first hyper-parameter down and its second
+            across, one matrix per data set and metric (metrics None: T1 and H). With one name, its values go down and
+            the metrics across. csv and json have the same rows as without it.
+        columns: which columns, in this order: ``H@CUB,U@CUB,T1@SUN``. A metric without ``@DATASET`` means that of every
+            data set.
+        sort: ``H`` or ``H@CUB``: sort the rows of a block by this metric, highest first; without ``@DATASET`` by the
+            first data set that has it.
         decimals: digits after the point, 0 to 3; published numbers keep theirs.
-        cite: in LaTeX, put ``\\cite{key}`` after the names of methods that have a citation.
-        bibtex: also write the BibTeX entries there of all that the table rests on: methods, data sets, split and the
-            sources of published numbers; what has none is named in a comment.
-        standalone: write a LaTeX document that shows the table alone.
-        caption: ``short``: what the numbers are of, and what each mark means; ``full``: metrics and rules too; or
-            ``none``. What a number must not be read without is always told: where there is no caption as a warning
-            (`CaptionLeftOut`).
-        caption_text: stands for what the caption says of data, selection and seeds; in LaTeX it is written as it is.
-        label: of a LaTeX table, for references to it.
-        data_root: the folder that holds xlsa17 folders, for ``stats``.
-        output: also write the table there.
-        width: characters of a line, beyond which data sets go below each other; of LaTeX inches, or ``column``,
-            ``page``, ``eccv``, ``neurips``. None: the terminal's, or what fits any page.
+        cite: in LaTeX, put ``\cite{key}`` after the names of methods that have a citation.
+        bibtex: a file for the BibTeX entries of everything in the table: methods, data sets, split and the sources of
+            published numbers. A comment in it names what has no entry.
+        standalone: write a complete LaTeX document that shows only the table.
+        caption: ``short``: what the numbers are and what each mark means; ``full``: metrics and rules too; ``none``.
+            With ``none``, what a reader of the numbers must know is said by a `CaptionLeftOut` warning instead.
+        caption_text: replaces what the caption says of data, selection and seeds; in LaTeX it is written as it is.
+        label: the label of a LaTeX table.
+        data_root: the folder whose subfolders are data sets, for ``stats``.
+        output: a file to write the table to as well.
+        width: characters per line; a wider table is split, with data sets below each other. In LaTeX: inches, or
+            ``column``, ``page``, ``eccv``, ``neurips``. None: the terminal's width, or in LaTeX one that fits any page.
 
     Raises:
-        BadValue: an option without a meaning for the layout or format, or nothing fits what was asked for.
+        BadValue: an option that the layout or format does not have, or no run matches the request.
         UnknownName: unknown layout, format, metric, or source of published numbers.
-        StoreError: no runs, none finished, or `output` cannot be written.
-        DataMissing, BadData: of ``stats``: a data set is not on this machine, or its files break a rule.
+        StoreError: there are no runs, none is finished, or `output` cannot be written.
+        DataMissing, BadData: for ``stats``: a data set is not on this machine, or its files break a rule.
     """
     _check_cite(cite, standalone)
     below = Caption(caption, caption_text, label)

@@ -94,21 +94,23 @@ def report(
     title: str | None = None,
     data_root: Path | str | None = None,
 ) -> Report:
-    """Write one HTML file that shows a whole study: tables, figures, every run, published numbers, what is missing.
+    """Write one HTML file that shows a whole study: tables, figures, every run, published numbers, and what is missing.
 
     Args:
-        output: the .html to write; None: none.
+        output: the .html file to write; None: no file.
         runs: the folder of records.
         methods, datasets, protocols, features, semantics: which runs, as in `table`.
-        stage: ``final`` or ``dev``; None: both, where both have finished runs.
-        selection: rules of the tables of the final stage, as in `table`.
-        published: set published numbers beside the measured ones, with verdicts; tolerance: of these, in points.
-        figures: draw those that the records have data for.
+        stage: ``final`` or ``dev``; None: both, if both have finished runs.
+        selection: rules for the tables of the final stage, as in `table`.
+        published: show published numbers beside the measured ones, with verdicts.
+        tolerance: of these verdicts, in percentage points.
+        figures: draw the figures that the records have data for.
         title: of the page; None: the name of the folder.
-        data_root: where data sets lie, for names of classes and for commands.
+        data_root: the folder of data sets, for names of classes and for commands.
 
     Raises:
-        BadValue: names that no run has. StoreError: no runs, none finished, or a file that cannot be written.
+        BadValue: a name that no run has.
+        StoreError: there are no runs, none is finished, or a file cannot be written.
     """
     path = None if output is None else _check_path(output)
     if not 0 <= tolerance <= 100:

@@ -128,20 +128,23 @@ def reproduce(
     width: int | None = None,
     caption: str = "short",
 ) -> Reproduction:
-    """Run what a published table needs and judge each of its numbers by a 95 % interval over seeds.
+    """Run what a published table needs, and judge each of its numbers by a 95 % interval over seeds.
 
-    A method with published values for the data set runs with these, else with tuned ones where there are any, else
-    with its defaults. What cannot be run, because its data is absent for instance, says so and stops nothing.
+    A method runs with the published values for the data set if there are any, otherwise with a tuned preset if there
+    is one, otherwise with its defaults. If a number cannot be run, for example because its data set is not on this
+    machine, its verdict says so and the others are run.
 
     Args:
-        source: citation key; table: ``2``, ``Table 2``, ``Figure 7(b)``; None where the source has one.
-        datasets, methods: which; none: all of the table.
-        seeds: how many, of methods that depend on them.
-        tolerance: points of percent that still count as the same.
-        format: terminal, markdown, csv or json; output: also write the text there.
+        source: citation key.
+        table: ``2``, ``Table 2`` or ``Figure 7(b)``; None if the source has only one.
+        datasets, methods: which; none given: all of the table.
+        seeds: how many, for methods that depend on the seed.
+        tolerance: percentage points that still count as the same.
+        format: ``terminal``, ``markdown``, ``csv`` or ``json``.
+        output: a file to write the text to as well.
         features, semantics: use these instead of the published ones. The verdict then says so: it is no reproduction.
         runs, data_root, device, engine, dry_run, progress, console: as in `run`.
-        width: characters of a line; None: the terminal's.
+        width: characters per line; None: the terminal's.
         caption: ``short``, ``full`` or ``none``, as in `table`.
 
     Raises:

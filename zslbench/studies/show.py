@@ -152,10 +152,10 @@ class ShownRecord:
 
 
 def show(id: str | Path, *, runs: Path | str = "runs") -> ShownRecord:
-    """Return the record of one run, to be read whole, with the command that makes it again.
+    """Return the whole record of one run in readable form, with the command that makes it again.
 
     Args:
-        id: of the run, or its first digits (four or more), or the path of its file.
+        id: the id of the run, its first digits (four or more), or the path of its file.
         runs: the folder of records.
 
     Raises:

@@ -198,25 +198,26 @@ def status(
     data_root: Path | str | None = None,
     width: int | None = None,
 ) -> StatusReport:
-    """Say what the records of a folder lack of what commands and plans asked for, what failed and what is stale.
+    """Say which runs, among those that commands and plan files asked for, are missing, failed or stale.
 
-    A command that was cut short leaves what it asked for in the folder; a run that was never asked for does not lack.
+    An interrupted command leaves in the folder what it asked for. A run that nobody asked for is not missing.
 
     Args:
         runs: the folder of records.
-        methods, datasets, protocols: which; a data set of your own may be given as its folder, which the plan then
-            names.
-        stage: final or dev; seeds: how many each row should have where it has or lacks any; None: those asked for.
-        verify: recompute every metric from the stored predictions, of all stages.
-        format: terminal or json.
-        write_plan: the plan file to write what lacks into, if anything does: `run(plan=…)` does it. A file that status
-            did not write is not replaced.
+        methods, datasets, protocols: which runs; a data set of your own may be given as its folder, which the written
+            plan then names.
+        stage: ``final`` or ``dev``.
+        seeds: how many seeds each row should have, if it has or lacks any; None: those that were asked for.
+        verify: recompute every metric of all stages from the stored predictions.
+        format: ``terminal`` or ``json``.
+        write_plan: a plan file for the missing runs, written if there are any; ``run(plan=…)`` computes them. A file
+            that status did not write is not replaced.
         data_root: a folder of data sets, for the plan.
-        width: characters of a line; None: the terminal's.
+        width: characters per line; None: the terminal's.
 
     Raises:
-        BadValue: a name that no record has, or a file that is no plan of status.
-        StoreError: no records, or a plan that cannot be written.
+        BadValue: a name that no record has, or a `write_plan` file that status did not write.
+        StoreError: there are no records, or the plan cannot be written.
     """
     check_format(format, FORMATS)
     if stage not in STAGES:

@@ -144,32 +144,33 @@ def tune(
 ) -> Tuning:
     """Choose a method's hyper-parameters in the dev stage, and keep them as a preset that ``NAME@tuned`` names.
 
-    Points of the method's space are fitted on training classes and judged on validation classes, in every fold; the
-    best mean over the folds wins, under each protocol for itself. Test images have no part in it. Every run is kept as
-    a record, so the same command goes on with a search that was cut short.
+    Each point of the method's space is fitted on training classes and judged on validation classes, in every fold. The
+    point with the best mean over the folds wins, separately for each protocol. No test image is used. Every run is
+    kept as a record, so the same command continues a search that was interrupted.
 
     Args:
-        method: text in the spec grammar: what it fixes stays, a grid in it is what is tried of that hyper-parameter.
-        dataset, features, semantics, data_root: the data.
-        protocols: those that get a preset; a sampler is guided by the mean of their metrics (T1, H).
-        only: hyper-parameters to tune; all others stay.
-        sampler: ``grid`` (every point), ``tpe``, ``random``, or ``auto``: the grid where it is finite, of at most 1,000
-            points and fitted at once by the method; TPE elsewhere.
-        trials: how many points a sampler tries in all, earlier calls included.
-        time_limit: begin no trial after so many seconds, or a text such as ``30m``.
-        checkpoints: ``every:N`` judges each fit every N epochs; with `prune`, one that is worse than the median of
-            earlier trials is given up.
-        fold: of the dev stage; None: all.
+        method: a spec. A value that it gives stays fixed; a grid in it lists the values to try.
+        dataset, features, semantics, data_root: the data, as in `run`.
+        protocols: each gets a preset; a sampler is guided by the mean of their metrics (T1, H).
+        only: hyper-parameters to tune; all others stay as they are.
+        sampler: ``grid`` (every point), ``tpe``, ``random``, or ``auto``: the grid if it is finite, has at most 1,000
+            points and the method fits its points together; otherwise TPE.
+        trials: how many points a sampler tries in all, including those of earlier calls.
+        time_limit: start no trial after this time: seconds, or a text such as ``30m``.
+        checkpoints: ``every:N`` judges each fit every N epochs. With `prune`, a fit that is worse than the median of
+            earlier trials is stopped.
+        fold: one fold of the dev stage, or several; None: all.
         seed: of the sampler and of every fit.
         name: of the preset.
         runs, device, rerun, progress, console: see `zslbench.run`.
-        engine: where fits of a grid are done, see `zslbench.engine`; a sampler has its own in this process, one by one.
-        oracle: afterwards, also run every point on the test images (†), to show what picking on them would have added.
-            The preset does not depend on it.
-        format: of the text: terminal, markdown, csv or json (every trial).
+        engine: where the fits of a grid are computed, see `zslbench.engine`. A sampler computes its fits in this
+            process, one after the other.
+        oracle: afterwards, also run every point on the test images (†), to show how much picking on them would have
+            added. The preset does not depend on it.
+        format: of the text: ``terminal``, ``markdown``, ``csv`` or ``json`` (every trial).
 
     Raises:
-        ZslbenchError: a request that cannot be met; nothing was run. Or files that cannot be written any more.
+        ZslbenchError: a request that cannot be met: nothing was run. Or files that cannot be written any more.
     """
     check_format(format, FORMATS)
     spec = parse(method)

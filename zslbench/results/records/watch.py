@@ -237,16 +237,16 @@ def watch(
     console: Console | None = None,
     wait: Wait | None = None,
 ) -> Snapshot:
-    """Watch the studies that write their records to a folder; return the last snapshot.
+    """Show the studies that write their records to a folder, until none is running; return the last snapshot.
 
     Args:
         runs: the folder of records.
         interval: seconds between two looks.
-        follow: go on when nothing runs; else the view ends by itself.
-        format: of the snapshot's text: terminal or json.
-        width: characters of a line of that text; None: the terminal's.
+        follow: continue when nothing is running; otherwise the view ends by itself.
+        format: of the snapshot's text: ``terminal`` or ``json``.
+        width: characters per line of that text; None: the terminal's.
         console: a terminal to show the view on; None: look once.
-        wait: how to wait between two looks (default: sleep), and whether to leave.
+        wait: a function that waits for some seconds and returns whether to leave; None: sleep.
 
     Raises:
         BadValue: an interval that is not allowed.

@@ -25,20 +25,20 @@ def engine(
     scheduler: str | None = None,
     config: Path | str | None = None,
 ) -> Executor:
-    """Return the engine that does runs, for `zslbench.run` and whatever else runs methods.
+    """Return an engine, which computes runs; pass it to `zslbench.run` and other functions that run methods.
 
     Args:
-        name: serial, process, dask or slurm; None: dask where a scheduler is named, slurm where a configuration is,
-            process where workers or limits are, else serial.
+        name: ``serial``, ``process``, ``dask`` or ``slurm``. None: dask if `scheduler` is given, slurm if `config` is,
+            process if workers or limits are, otherwise serial.
         workers: how many, or ``auto`` (process, dask).
-        device: of the runs: with a GPU for each worker, it sees that one only (process).
-        time_limit: of a run, such as ``90s`` or ``2h``: one that takes longer is recorded as timeout (process).
-        memory_limit: of a run's worker, such as ``4GiB``: one that takes more is recorded as crashed (process).
-        scheduler: the address of a Dask cluster that runs already.
-        config: a TOML file with what Slurm should be asked for.
+        device: of the runs. If it is a GPU, each worker of the process engine sees only its own GPU.
+        time_limit: of a run, such as ``90s`` or ``2h``; a run that takes longer is recorded as timeout (process).
+        memory_limit: of a run's worker, such as ``4GiB``; a run that needs more is recorded as crashed (process).
+        scheduler: the address of a running Dask cluster.
+        config: a TOML file with options for Slurm.
 
     Raises:
-        ZslbenchError: words that do not go together, an extra that is not installed.
+        ZslbenchError: arguments that do not go together, or an extra that is not installed.
     """
     limits = Limits(parse_seconds(time_limit), parse_bytes(memory_limit))
     limited = limits != Limits()
