@@ -6,6 +6,7 @@ import csv
 import html.parser
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from result_records import record, saved
 
 import zslbench
 from zslbench.cli import cli
-from zslbench.errors import BadValue, RecordsLeftOut
+from zslbench.errors import BadValue, CaptionLeftOut, RecordsLeftOut
 
 HOSTILE = "Z<b>&</b>"
 FEW = 200
@@ -235,3 +236,26 @@ def test_trials_status_figures_and_reports(tmp_path: Path) -> None:
     assert report._repr_html_().startswith("<iframe srcdoc=")
     with pytest.raises(BadValue, match=r"a report is an \.html file"):
         report.save("r.pdf")
+
+
+def test_warnings_point_at_the_line_of_the_user() -> None:
+    """A warning on a line within the package would help nobody, and Python would show it once for all cells."""
+    zslbench.run(["eszsl", "sae"], "digits")
+    zslbench.run("eszsl", "digits", "zsl", seeds=[0, 1], stage="dev")
+    Path("runs/digits/zsl/eszsl/x.json").write_text("{")
+    verbs: dict[str, Callable[[], object]] = {
+        "table": lambda: str(zslbench.table()),
+        "compare": lambda: zslbench.compare("eszsl", "sae", draws=FEW),
+        "curve": lambda: zslbench.curve(),
+        "plot": lambda: zslbench.plot("curve"),
+        "report": lambda: zslbench.report(None, figures=False),
+        "to_frame": lambda: zslbench.table().to_frame(),
+        "to_latex": lambda: zslbench.table().to_latex(),
+        "save": lambda: zslbench.table().save("t.csv"),
+        "caption": lambda: zslbench.table(caption="none").save("t.tex"),
+        "notebook": lambda: zslbench.table(caption="none")._repr_html_(),
+    }
+    for verb, use in verbs.items():
+        with pytest.warns((RecordsLeftOut, CaptionLeftOut)) as warned:
+            use()
+        assert {warning.filename for warning in warned} == {__file__}, verb

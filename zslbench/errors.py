@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterable
 
 
@@ -54,6 +56,16 @@ class RecordsLeftOut(UserWarning):
 
 class CaptionLeftOut(UserWarning):
     """What numbers must not be read without, where no caption says it; the command line prints it as the other."""
+
+
+def warn(sentence: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line of the user's file, or cell, that called into the package."""
+    depth, frame = 2, sys._getframe(1)
+    # Decorators of these modules stand between functions of the package. (`skip_file_prefixes` needs Python 3.12.)
+    within = ("zslbench", "contextlib", "functools")
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in within:
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(sentence, category, stacklevel=depth)  # noqa: TID251
 
 
 def first_line(error: BaseException) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import sys
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import rich_click as click
 import zslbench
 from zslbench.commands import completion, screen
 from zslbench.commands import shared_options as shared
-from zslbench.errors import CaptionLeftOut
+from zslbench.errors import CaptionLeftOut, warn
 
 
 @shared.verb(
@@ -260,7 +259,7 @@ def plot(kind: str, output: Path, data: Path | None, caption: str, **options: An
     drawn = zslbench.plot(kind, output, data=data, **options)
     if caption == "none":
         for text in drawn.describe(caption):
-            warnings.warn(text, CaptionLeftOut, stacklevel=1)
+            warn(text, CaptionLeftOut)
     else:
         screen.show_text("\n".join(drawn.describe(caption)))
     screen.show_written(output)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName, nearest
+from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName, nearest, warn
 from zslbench.identity import folder_name
 from zslbench.results.analysis.advice import advise_on_folds, advise_on_rule, advise_on_uneven_folds
 from zslbench.results.analysis.calibration import calibrate, is_generalized, without_curve
@@ -165,7 +164,7 @@ def choose(store: ResultStore, records: Sequence[Record], record_filter: RecordF
         raise StoreError(" ".join([f"there are no runs in {store.root}; {advice} with --runs.", *store.left_out]))
     record_filter.check_terms(records, store.root)
     for sentence in store.left_out:
-        warnings.warn(sentence, RecordsLeftOut, stacklevel=3)
+        warn(sentence, RecordsLeftOut)
     chosen = record_filter.select(records)
     record_filter.check_finished(chosen, records, store.root)
     return mark_sources(chosen)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zslbench import files
-from zslbench.errors import BadValue
+from zslbench.errors import BadValue, warn
 from zslbench.results.plots.series import Line, MeanWithEnds
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
@@ -184,7 +184,7 @@ class DrawnFigure:
             BadValue: another ending. StoreError: the file cannot be written.
         """
         for sentence in write_figure(self, Path(path)):
-            warnings.warn(sentence, stacklevel=2)
+            warn(sentence)
         return Path(path)
 
     @property

@@ -9,11 +9,10 @@ import math
 import re
 import shutil
 import textwrap
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from zslbench.errors import BadValue, CaptionLeftOut, UnknownName
+from zslbench.errors import BadValue, CaptionLeftOut, UnknownName, warn
 from zslbench.results.tables.latex import TEXT_WIDTH, write_latex
 from zslbench.results.tables.table import (
     REPLACED,
@@ -179,7 +178,7 @@ def reduce_captions(tables: Sequence[Table], caption: Caption, format: str) -> l
     """
     if caption.length == "none":
         for remark in (remark for table in tables for remark in table.remarks if remark.kind in WARNINGS):
-            warnings.warn(remark.text, CaptionLeftOut, stacklevel=5)
+            warn(remark.text, CaptionLeftOut)
     reduced = [_reduce_caption(table, caption.length, bool(caption.own_text)) for table in tables]
     if format != "latex" and caption.own_text:
         below = (*remarks("note", [caption.own_text]), *reduced[-1].remarks)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import abc
 import dataclasses
 import functools
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
-from zslbench.errors import BadValue, RecordsLeftOut
+from zslbench.errors import BadValue, RecordsLeftOut, warn
 from zslbench.files import csv_text, json_text, write_output
 from zslbench.results.tables.html import write_html
 from zslbench.results.tables.render import (
@@ -161,7 +160,7 @@ class VerbResult(abc.ABC):
 
     def _warn_of_notes(self) -> None:
         for note in self._notes_to_warn_of():
-            warnings.warn(note, RecordsLeftOut, stacklevel=3)
+            warn(note, RecordsLeftOut)
 
     def _notes_to_warn_of(self) -> Sequence[str]:
         return self.notes_below()
