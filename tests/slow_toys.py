@@ -13,7 +13,7 @@ from toy_methods import card
 from zslbench.arrays import Array
 from zslbench.methods.base import Context, Method, MethodCard, Preset, Size
 from zslbench.params import param
-from zslbench.progress import report_progress
+from zslbench.step_reports import report_progress
 from zslbench.task import ClassTable, Train
 
 NOWHERE.clock, NOWHERE.taken, NOWHERE.rows = 0.0, {}, []

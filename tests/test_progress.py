@@ -13,13 +13,14 @@ from rich.console import Console
 
 import zslbench
 from zslbench.methods.base import Context
-from zslbench.progress import hear_progress, report_progress
 from zslbench.results.records.live_studies import FitGroup
-from zslbench.runner import execute, progress
+from zslbench.runner import execute
+from zslbench.runner import progress_display as progress
 from zslbench.runner.executors import Listener
 from zslbench.runner.jobs import group_into_batches
 from zslbench.runner.plan import RunOptions, plan
 from zslbench.runner.run_records import RunResult
+from zslbench.step_reports import hear_progress, report_progress
 from zslbench.studies.search_progress import BestSoFar
 
 GAN = "fclswgan[hidden=16,noise=2,epochs=2,batch=256,critic_steps=1,pretrain_epochs=3,per_class=5,final_epochs=4]"
@@ -109,7 +110,7 @@ def plain(count: int | None, **more: Any) -> tuple[Any, Any]:
     running = study(
         running=(fit(), fit(1)), groups=(FitGroup(method="lisgan", dataset="digits", stage="final", total=6),)
     )
-    with progress.progress(console, count, lambda: running, **more) as screen:
+    with progress.show_progress(console, count, lambda: running, **more) as screen:
         return screen, lines
 
 
@@ -179,7 +180,7 @@ def test_a_terminal_shows_phase_step_and_times(width):
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, height=20)
     silent = fit(1, step=0, total=0, values={}, phase="pretrain 7/50", seconds=2.0)
     running = study(running=(fit(), silent))
-    with progress.progress(console, 6, lambda: running) as screen:
+    with progress.show_progress(console, 6, lambda: running) as screen:
         console.file.seek(0)
         console.file.truncate()
         console.print(screen._draw())

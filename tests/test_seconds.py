@@ -24,7 +24,7 @@ from zslbench.methods.base import Context
 from zslbench.methods.closed_form import eszsl
 from zslbench.methods.generative import AdversarialMethod, final_classifiers, regularisers
 from zslbench.results.records.watch import OK, Watcher
-from zslbench.runner import progress
+from zslbench.runner import progress_display as progress
 from zslbench.runner.run_records import RunResult
 
 TINY = "hidden=8,epochs=1,pretrain_epochs=1,per_class=3,final_epochs=1,soul_rows=2"

@@ -18,7 +18,7 @@ from zslbench import params, seeding
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.loss_curve import LossCurve
-from zslbench.progress import TRAINING, report_progress
+from zslbench.step_reports import TRAINING, report_progress
 from zslbench.task import ClassTable, Train
 
 

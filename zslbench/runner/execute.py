@@ -22,7 +22,6 @@ from zslbench.loss_curve import LossCurve
 from zslbench.methods.base import Context, Judge, Method, Size
 from zslbench.methods.preprocess import Preprocessor
 from zslbench.methods.saved_state import pack_state
-from zslbench.progress import hear_progress, report_progress
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.handout import OpenedHandout, PackedHandout
 from zslbench.runner.jobs import Batch, Job, Run
@@ -42,6 +41,7 @@ from zslbench.runner.run_records import (
     facts_of,
     reset_peaks,
 )
+from zslbench.step_reports import hear_progress, report_progress
 from zslbench.task import Train
 from zslbench.visible import last_line
 

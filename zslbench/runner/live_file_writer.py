@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Any, Self
 
 from zslbench.identity import digest
-from zslbench.progress import TRAINING
 from zslbench.results.records.leases import Holder, is_abandoned, read_holder
 from zslbench.results.records.live_studies import (
     BEAT,
@@ -37,6 +36,7 @@ from zslbench.results.records.live_studies import (
 from zslbench.runner.executors import Listener
 from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.run_records import RunResult
+from zslbench.step_reports import TRAINING
 
 SOON = 0.2
 """Seconds before the first writing: what ends sooner costs nothing, and nobody could watch it."""

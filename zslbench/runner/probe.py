@@ -14,7 +14,6 @@ from zslbench import params
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, overlay
 from zslbench.methods.fit_cache import empty_cache
-from zslbench.progress import hear_progress
 from zslbench.results.records.live_studies import FitKey
 from zslbench.results.records.record import Record
 from zslbench.runner.class_lookup import method_class
@@ -23,6 +22,7 @@ from zslbench.runner.executors import Executor, SerialExecutor
 from zslbench.runner.handout import OpenedHandout, pack
 from zslbench.runner.jobs import Batch, Job
 from zslbench.runner.resources import devices, list_bf16_instructions
+from zslbench.step_reports import hear_progress
 from zslbench.visible import format_count, title_data
 
 if TYPE_CHECKING:

@@ -36,8 +36,7 @@ from zslbench.runner.plan import (
     read_plan,
 )
 from zslbench.runner.probe import forecast
-from zslbench.runner.progress import choose_console
-from zslbench.runner.progress import progress as show_progress
+from zslbench.runner.progress_display import choose_console, show_progress
 from zslbench.runner.resources import let_threads_sleep
 from zslbench.runner.run_records import RunResult
 from zslbench.runner.run_states import (

@@ -29,8 +29,7 @@ from zslbench.runner.live_file_writer import LiveFile, keep_live_file
 from zslbench.runner.outcome import Outcome
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, as_text_list, plan
 from zslbench.runner.probe import forecast
-from zslbench.runner.progress import choose_console
-from zslbench.runner.progress import progress as show_progress
+from zslbench.runner.progress_display import choose_console, show_progress
 from zslbench.runner.resources import parse_seconds
 from zslbench.runner.run_states import Rerun
 from zslbench.sources import source_of

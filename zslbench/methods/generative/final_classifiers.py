@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from zslbench.arrays import Array, IntArray
 from zslbench.methods.nn import adam, linear, random_stream, row_batches, take_steps, threads_for
-from zslbench.progress import report_progress
+from zslbench.step_reports import report_progress
 
 BLOCK = 2**25
 """Distances that are in memory at once."""

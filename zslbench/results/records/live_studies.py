@@ -22,8 +22,8 @@ from msgspec import Meta
 from zslbench.documents import convert, decode_json
 from zslbench.errors import StoreError
 from zslbench.files import read_regular
-from zslbench.progress import TRAINING
 from zslbench.results.records.leases import STALE_AFTER, Holder, SilenceClock, is_gone
+from zslbench.step_reports import TRAINING
 from zslbench.visible import name_run, one_line
 
 SCHEMA = 1

@@ -23,10 +23,10 @@ from rich.text import Text
 
 from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.files import json_text, read_problem
-from zslbench.progress import TRAINING
 from zslbench.results.records.live_studies import LiveFolder, RunningFit, SeenStudy, clean, merge_plans
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import left_out, read_record, record_folders, runs_option
+from zslbench.step_reports import TRAINING
 from zslbench.visible import (
     describe_failure,
     format_clock,

@@ -1,4 +1,4 @@
-"""How far a method is: it reports its steps, and the runner, which shows them, hears of it."""
+"""Reports of steps: a method says how far it is, and the runner, which shows it, hears of it."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def choose_console(console: Console | None, asked: bool | None) -> Console | Non
 
 
 @contextlib.contextmanager
-def progress(
+def show_progress(
     console: Console | None,
     count: int | None,
     study: Callable[[], StudyProgress],
