@@ -35,7 +35,7 @@ CASES = [
 @pytest.mark.parametrize(("name", "changes"), CASES)
 def test_trained_methods_learn_on_cuda_and_repeat_within_tolerance(name, changes):
     cls, task = method_class(name), easy_task()
-    values = dict(cls.quick) | changes
+    values = dict(cls.check_params) | changes
     first, second = (cls(**values).fit(task.train, Context(0, "cuda")) for _ in range(2))
     assert first.device_.type == "cuda"
     scores = first.scores(task.features, task.candidates)
@@ -53,7 +53,7 @@ def test_a_recorded_iteration_trains_as_an_eager_one(together):
     cls, task = method_class("lisgan"), easy_task()
     found = []
     for recorded in (False, True):
-        points = [cls(**cls.quick) for _ in range(2)]
+        points = [cls(**cls.check_params) for _ in range(2)]
         trainings = [point._begin(task.train, Context(seed, "cuda")) for seed, point in enumerate(points)]
         training = JointTraining(trainings) if together else trainings[0]
         for _ in range(3):
@@ -69,10 +69,10 @@ def test_a_recorded_iteration_trains_as_an_eager_one(together):
 
 def test_several_seeds_at_once_end_near_single_fits():
     cls, task = method_class("fclswgan"), easy_task()
-    points = [cls(**cls.quick) for _ in range(3)]
+    points = [cls(**cls.check_params) for _ in range(3)]
     together = list(cls.fit_seeds(points, task.train, [Context(seed, "cuda") for seed in range(3)]))
     for seed, point in enumerate(together):
-        alone = cls(**cls.quick).fit(task.train, Context(seed, "cuda"))
+        alone = cls(**cls.check_params).fit(task.train, Context(seed, "cuda"))
         ours, theirs = (one.scores(task.features, task.candidates).argmax(1) for one in (point, alone))
         assert np.mean(ours == theirs) > 0.9
 
@@ -80,7 +80,7 @@ def test_several_seeds_at_once_end_near_single_fits():
 @pytest.mark.parametrize("precision", ["tf32", "bf16"])
 def test_lower_precision_trains(precision):
     cls, task = method_class("lisgan"), easy_task()
-    method = cls(**cls.quick).fit(task.train, Context(0, "cuda", precision=precision))
+    method = cls(**cls.check_params).fit(task.train, Context(0, "cuda", precision=precision))
     accuracy = np.mean(task.candidates.ids[method.scores(task.features, task.candidates).argmax(1)] == task.labels)
     assert accuracy > 2 / len(task.candidates)
 

@@ -398,7 +398,7 @@ def test_points_that_differ_in_scoring_alone_share_one_training(monkeypatch: pyt
     monkeypatch.setattr(
         LisGAN, "fit", lambda self, train, ctx, fit=LisGAN.fit: (fits.append(self), fit(self, train, ctx))[1]
     )
-    quick = dict(LisGAN.quick) | {"epochs": 2}
+    quick = dict(LisGAN.check_params) | {"epochs": 2}
     points = [
         LisGAN(**quick | given)
         for given in ({}, {"cascade": "off"}, {"lr": 1e-3}, {"cascade": "nn"}, {"lr": 1e-3, "entropy": "reference"})
@@ -410,7 +410,7 @@ def test_points_that_differ_in_scoring_alone_share_one_training(monkeypatch: pyt
 
 
 def test_a_cascade_has_no_metric_that_shifts_scores_of_two_scales(tmp_path: Path) -> None:
-    quick = "".join(f",{name}={value}" for name, value in {**LisGAN.quick, "epochs": 2}.items())
+    quick = "".join(f",{name}={value}" for name, value in {**LisGAN.check_params, "epochs": 2}.items())
     runs = tmp_path / "runs"
     names = [f"lisgan[cascade={kind}{quick}]" for kind in ("softmax", "off")]
     zslbench.run(names, "digits", "gzsl", runs=runs, checkpoints="every:1")

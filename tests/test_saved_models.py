@@ -57,8 +57,8 @@ def through_a_file(arrays):
 @pytest.mark.parametrize("name", METHODS.builtin_names())
 def test_every_method_scores_the_same_to_the_bit_after_it_was_kept(name):
     task, cls = easy_task(), method_class(name)
-    fitted = cls(**cls.quick).fit(task.train, Context(3))
-    again = unpack_state(cls(**cls.quick), through_a_file(pack_state(fitted)))
+    fitted = cls(**cls.check_params).fit(task.train, Context(3))
+    again = unpack_state(cls(**cls.check_params), through_a_file(pack_state(fitted)))
     np.testing.assert_array_equal(
         again.scores(task.features, task.candidates), fitted.scores(task.features, task.candidates)
     )
@@ -138,7 +138,7 @@ def test_what_cannot_be_kept_costs_one_sentence_and_no_result():
 
 @pytest.mark.parametrize("together", ["never", "always"])
 def test_runs_keep_what_fit_returns_and_no_number_depends_on_it(together):
-    quick = brackets({**METHODS.load("fclswgan").quick, "epochs": 1})
+    quick = brackets({**METHODS.load("fclswgan").check_params, "epochs": 1})
     methods = [f"fclswgan{quick}", "eszsl[gamma=[1,10]]"]
     zslbench.run(methods, "digits", seeds=2, runs="plain", seeds_at_once=together)
     kept = zslbench.run(methods, "digits", seeds=2, save_model=True, seeds_at_once=together)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import inspect
 import pickle
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -32,7 +33,7 @@ def check_method(method: type | Method | str, **given: Any) -> list[str]:
 
     Args:
         method: a class, an instance, or text as `zslbench run` takes it: ``eszsl``, ``eszsl[gamma=10]``,
-            ``my_pkg.my_module:MyMethod``. A class and a text start from what the class declares as ``quick``.
+            ``my_pkg.my_module:MyMethod``. A class and a text start from the ``check_params`` that the class declares.
         given: parameters to set, for instance fewer epochs.
 
     Raises:
@@ -48,7 +49,9 @@ def check_method(method: type | Method | str, **given: Any) -> list[str]:
         cls = as_method(method)
     else:
         cls, values = type(method), params.current_values(method)
-    return CONTRACT.run(CheckedMethod(cls, {**getattr(cls, "quick", {}), **values, **given}), f"method {cls.__name__}")
+    if isinstance(inspect.getattr_static(cls, "quick", None), Mapping):  # their name in earlier versions
+        raise BadValue(f"{cls.__name__} declares `quick`; these parameters are called `check_params` now: rename it.")
+    return CONTRACT.run(CheckedMethod(cls, {**cls.check_params, **values, **given}), f"method {cls.__name__}")
 
 
 class _StreamRecorder(Context):

@@ -255,7 +255,7 @@ class Method(abc.ABC):
     slow_from: ClassVar[float | None] = None
     """The `cost` from which a fit is worth the two seconds in which `run` measures some of its steps to say how long it
     takes; None: never. Its `fit` must call `Context.progress`, and end its loop where that says so."""
-    quick: ClassVar[Mapping[str, Any]] = {}
+    check_params: ClassVar[Mapping[str, Any]] = {}
     """Parameters with which `zslbench.checks.check_method` tries the method: small enough to fit in about a second."""
 
     def __post_init__(self) -> None:

@@ -60,7 +60,7 @@ class DAP(Method):
         "rule": ("mean", "half", "attribute"),
         "preprocess": ("standard", "l2"),
     }
-    quick = {"rule": "attribute"}
+    check_params = {"rule": "attribute"}
 
     classifier: str = param(
         "logistic", choices=("logistic", "svm"), help="logistic regression, or a linear SVM with Platt scaling"

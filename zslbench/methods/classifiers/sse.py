@@ -69,7 +69,7 @@ class SSE(Method):
         "l2_w": Between(1e-6, 0.1, log=True),
         "turns": (0, 1),
     }
-    quick = {"iterations": 10}
+    check_params = {"iterations": 10}
 
     kernel: str = param("intersection", choices=("intersection", "relu"), help="min(x, v) or max(0, x − v)")
     gamma: float = param(1.0, low=1e-6, high=1e3, log=True, help="weight of ‖α‖² in the mixtures (γ)")

@@ -76,7 +76,7 @@ class ESZSL(ClosedForm):
         "targets": ("binary", "signed"),
         "preprocess": ("none", "standard", "l2", "standard+l2"),
     }
-    quick = {"preprocess": "standard"}
+    check_params = {"preprocess": "standard"}
 
     gamma: float = param(1e3, low=1e-3, high=1e6, log=True, help="ridge on the feature side (γ)")
     lam: float = param(1.0, low=1e-3, high=1e3, log=True, help="ridge on the semantic side (λ)")

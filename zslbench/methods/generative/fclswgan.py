@@ -74,7 +74,7 @@ class GenerativeMethod(AdversarialMethod):
 
     later = ("synthesis", "final classifier")
     scoring: ClassVar[tuple[str, ...]] = ("per_class", "final_epochs", "final_batch", "final_tol", "final_lr")
-    quick = {
+    check_params = {
         "hidden": 64,
         "noise": 4,
         "epochs": 8,

@@ -108,7 +108,7 @@ class GAZSL(AdversarialMethod):
         "iterations": Between(500, 5000, log=True),
         "neighbours": (5, 10, 20),
     }
-    quick = {
+    check_params = {
         "hidden": 64,
         "noise": 4,
         "iterations": 40,

@@ -83,7 +83,7 @@ class CNZSL(Method):
     }
     libraries = ("zslbench.methods.networks.embedding",)
     slow_from = 1e12
-    quick = {"hidden": 64, "epochs": 12, "batch": 128, "lr": 1e-2, "drop_every": 6}
+    check_params = {"hidden": 64, "epochs": 12, "batch": 128, "lr": 1e-2, "drop_every": 6}
 
     hidden: int = param(1024, low=1, high=16384, log=True, help="units of each hidden layer")
     epochs: int = param(50, low=1, high=10000, log=True, help="epochs of ⌈n/batch⌉ steps")

@@ -91,7 +91,7 @@ class DEM(Method):
     }
     libraries = ("zslbench.methods.networks.embedding",)
     slow_from = 1e12
-    quick = {"hidden": 128, "iterations": 100, "lr": 5e-3, "decay": 1e-5}
+    check_params = {"hidden": 128, "iterations": 100, "lr": 5e-3, "decay": 1e-5}
 
     hidden: int = param(1600, low=1, high=16384, log=True, help="units of the hidden layer")
     iterations: int = param(1500, low=1, high=10_000_000, log=True, help="steps of Adam, a batch each")

@@ -68,7 +68,7 @@ class BilinearMethod(Method):
     }
     libraries = ("zslbench.methods.ranking.descent",)
     slow_from = 1e12
-    quick = {"epochs": 10}
+    check_params = {"epochs": 10}
 
     lr: float = param(0.3, low=1e-6, high=1e3, log=True, help="learning rate an image (a batch's gradient is summed)")
     margin: float = param(1.0, low=0.0, high=1e4, help="Δ by which an image's own class is to score above the others")
