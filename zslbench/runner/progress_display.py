@@ -1,13 +1,17 @@
-"""Progress on the screen: live bars on a terminal, a line now and then otherwise."""
+"""Progress on the screen: live bars on a terminal and in a notebook, a line now and then otherwise."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
+import threading
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from rich.console import Console, Group
 
 from zslbench.results.records.live_studies import StudyProgress
 from zslbench.runner.executors import Listener
@@ -15,9 +19,8 @@ from zslbench.runner.jobs import Job
 from zslbench.runner.run_records import RunResult
 from zslbench.visible import describe_failure, format_clock, format_metrics, name_run
 
-if TYPE_CHECKING:
-    from rich.console import Console, Group
-
+NOTEBOOK_EVERY, NOTEBOOK_LINES = 0.5, 5
+"""Seconds between two changes of the output in a notebook, and how many fits that ended it names while others run."""
 PLAIN_FIRST, PLAIN_EVERY = 5.0, 30.0
 """Seconds without a line after which one says how far all is, where the output is no terminal: at first, and later."""
 
@@ -117,15 +120,14 @@ def _say_times(study: StudyProgress) -> str:
 class _Live(_Plain):
     """The same lines, below them a bar over all fits with the time left, and each fit that runs as `watch` shows it."""
 
-    def __init__(self, *given: Any, **more: Any) -> None:
+    def open_view(self) -> contextlib.AbstractContextManager[object]:
+        """Return what shows it until it is closed, and then takes it away."""
         from rich.live import Live
 
-        super().__init__(*given, **more)
-        self.view = Live(get_renderable=self._draw, console=self.console, transient=True, refresh_per_second=4)
+        return Live(get_renderable=self._draw, console=self.console, transient=True, refresh_per_second=4)
 
     def _draw(self) -> Group:
         """Return a line on all fits, and one or two per fit that runs."""
-        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
@@ -145,6 +147,63 @@ class _Live(_Plain):
         pass
 
 
+class _NotebookConsole(Console):
+    """Prints plain lines below a cell of a notebook, which wrap there."""
+
+    def __init__(self) -> None:
+        super().__init__(highlight=False, force_jupyter=False, force_terminal=False, color_system=None, width=100)
+
+
+class _Notebook(_Live):
+    """The same in one output of a cell, which changes in place and ends as one line.
+
+    `rich.live` would need ipywidgets for this.
+    """
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.lines: deque[str] = deque(maxlen=NOTEBOOK_LINES)
+
+    @contextlib.contextmanager
+    def open_view(self) -> Iterator[None]:
+        """Show it until the end, which leaves how many fits were done and how long they took."""
+        display: Any = importlib.import_module("IPython.display").display  # untyped
+        output = display(self._write(), raw=True, display_id=True)
+        ended = threading.Event()
+
+        def refresh() -> None:
+            while not ended.wait(NOTEBOOK_EVERY):
+                output.update(self._write(), raw=True)
+
+        thread = threading.Thread(target=refresh, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+            output.update({"text/plain": self._summarize()}, raw=True)
+
+    def _write(self) -> dict[str, str]:
+        """Return what `_draw` draws as plain text, the last fits that ended above it."""
+        from rich.text import Text
+
+        lines = [Text(line, no_wrap=True, overflow="ellipsis") for line in self.lines]
+        with self.console.capture() as drawn:
+            self.console.print(Group(*lines, self._draw()))
+        return {"text/plain": drawn.get().rstrip()}
+
+    def _summarize(self) -> str:
+        study = self.study()
+        failed = f"{study.failed} failed" if study.failed and not self.note else ""
+        notes = failed, self.note() if self.note else ""
+        took = f"{self._count(study)[0]} done in {format_clock(study.seconds)}"
+        return "; ".join([took, *filter(None, notes)])
+
+    def _print(self, text: str) -> None:
+        self.lines.append(text)
+
+
 def choose_console(console: Console | None, asked: bool | None) -> Console | None:
     """Return where to show progress: the given console, or one where it was asked for or a notebook runs; else None."""
     if asked is False or console is not None:
@@ -154,12 +213,7 @@ def choose_console(console: Console | None, asked: bool | None) -> Console | Non
     in_notebook = hasattr(shell, "kernel")
     if not asked and not in_notebook:
         return None
-    from rich.console import Console
-
-    if not in_notebook:
-        return Console(highlight=False, stderr=True)
-    # Lines of plain text: bars of rich would need ipywidgets, and a notebook has no cursor to go back with.
-    return Console(highlight=False, force_jupyter=False, force_terminal=False, color_system=None, width=100)
+    return _NotebookConsole() if in_notebook else Console(highlight=False, stderr=True)
 
 
 @contextlib.contextmanager
@@ -170,10 +224,11 @@ def show_progress(
     note: Callable[[], str] | None = None,
     trials: Callable[[], tuple[int, int | None]] | None = None,
 ) -> Iterator[Listener]:
-    """Show progress in the way that suits a console: none, a terminal, or a file (see `_Plain`)."""
-    if console is None or not console.is_terminal:
+    """Show progress in the way that suits a console: none, a notebook, a terminal, or a file (see `_Plain`)."""
+    in_notebook = isinstance(console, _NotebookConsole)
+    if console is None or not (in_notebook or console.is_terminal):
         yield _Plain(console, count, study, note, trials) if console else Listener()
         return
-    live = _Live(console, count, study, note, trials)
-    with live.view:
+    live = (_Notebook if in_notebook else _Live)(console, count, study, note, trials)
+    with live.open_view():
         yield live
