@@ -128,8 +128,8 @@ def _find_packages() -> Iterator[Finding]:
         names = sorted(PURPOSES)
     for name in names:
         version, purpose = _version(name), PURPOSES.get(name.lower(), "")
-        found = version or f"not installed; install it with: pip install {name}"
-        yield Finding(name, found, ok=bool(version), purpose=purpose)
+        text = version or f"not installed; install it with: pip install {name}"
+        yield Finding(name, text, ok=bool(version), purpose=purpose)
 
 
 def _find_extras() -> Iterator[Finding]:
@@ -143,10 +143,10 @@ def _find_extras() -> Iterator[Finding]:
     for extra in dict.fromkeys(known):
         versions = {name: _version(name) for name in packages[extra]}
         missing = not all(versions.values())
-        found = ", ".join(f"{name} {version}" for name, version in versions.items())
+        text = ", ".join(f"{name} {version}" for name, version in versions.items())
         if missing:
-            found = f"not installed; pip install 'zslbench[{extra}]'"
-        yield Finding(extra, found, purpose=EXTRAS.get(extra, ""), optional=missing)
+            text = f"not installed; pip install 'zslbench[{extra}]'"
+        yield Finding(extra, text, purpose=EXTRAS.get(extra, ""), optional=missing)
 
 
 def _version(package: str) -> str:

@@ -72,6 +72,15 @@ class LossCurve:
         return [*kept, self._last] if self._last is not None and kept[-1] is not self._last else list(kept)
 
 
+def read_losses(values: Mapping[str, Any]) -> dict[str, float]:
+    """Return what was logged as numbers; what is none is left out, as a user's method may log anything."""
+    losses: dict[str, float] = {}
+    for name, value in values.items():
+        with contextlib.suppress(TypeError, ValueError, RuntimeError, OverflowError):
+            losses[str(name)] = float(value)
+    return losses
+
+
 def _round(value: Any) -> float | None:
     with contextlib.suppress(TypeError, ValueError, RuntimeError, OverflowError):
         number = float(f"{float(value):.6g}")

@@ -139,6 +139,16 @@ def format_count(number: int, what: str) -> str:
     return f"{number:,} {what}" + ("" if number == 1 else "s")
 
 
+def list_names(names: Iterable[str], most: int) -> str:
+    """Return so many names, and how many more there are.
+
+    >>> list_names(["a", "b", "c", "d"], 2)
+    'a, b and 2 more'
+    """
+    listed = list(names)
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+
+
 def last_line(error: str) -> str:
     """Return the last line of a traceback, which says what went wrong; empty when there is none."""
     return (error.strip().splitlines() or [""])[-1]

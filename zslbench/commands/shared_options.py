@@ -105,8 +105,8 @@ def choice_option(*names: str, choices: Sequence[str], help: str, **settings: An
     """Return an option that takes one of several words; its help lists those that it does not explain."""
     settings.setdefault("metavar", max((name for name in names if name.startswith("--")), key=len)[2:].upper())
     if not all(re.search(rf"\b{choice}\b", help) for choice in choices):
-        text, default, more = help.partition("  [default")
-        help = f"{text} One of: {', '.join(choices)}.{default}{more}"  # noqa: A001
+        text, default, its_value = help.partition("  [default")
+        help = f"{text} One of: {', '.join(choices)}.{default}{its_value}"  # noqa: A001
     return click.option(*names, type=click.Choice(choices), help=help, **settings)
 
 

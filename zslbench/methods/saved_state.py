@@ -79,8 +79,8 @@ def _is_kept_class(method: Method, cls: type) -> bool:
 def _is_kept_module(method: Method, module: str) -> bool:
     if any(module == library or module.startswith(f"{library}.") for library in _LIBRARIES):
         return True
-    own = type(method).__module__
-    return module == own or (own.partition(".")[0] != "zslbench" and module in project_modules(own))
+    home = type(method).__module__
+    return module == home or (home.partition(".")[0] != "zslbench" and module in project_modules(home))
 
 
 class _Packer:
@@ -224,8 +224,8 @@ class _Unpacker:
         if self.device is not None:
             return torch.device(self.device)
         device = torch.device(recorded)
-        there = device.type == "cpu" or (device.type == "cuda" and (device.index or 0) < torch.cuda.device_count())
-        return device if there or (device.type == "mps" and torch.backends.mps.is_available()) else torch.device("cpu")
+        held = device.type == "cpu" or (device.type == "cuda" and (device.index or 0) < torch.cuda.device_count())
+        return device if held or (device.type == "mps" and torch.backends.mps.is_available()) else torch.device("cpu")
 
     def _object(self, name: str, attributes: Mapping[str, Any]) -> Any:
         module, _, path = str(name).partition(":")

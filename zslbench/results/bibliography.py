@@ -38,9 +38,11 @@ def write_bibliography(uses: Iterable[tuple[str, str]]) -> str:
     """
     parts = []
     for key, cited_for in group_values(uses).items():
-        what = one_line("; ".join(dict.fromkeys(cited_for)))
+        purpose = one_line("; ".join(dict.fromkeys(cited_for)))
         if key in entries():
-            parts.append(f"% {what}\n{entries()[key]}")
+            parts.append(f"% {purpose}\n{entries()[key]}")
         else:
-            parts += [f"% {text}: no citation is known{f' of key {key}' if key else ''}" for text in what.split("; ")]
+            parts += [
+                f"% {text}: no citation is known{f' of key {key}' if key else ''}" for text in purpose.split("; ")
+            ]
     return "\n\n".join(parts) + "\n"

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from zslbench.identity import digest
+from zslbench.loss_curve import read_losses
 from zslbench.results.records.leases import Holder, is_abandoned, read_holder
 from zslbench.results.records.live_studies import (
     BEAT,
@@ -64,10 +65,7 @@ class _Fit:
     stepwise: bool = False
 
     def now(self, now: float) -> RunningFit:
-        run, losses = self.job.first, {}
-        for name, value in self.values.items():
-            with contextlib.suppress(TypeError, ValueError, RuntimeError):  # a user's method may log anything
-                losses[str(name)] = float(value)
+        run = self.job.first
         return RunningFit(
             run=run.id,
             method=run.method,
@@ -79,7 +77,7 @@ class _Fit:
             seed=run.seed,
             step=self.step,
             total=self.total,
-            values=losses,
+            values=read_losses(self.values),
             seconds=round(max(0.0, now - self.began), 3),
             step_seconds=round(max(0.0, self.reported - self.began), 3),
             training_began=round(max(0.0, self.training_began - self.began), 3),

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from zslbench.errors import Unavailable, UnknownName
+from zslbench.loss_curve import read_losses
 from zslbench.results.records.store import safe_folder_name
 from zslbench.runner.executors import Listener
 from zslbench.runner.jobs import Job
@@ -106,11 +107,8 @@ class Logger(Listener, abc.ABC):
         self.remark = self.describe_place()
 
     def _send(self, key: str, step: int, values: Mapping[str, Any]) -> None:
-        losses: dict[str, float] = {}
-        for name, value in values.items():
-            with contextlib.suppress(TypeError, ValueError, RuntimeError):  # a user's method may log anything
-                losses[str(name)] = float(value)
-        finite = {f"loss/{name}": value for name, value in losses.items() if math.isfinite(value)}
+        losses = read_losses(values).items()
+        finite = {f"loss/{name}": value for name, value in losses if math.isfinite(value)}
         if finite and key in self._fits:
             self._with_losses.add(key)
             self.send(self._fits[key], int(step), finite)
@@ -236,8 +234,8 @@ class MLflow(Logger):
 
     def _create(self, title: str) -> str:
         """Create an experiment; in a store of our own, what belongs to it lies beside it, not in the working folder."""
-        own = "MLFLOW_TRACKING_URI" not in os.environ
-        place = {"artifact_location": (self.folder / "artifacts").as_uri()} if own else {}
+        is_ours = "MLFLOW_TRACKING_URI" not in os.environ
+        place = {"artifact_location": (self.folder / "artifacts").as_uri()} if is_ours else {}
         return str(self._client.create_experiment(title, **place))
 
     def send(self, fit: Any, step: int, values: Mapping[str, float]) -> None:

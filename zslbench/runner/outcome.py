@@ -101,8 +101,8 @@ class Outcome(VerbResult):
         if self.estimate is not None:
             states = Counter(state for _, state in self.states)
             by_state = f" ({_count_states(states)})" if len(states) > 1 else ""
-            told = [f"{len(self.states)} runs{by_state}, {self.estimate.runs} to do; nothing was run."]
-            return told + ([f"time: {self.estimate}"] if self.estimate.runs else [])
+            counts = f"{len(self.states)} runs{by_state}, {self.estimate.runs} to do; nothing was run."
+            return [counts, *([f"time: {self.estimate}"] if self.estimate.runs else [])]
         ok = sum(record.ok for record in self.records)
         sentences = [
             f"{ok} of {len(self.states)} runs are done, {len(self.failed)} failed; records in {self.root}; see them "

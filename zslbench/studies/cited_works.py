@@ -39,8 +39,8 @@ def cited_data(datasets: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]
     """Yield the citation keys of data sets, each with its origin, and of the proposed split where one has it."""
     datasets = list(dict.fromkeys(datasets))
     for name, origin in datasets:
-        own = origin in ("own", "added")
-        yield "" if own else citation_key(DATASETS, name.partition("[")[0]), f"data set {name}"
+        key = "" if origin in ("own", "added") else citation_key(DATASETS, name.partition("[")[0])
+        yield key, f"data set {name}"
     if any(origin == "catalogue" for _, origin in datasets):
         yield PROPOSED_SPLIT, "proposed split"
 

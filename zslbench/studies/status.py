@@ -7,7 +7,7 @@ import os
 import shlex
 import textwrap
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -36,7 +36,7 @@ from zslbench.studies.status_plan import (
     write_plan,
 )
 from zslbench.studies.survey import DataChoice, ExpectedRun, ExpectedRunState, Survey, is_of_session, method_in, survey
-from zslbench.visible import describe_failure, format_count
+from zslbench.visible import describe_failure, format_count, list_names
 
 FORMATS = ("terminal", "json")
 TOLERANCE = 1e-12
@@ -386,10 +386,10 @@ def remarks(status: StatusReport) -> list[str]:
     survey = status.survey
     lines = []
     if stale := survey.of("stale"):
-        names = _list_names(dict.fromkeys(method_in(slot.row) for slot in stale))
+        names = list_names(dict.fromkeys(method_in(slot.row) for slot in stale), 6)
         lines.append(f"stale: the source of the method has changed since {format_count(len(stale), 'run')} of {names}")
     if survey.outdated:
-        names = _list_names(sorted({record.label for record in survey.outdated}))
+        names = list_names(sorted({record.label for record in survey.outdated}), 6)
         lines.append(
             f"outdated: {format_count(len(survey.outdated), 'run')} of {names}, made by another version of the method, "
             "with values that the name no longer stands for, or on other content of the data"
@@ -408,11 +408,6 @@ def remarks(status: StatusReport) -> list[str]:
         lines.append(f"not in this matrix: {' and '.join(aside)}")
     lines += list(status.broken)
     return lines
-
-
-def _list_names(names: Iterable[str], most: int = 6) -> str:
-    listed = list(names)
-    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
 
 def _document(status: StatusReport) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from zslbench.results.analysis.selection import UnselectableRecords
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import runs_option
 from zslbench.spec import brackets
-from zslbench.visible import title_data
+from zslbench.visible import list_names, title_data
 
 FEWEST_CLASSES = 10
 """Unseen classes below which nothing is said of chance: among few, twice chance is no sign of a fault."""
@@ -61,8 +61,8 @@ def ablate_command(records: Sequence[Record], method: str, runs: Path, *extra: s
 
 def _data_words(record: Record) -> list[str]:
     data, rules, facts = record.dataset, record.protocol, record.provenance
-    own = facts.get("own_folder") or f"PATH/TO/{data['name']}"  # which records of earlier versions do not hold
-    words = ["-d", own if data.get("origin") == "own" else data["name"]]
+    folder = facts.get("own_folder") or f"PATH/TO/{data['name']}"  # which records of earlier versions do not hold
+    words = ["-d", folder if data.get("origin") == "own" else data["name"]]
     if data.get("origin") != "builtin":
         words += ["--features", str(data.get("features", "")), "--semantics", str(data.get("semantics", ""))]
     words += ["--data-root", str(facts["data_root"])] if facts.get("data_root") else []
@@ -125,11 +125,10 @@ def advise_on_folds(lacking: Sequence[Record], runs: Path) -> str:
 
 def advise_on_uneven_folds(left_out: Sequence[Record], runs: Path) -> str:
     """Say which dev records were not averaged, since the other seeds of their setup have other folds."""
-    names = ", ".join(f"{record.headline} seed {record.seed} fold {record.fold}" for record in left_out[:4])
-    others = f" and {len(left_out) - 4} more" if len(left_out) > 4 else ""
+    names = list_names((f"{record.headline} seed {record.seed} fold {record.fold}" for record in left_out), 4)
     same = [record for record in left_out if record.headline == left_out[0].headline]
     return (
-        f"not averaged, since the other seeds have other folds: {names}{others}; "
+        f"not averaged, since the other seeds have other folds: {names}; "
         f"make the rest: `{run_command(same, runs, '--stage', 'dev')}`, or see all of them with --per-fold."
     )
 

@@ -18,7 +18,7 @@ from zslbench.results.records.store import ResultStore
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore
 from zslbench.sources import SourceCheck
 from zslbench.spec import parse
-from zslbench.visible import describe_failure, format_count
+from zslbench.visible import describe_failure, format_count, list_names
 
 CALIBRATIONS = ("dev", "oracle")
 
@@ -70,7 +70,7 @@ class RecordFilter:
                     near = nearest(term, present)
                     first = f"name one of them, or run it first: zslbench run --{kind} {shlex.quote(term)} …"
                     raise BadValue(
-                        f"no run in {runs} has {kind} {term!r}; there are: {_list(present)}; "
+                        f"no run in {runs} has {kind} {term!r}; there are: {list_names(sorted(present), 12)}; "
                         + (f"did you mean {near!r}?" if near else first)
                     )
 
@@ -93,7 +93,8 @@ class RecordFilter:
             for data in [record.dataset]
         }
         raise BadValue(
-            f"no run in {runs} is of {asked} together; there are: {_list(present)}; ask for less, or run it first."
+            f"no run in {runs} is of {asked} together; there are: {list_names(sorted(present), 12)}; ask for less, or "
+            "run it first."
         )
 
     def _rules(self) -> list[_Rule]:
@@ -135,11 +136,6 @@ def is_dataset(name: str, term: str) -> bool:
 
 def _is_protocol(record: Record, term: str) -> bool:
     return parse(term).name.casefold() == str(record.protocol["name"]).casefold()
-
-
-def _list(present: set[str], most: int = 12) -> str:
-    names = sorted(present)
-    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 @dataclasses.dataclass(frozen=True)

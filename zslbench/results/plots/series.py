@@ -22,7 +22,7 @@ from zslbench.results.analysis.rows import (
 from zslbench.results.records.record import Record
 from zslbench.results.tables.captions import describe_rows
 from zslbench.results.tables.table import Remark, remarks
-from zslbench.visible import one_line
+from zslbench.visible import list_names, one_line
 
 DEFAULT_METRICS = ("T1", "H")
 SPREADS: Mapping[str, str] = {
@@ -245,9 +245,8 @@ def check_number(lines: Sequence[Line], kind: str, most: int, takes: str) -> Non
 def say_not_drawn(lack: str, lines: Sequence[Line], command: str | None) -> list[Remark]:
     """Say that lines are not drawn for want of something, with the command that makes it; nothing without lines."""
     names = names_of(lines)
-    others = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     advice = f"; make the first: `{command}`" if command else ""
-    text = f"Without {lack}, and not drawn: {', '.join(names[:_MOST_NAMED])}{others}{advice}."
+    text = f"Without {lack}, and not drawn: {list_names(names, _MOST_NAMED)}{advice}."
     return remarks("note", [text] if names else [])
 
 

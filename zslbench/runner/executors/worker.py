@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from zslbench.loss_curve import read_losses
 from zslbench.runner.execute import Send, execute
 from zslbench.runner.handout import PackedHandout
 from zslbench.runner.resources import let_threads_sleep
@@ -26,7 +27,7 @@ def run_batch_in_worker(parcel: PackedHandout, send: Send) -> None:
 
     def send_plain(message: Message) -> None:
         if isinstance(message, Logged):
-            message = dataclasses.replace(message, values={name: float(x) for name, x in message.values.items()})
+            message = dataclasses.replace(message, values=read_losses(message.values))
         elif isinstance(message, Done):
             for scored in message.results:
                 provenance = scored.facts["provenance"]
