@@ -99,7 +99,7 @@ def test_import_of_what_is_not_there_or_holds_no_data_set(tmp_path: Path, cub_ho
         *(([(CUB, b"1"), (name, b"2")], "twice") for name in ("cub/RES101.mat", "inner/CUB/res101.mat")),
         ([(CUB, bytes(4 << 20))], "more than 200 times its size"),
         ([("CUB/readme.txt", bytes(1 << 20))], "holds no .mat file"),  # small enough at any ratio
-        ([(f"CUB/{number}.txt", b"") for number in range(10_001)], "10,001 entries where 10,000 are allowed"),
+        ([(f"CUB/{number}.txt", b"") for number in range(10_001)], "10,001 entries, but 10,000 are allowed"),
     ],
 )  # fmt: skip
 def test_what_an_archive_must_not_hold(tmp_path: Path, cub_home: Path, members: Any, why: str) -> None:
@@ -149,7 +149,7 @@ def test_an_unwritable_home_is_one_sentence(tree: Path, tmp_path: Path, monkeypa
 
 def test_the_size_of_all_entries_is_limited(tmp_path: Path, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zslbench.data.import_archive.MAX_BYTES", 1000)
-    assert "bytes where 1,000 are allowed" in refusal(import_, zipped(tmp_path / "big.zip", tree))
+    assert "bytes, but 1,000 are allowed" in refusal(import_, zipped(tmp_path / "big.zip", tree))
 
 
 def test_archives_in_archives_and_other_archives_are_not_opened(tree: Path, tmp_path: Path, cub_home: Path) -> None:
@@ -162,7 +162,7 @@ def test_archives_in_archives_and_other_archives_are_not_opened(tree: Path, tmp_
         archive.addfile(device)
     assert "cannot be unpacked as a zip" in refusal(import_, tmp_path / "device.tar")
     odd = packed(tmp_path / "odd.zip", (CUB, b"x"), method=zipfile.ZIP_LZMA)
-    assert "packed by method 14" in refusal(import_, odd)
+    assert "compressed with method 14" in refusal(import_, odd)
     assert not cub_home.exists()
 
 

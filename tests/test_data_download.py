@@ -257,7 +257,7 @@ def test_fetch_of_an_archive_without_the_data_set_is_refused(official: Any, body
 def test_fetch_checks_what_came(serve: Any, body: bytes, cub_home: Path) -> None:
     right = hashlib.sha256(body).hexdigest()
     wrong = refusal(fetch, "cub", url=serve(body).url, sha256="0" * 64)
-    assert f"has sha256 {right} where {'0' * 64} is expected" in wrong
+    assert f"has sha256 {right}, but {'0' * 64} is expected" in wrong
     assert "cannot be unpacked" in refusal(fetch, "cub", url=serve(b"<html>moved</html>").url)
     assert (leftovers(cub_home), installed_files(cub_home)) == ([], set())
     assert fetch("cub", url=serve(body).url, sha256=right.upper())
@@ -307,7 +307,7 @@ def test_the_bar_counts_bytes_anew_at_each_attempt(serve: Any, body: bytes, monk
 @pytest.mark.parametrize(
     ("behaviour", "kind", "why"),
     [
-        ("drip", DataMissing, r"too few to wait for the rest.*`zslbench data import FILE`"),
+        ("drip", DataMissing, r"too slowly to wait for the rest.*`zslbench data import FILE`"),
         ("endless", BadData, "sends more than 1,048,576 bytes"),
         ("endless chunked", BadData, "sends more than 1,048,576 bytes"),
         ("boast", BadData, "has 1,000,000,000,000,000 bytes"),
@@ -477,5 +477,5 @@ def test_a_checksum_is_kept_and_later_copies_are_compared_with_it(
     assert f"sha256 of the archive: {checksum}\n" in out
     assert "its authors publish none to compare with" in out
     notes = [fetch("cub", url=server.url, force=True)[0].note for server in (second, other)]
-    assert notes[0] == f"the same as of the copy from {first.url}"
-    assert notes[1] == f"another than {checksum} of the copy from {first.url}: the archives differ"
+    assert notes[0] == f"the same as that of the copy from {first.url}"
+    assert notes[1] == f"not {checksum}, that of the copy from {first.url}: the archives differ"

@@ -52,7 +52,7 @@ def test_verify_reads_every_choice(tree: Path) -> None:
 
 def test_verify_reports_wrong_counts_and_broken_files(tree: Path) -> None:
     (sun,) = verify("sun", tree)
-    assert "36 images where 14340 are expected" in sun.problems[0]
+    assert "36 images, but 14340 are expected" in sun.problems[0]
     write_folder(tree / "CUB", semantics={"att": np.vstack([splits()["att"]] * 2)})
     (tree / "CUB" / "vgg19.mat").write_bytes(b"broken")
     (cub,) = verify("cub", tree)

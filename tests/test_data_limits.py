@@ -159,7 +159,7 @@ def png(width: int, height: int, rows: int = 1) -> bytes:
     [
         ((30_000, 1), "is 30,000 × 1 pixels"),
         ((1, 30_000), "is 1 × 30,000 pixels"),
-        ((12_000, 12_000), "is 12,000 × 12,000 pixels, and 100,000,000 are allowed"),
+        ((12_000, 12_000), "is 12,000 × 12,000 pixels, but 100,000,000 are allowed"),
         ((40_000, 25_000), "1000000000 pixels"),
         ((1, 10**9), "1000000000 pixels"),
         ((2**31 - 1, 2**31 - 1), "pixels"),
@@ -203,12 +203,12 @@ def test_pipes_and_devices_are_refused_unopened(tmp_path: Path) -> None:
     pictures = find_pictures(tmp_path / "p").files
     assert len(pictures) == 3
     for path in pictures:
-        assert "no regular file" in refusal(open_picture, path)
+        assert "not a regular file" in refusal(open_picture, path)
     for suffix in ("npy", "npz", "csv", "mat", "h5", "pt", "json"):
         pipe = tmp_path / f"x.{suffix}"
         os.mkfifo(pipe)
         for role in ("features", "labels", "semantics", "classes", "splits"):
-            assert "is no regular file" in own_data.refuse(DataMissing, **{role: pipe})
+            assert "is not a regular file" in own_data.refuse(DataMissing, **{role: pipe})
     folder = write_folder(tmp_path / "mine")
     (folder / "res101.mat").unlink()
     os.mkfifo(folder / "res101.mat")

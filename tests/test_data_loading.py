@@ -164,10 +164,10 @@ def test_wrong_counts_name_both_numbers(tmp_path: Path) -> None:
     without = {key: np.setdiff1d(splits()[key], [36])[:, None] for key in ("trainval_loc", "test_seen_loc")}
     fewer = {"features": images()["features"][:, :-1], "labels": images()["labels"][:-1]}
     for number, (changed, why) in enumerate((
-        ({"att": np.vstack([splits()["att"]] * 2)}, "6 attributes where 3 are expected"),
-        ({"features": np.vstack([images()["features"]] * 2)}, "10 feature dimensions where 5 are expected"),
-        ({"trainval_loc": splits()["trainval_loc"][:-1]}, "19 trainval images where 20 are expected"),
-        (fewer | without, "35 images where 36 are expected"),
+        ({"att": np.vstack([splits()["att"]] * 2)}, "6 attributes, but 3 are expected"),
+        ({"features": np.vstack([images()["features"]] * 2)}, "10 feature dimensions, but 5 are expected"),
+        ({"trainval_loc": splits()["trainval_loc"][:-1]}, "19 trainval images, but 20 are expected"),
+        (fewer | without, "35 images, but 36 are expected"),
     )):  # fmt: skip
         folder = write_changed(tmp_path / str(number) / "CUB", **changed)
         assert why in refused("cub", BadData, root=folder.parent)

@@ -199,7 +199,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"features": FEATURES.T}, "transposed"),
     *(({"features": spoil(images()["features"], (2, 7), value)}, "first in row 7")
       for value in (np.nan, np.inf, -np.inf, 1e300)),
-    ({"labels": LABELS - 1}, "labels are 1-based, add 1"),
+    ({"labels": LABELS - 1}, "labels must be 1-based, so add 1"),
     ({"labels": np.array([["x"]] * 36, dtype=object)}, "whole numbers"),
     ({"att": ATT[:, :5], "allclasses_names": NAMES[:5], "texts": {}}, "go up to 6 but att_splits.mat describes 5"),
     *(({"att": spoil(splits()["att"], (1, 4), value)}, "'e_class'") for value in (np.nan, np.inf)),
@@ -226,7 +226,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     )),
     *(row for key in ("trainval_loc", "test_seen_loc", "test_unseen_loc") for row in (
         (change_loc(key, lambda loc: np.append(loc, 37)), f"{key} goes up to image 37 but there are 36"),
-        (change_loc(key, lambda loc: np.append(loc, 0)), "1-based, add 1"),
+        (change_loc(key, lambda loc: np.append(loc, 0)), "1-based, so add 1"),
         (change_loc(key, lambda loc: np.append(loc, loc[0])), "more than once"),
         ({key: np.zeros((0, 1), np.uint16)}, key),
     )),

@@ -46,7 +46,7 @@ def test_every_format_gives_the_same_content(tmp_path: Path, kind: str, turned: 
     assert dataset.class_names == NAMES
     assert set(dataset.unseen) == {2, 6}
     assert dataset.fingerprint == make("again").added.fingerprints["features/semantics"]
-    assert any("turned" in remark for remark in report.remarks) == turned
+    assert any("transposed" in remark for remark in report.remarks) == turned
 
 
 def test_an_added_set_is_known_everywhere(own_home: Path) -> None:
@@ -212,7 +212,7 @@ def test_damaged_files_are_told() -> None:
     raw = bytearray((added.folder / "features-features.npy").read_bytes())
     raw[-2] ^= 1
     (added.folder / "features-features.npy").write_bytes(raw)
-    assert "where" in verify("birds")[0].problems[0]
+    assert "but" in verify("birds")[0].problems[0]
     (added.folder / "features-features.npy").write_bytes(raw[:-8])
     assert "missing or damaged" in refusal(load_dataset, "birds")
     (added.folder / "about.json").write_text("{")
@@ -280,21 +280,21 @@ BROKEN: list[tuple[type[ZslbenchError], dict[str, Any], str]] = [
         ({"labels": LABELS + 2}, "run from 2 to 9"),
         ({"labels": LABELS + 0.5}, "whole numbers"),
         ({"labels": np.where(LABELS == 4, 5, LABELS)}, "1 classes have no image (first: 'eider')"),
-        ({"labels": ["owl"] * 40}, "'owl', which is no class"),
+        ({"labels": ["owl"] * 40}, "'owl', which is not a class"),
         ({"labels": [NAMES[label] for label in LABELS], "classes": None}, "--classes"),
         ({"classes": [*NAMES[:7], "auk"]}, "'auk' is listed 2 times"),
-        ({"classes": NAMES[:7]}, "where there are 7 classes"),
+        ({"classes": NAMES[:7]}, "but there are 7 classes"),
         ({"classes": [*NAMES[:7], " "]}, "a class name is empty"),
     )),
     *((BadData, {"splits": splits}, why) for splits, why in (
-        ({"unseen": ["auk", "owl"]}, "'owl', which is no class"),
+        ({"unseen": ["auk", "owl"]}, "'owl', which is not a class"),
         ({"unseen": ["auk", "auk"]}, "more than once"),
         ({"unseen": []}, "not empty"),
         ({"trainval": [0]}, "test_seen is missing"),
         ({}, "says neither"),
         ({"train": [0]}, "'train' is not known"),
         ({"base": 2}, "base is '2'"),
-        ({"base": np.array([0, 1])}, "it is 0 or 1"),
+        ({"base": np.array([0, 1])}, "it must be 0 or 1"),
         ({3: 4}, "'3' is not known"),
         (PARTS | {"trainval": [40]}, '"base": 1'),
         (PARTS | {"trainval": [0, 1]}, "share 1 rows"),

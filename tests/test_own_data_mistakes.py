@@ -129,17 +129,17 @@ def test_numbers_of_thousands_of_digits_are_sentences(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("\n".join([f"{DIGITS} auk", *NAMES[1:]]), encoding="utf-8")
     assert make("long", classes=str(tmp_path / "names.txt")).added.class_names[0] == f"{DIGITS} auk"
     (tmp_path / "labels.txt").write_text("\n".join([DIGITS] * 40), encoding="utf-8")
-    assert "no class" in refuse(labels=str(tmp_path / "labels.txt"))
+    assert "not a class" in refuse(labels=str(tmp_path / "labels.txt"))
     (tmp_path / "x.csv").write_text("\n".join([f"{DIGITS},1"] * 40), encoding="utf-8")
     assert "infinity" in refuse(features=str(tmp_path / "x.csv"))
     for text in (f'{{"unseen": [{DIGITS}]}}', f'{{"base": {DIGITS}}}', f'{{"trainval": [{DIGITS}]}}'):
         (tmp_path / "split.json").write_text(text, encoding="utf-8")
         assert "cannot be read" in refuse(splits=tmp_path / "split.json")
     number = 10**5000
-    assert "no class" in refuse(splits={"unseen": [number, 1]})
+    assert "not a class" in refuse(splits={"unseen": [number, 1]})
     assert "whole numbers" in refuse(splits={"trainval": [number], "test_seen": [1], "test_unseen": [2]})
     for changed in ({"unseen": f"{DIGITS},1"}, {"unseen": [number, 1]}):
-        assert "no class" in refuse(**changed)
+        assert "not a class" in refuse(**changed)
     for changed in ({"unseen": number}, {"seed": number}, {"folds": number}, {"unseen": f"{DIGITS}%"}):
         refuse(BadValue, **changed)
 
@@ -262,7 +262,7 @@ def test_numbers_that_float32_turns_into_zero_are_refused(tmp_path: Path) -> Non
     assert "1 columns (first: 2) hold numbers so small" in refuse(semantics=table)
     for changed in ({"features": images()["features"] * 1e-50}, {"att": splits()["att"] * 1e-50}):
         sentence = refusal(load_dataset, str(write_changed(tmp_path / "mine", **changed)))
-        assert "hold numbers so small that float32 has only 0" in sentence
+        assert "hold numbers so small that float32 rounds them to 0" in sentence
     some = arrays()["features"].astype(np.float64)
     some[0, 0] = 1e-60  # one of many is a zero as others are
     some[5] = 0.0
@@ -285,7 +285,7 @@ def test_a_split_that_misses_one_end_is_refused(tmp_path: Path, left: int, end: 
     for key in ("trainval_loc", "test_seen_loc", "test_unseen_loc"):
         given[key] = column([number for number in given[key].ravel() if number != left + 1])
     folder = write_folder(tmp_path / "mine", None, given)
-    assert f"of 36 images the {end} alone is in no part" in refusal(load_dataset, str(folder))
+    assert f"of 36 images only the {end} is in no part" in refusal(load_dataset, str(folder))
     whole = make("whole", splits={"unseen": [0, 1]}).added.load()
 
     def without(image: int) -> dict[str, list[int]]:
@@ -293,7 +293,7 @@ def test_a_split_that_misses_one_end_is_refused(tmp_path: Path, left: int, end: 
         return {part: [row for row in getattr(whole, part).tolist() if row != image] for part in parts}
 
     (tmp_path / "s.json").write_text(json.dumps(without(0)), encoding="utf-8")
-    assert "the first alone is in no part" in refuse(splits=tmp_path / "s.json")
+    assert "only the first is in no part" in refuse(splits=tmp_path / "s.json")
     assert any("1 of 40 images" in remark for remark in make("mid", splits=without(20)).remarks)
 
 

@@ -127,7 +127,7 @@ def test_pictures_become_a_data_set_and_are_added_to_it(pictures: Path, tmp_path
     add = functools.partial(refusal, features, pictures, into="colours")
     assert "has features 'means' already" in add(backbone=again.backbone, kind=BadValue)
     idle = add(backbone=again.backbone, unseen=2, seed=1, kind=BadValue)
-    assert "there with its split, so --unseen and --seed would change nothing" in idle
+    assert "exists with its split, so --unseen and --seed would change nothing" in idle
     assert again.seen == 0, "told before any picture is read"
     (pictures / "1" / "a.gif").unlink()
     assert "other images" in add(backbone=dataclasses.replace(again.backbone, name="third"))
@@ -140,7 +140,7 @@ def test_sentences(pictures: Path, tmp_path: Path) -> None:
         (BadValue, "is no .npz file", {"output": tmp_path / "f.csv"}),
         (BadValue, "without --into, so --seed and --semantics", {"output": out, "seed": 0, "semantics": "a.csv"}),
         (BadValue, "--batch 0", {"output": out, "batch": 0}),
-        (BadValue, "is not there yet", {"into": "new"}),
+        (BadValue, "does not exist yet", {"into": "new"}),
         (UnknownName, "did you mean 'efficientnet-lite0'", {"output": out, "backbone": "efficientnet-lite1"}),
     ]
     for kind, why, given in cases:

@@ -1,6 +1,6 @@
-"""Data sets: loading, the catalogue, fetching and importing, and the built-in sets.
+"""Data sets: load, list, fetch, import and add them; and the built-in ones.
 
-Everything is imported on first use, so ``import zslbench.data`` loads neither scipy nor requests.
+Each function is imported on first use, so ``import zslbench.data`` loads neither scipy nor requests.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Data sets that `data add` installed: where their arrays lie, and how they are loaded, listed, checked and removed.
+"""Data sets that ``data add`` installed: where their arrays are, and how they are loaded, listed, checked and removed.
 
 Layout, under ``ZSLBENCH_HOME/added/<name>``::
 
     about.json                    names, choices, fingerprints, the source files' sha256, and how the split was made
     labels.npy, trainval.npy, test_seen.npy, test_unseen.npy, fold1_train.npy, fold1_val.npy …
     features-<stem>.npy           one per choice of features, memory-mapped on load
-    semantics-<stem>.npy          one per choice of semantics; original-<stem>.npy where they were scaled from others
+    semantics-<stem>.npy          one per choice of semantics; original-<stem>.npy if they were scaled from others
 
-Every file is written whole before ``about.json`` names it, so that a kill leaves what was there before.
+Every file is complete before ``about.json`` names it: if the process is killed, the earlier state is still valid.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ _STEM = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._+-]{0,62}[A-Za-z0-9])?")
 
 @dataclasses.dataclass(frozen=True)
 class Added:
-    """What ``about.json`` says of an added data set.
+    """The content of ``about.json``: what is known of an added data set.
 
     Attributes:
         features, semantics: facts on the source of each (``source``, ``sha256``, ``shape`` …) by stem, the usual first.
         fingerprints: of each choice, by ``features/semantics``.
-        counts: attributes being those of the usual semantics.
-        split: how the split was made; empty where it was given.
+        counts: as of any data set; attributes are those of the usual semantics.
+        split: how the split was made; empty if it was given.
         folds: how many class folds it has.
-        first_class: what its labels number the first class, 0 or 1.
+        first_class: the number of the first class in its labels, 0 or 1.
         facts: on the source of labels, classes and split.
     """
 
@@ -62,12 +62,12 @@ class Added:
 
     @property
     def folder(self) -> Path:
-        """Where it is."""
+        """The folder of the data set."""
         return home() / "added" / self.name
 
     @property
     def summary(self) -> str:
-        """One line on what it is."""
+        """A description in one line."""
         counts = self.counts
         shape = next(iter(self.features.values())).get("shape", [])
         features = f"{shape[1]}-d features, " if len(shape) == 2 and shape[0] == counts.images else ""
@@ -77,13 +77,13 @@ class Added:
         )
 
     def load(self, *, features: str | None = None, semantics: str | None = None, verify: bool = False) -> Dataset:
-        """Return one choice of features (memory-mapped) and semantics, by stem; None: the ones added first.
+        """Return one choice of features (memory-mapped) and semantics, by stem; None: the ones that were added first.
 
-        `verify`: compute the fingerprint anew.
+        With `verify`, the fingerprint is computed anew.
 
         Raises:
             DataMissing: there is no such choice.
-            BadData: a file is damaged, or does not hold what was added.
+            BadData: a file is damaged, or its content is not what was added.
         """
         stems = []
         for option, given, held in (("features", features, self.features), ("semantics", semantics, self.semantics)):
@@ -120,14 +120,14 @@ class Added:
         )
         if dataset.fingerprint != expected:
             raise dataset.bad(
-                f"the files in {self.folder} have fingerprint {dataset.fingerprint} where {expected} was added; "
+                f"the files in {self.folder} have fingerprint {dataset.fingerprint}, but {expected} was added; "
                 f"remove the data set and add it again."
             )
         return dataset
 
 
 def find_added(name: str) -> Added | None:
-    """Return the added data set of a name, whatever its case, or None; BadData where ``about.json`` is damaged."""
+    """Return the added data set of a name, in upper or lower case, or None; BadData if ``about.json`` is damaged."""
     folder = home() / "added" / name.lower()
     if not _NAME.fullmatch(name.lower()) or not (folder / ABOUT).is_file():
         return None
@@ -150,11 +150,11 @@ def names() -> list[str]:
 
 
 def check_name(name: str, taken: Iterable[str]) -> str:
-    """Return a name in lower case; BadValue where it is taken, or not fit for a file or for the grammar of specs."""
+    """Return a name in lower case; BadValue if it is taken, or cannot be a file name or part of a spec."""
     lower = name.lower()
     if not _NAME.fullmatch(lower) or lower in ("all", "awa"):
         raise BadValue(
-            f"{name!r} cannot be the name of a data set; take up to 64 letters, digits, and . _ + - between them "
+            f"{name!r} cannot be the name of a data set; use up to 64 letters and digits, with . _ + - between them "
             "(all and awa are not allowed)."
         )
     if lower in {name.lower() for name in taken}:
@@ -163,7 +163,7 @@ def check_name(name: str, taken: Iterable[str]) -> str:
 
 
 def check_stem(stem: str, option: str) -> str:
-    """Return what features or semantics are called; BadValue where it is not fit for a file name."""
+    """Return the stem of features or semantics; BadValue if it cannot be a file name."""
     if not _STEM.fullmatch(stem):
         raise BadValue(
             f"{stem!r} cannot be the name of {option}; write --{option} NAME=FILE, the name of letters, digits, "
@@ -173,12 +173,12 @@ def check_stem(stem: str, option: str) -> str:
 
 
 def write_added(added: Added, arrays: Mapping[str, AnyArray]) -> None:
-    """Write arrays by file stem, then ``about.json``; a data set that is there is added to.
+    """Write arrays by file stem, then ``about.json``; an existing data set is extended.
 
-    What is left of one whose removal was interrupted goes first.
+    If an earlier removal of the data set was interrupted, its remains are deleted first.
 
     Raises:
-        StoreError: it cannot be written; nothing that was there is lost.
+        StoreError: it cannot be written; nothing that existed is lost.
     """
     root = home() / "added"
     with write_home(f"write the data set under {root}"), working_folder(root, ".adding-") as work:
@@ -195,7 +195,7 @@ def write_added(added: Added, arrays: Mapping[str, AnyArray]) -> None:
 
 
 def remove(name: str) -> Path:
-    """Remove an added data set and return the folder that is gone; records of runs on it stay.
+    """Remove an added data set and return its former folder; records of runs on it stay.
 
     Raises:
         DataMissing: there is none of this name.
@@ -204,7 +204,7 @@ def remove(name: str) -> Path:
     folder = home() / "added" / name.lower()
     if not _NAME.fullmatch(name.lower()) or not folder.is_dir():
         listed = ", ".join(names()) or "none"
-        raise DataMissing(f"no data set {name!r} was added; added are: {listed}.")
+        raise DataMissing(f"no data set {name!r} was added; the added ones are: {listed}.")
     try:
         (folder / ABOUT).unlink(missing_ok=True)  # from here on it is no data set
         shutil.rmtree(folder)

@@ -1,14 +1,15 @@
-"""`home`, the folder of all that zslbench keeps, and in it the store of converted data: parse once, then memory-map.
+"""`home`, the folder of everything that zslbench keeps, and the store of converted data in it.
 
-Of the folders in `home`, ``xlsa17`` holds what was fetched or imported, ``added`` what `data add` made, ``downloads``
-archives while they are fetched, ``store`` converted data, and ``features`` batches of pictures. Layout of the store::
+In `home`, ``xlsa17`` holds what was fetched or imported, ``added`` what ``data add`` made, ``downloads`` archives while
+they are fetched, ``store`` converted data, and ``features`` batches of pictures. A file is parsed once; its arrays are
+then memory-mapped from the store. Layout of the store::
 
     index/<source>.json          which content a source (folder, features, semantics) has, and the state of its files
     content/<fingerprint>/*.npy  the arrays of `Dataset.arrays`, and sizes.json
 
-A source whose files changed (path, size, time of change), or that an older reader read, is converted again. Where the
-store cannot be written the data set is read as it is; nothing but speed is lost. Runs read their data from here,
-array by array: a worker opens features and semantics, and no labels.
+A source is converted again if its files have changed (path, size, time of change) or an older reader read it. If the
+store cannot be written, the data set is read from its own files, which is only slower. Runs read their data from the
+store, array by array: a worker opens features and semantics, and no labels.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _SIZES = "sizes.json"
 
 
 def home() -> Path:
-    """Return the folder of everything zslbench keeps: ``ZSLBENCH_HOME``, else the user's data folder."""
+    """Return the folder of everything that zslbench keeps: ``ZSLBENCH_HOME``, or the user's data folder."""
     given = os.environ.get("ZSLBENCH_HOME")
     if not given:
         return Path(platformdirs.user_data_dir("zslbench"))
@@ -53,7 +54,7 @@ def home() -> Path:
 
 @contextlib.contextmanager
 def write_home(what: str) -> Iterator[None]:
-    """Turn an OSError into a StoreError that says "cannot <what>"."""
+    """Turn an OSError in this block into a StoreError that says "cannot <what>"."""
     try:
         yield
     except OSError as error:
@@ -65,7 +66,7 @@ def write_home(what: str) -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True)
 class Stored:
-    """An index entry: a source, the content that it was converted to, and what must be unchanged for that to hold."""
+    """An index entry: a source, the content that it was converted to, and the state of its files at that time."""
 
     folder: str
     features: str
@@ -76,7 +77,7 @@ class Stored:
 
 
 def load_stored(folder: Path, *, name: str, features: str, semantics: str, origin: Origin = "own") -> Dataset:
-    """Return what `read_folder` does, memory-mapped where the folder was converted before."""
+    """Return what `read_folder` returns, memory-mapped if the folder was converted before."""
     folder = folder.resolve()
     path = home() / "store" / "index" / f"{digest([str(folder), features, semantics])}.json"
 
@@ -111,7 +112,7 @@ def load_stored(folder: Path, *, name: str, features: str, semantics: str, origi
 
 
 def verify_copies(folder: Path) -> list[str]:
-    """Hash the converted copies of a folder again and return what is wrong, without the damaged ones from then on."""
+    """Hash the converted copies of a folder again; return one sentence per damaged copy, and remove these copies."""
     problems = []
     for path in sorted((home() / "store" / "index").glob("*.json")):
         entry = _read_entry(path)
@@ -122,7 +123,7 @@ def verify_copies(folder: Path) -> list[str]:
             try:
                 if (actual := fingerprint(_arrays(content))) == entry.fingerprint:
                     continue
-                problem = f"has fingerprint {actual} where {entry.fingerprint} is expected"
+                problem = f"has fingerprint {actual}, but {entry.fingerprint} is expected"
             except (OSError, ValueError) as error:
                 problem = f"cannot be read ({error})"
         problems.append(f"{folder} ({entry.features}, {entry.semantics}): the converted copy {problem}.")
@@ -135,7 +136,7 @@ def verify_copies(folder: Path) -> list[str]:
 
 
 def store_arrays(dataset: Dataset) -> Path:
-    """Return the folder that holds the arrays of a data set, writing them where no folder does yet.
+    """Return the folder that holds the arrays of a data set; write them first if no folder has them.
 
     Raises:
         StoreError: neither the store nor the folder of temporary files can be written.
@@ -154,22 +155,22 @@ def store_arrays(dataset: Dataset) -> Path:
 
 
 def find_arrays(fingerprint: str) -> Path | None:
-    """Return the folder that holds the arrays with a fingerprint, None where no folder of this process does."""
+    """Return the folder that holds the arrays with a fingerprint, or None if this process knows no such folder."""
     stores = [None, *([_temporary()] if _temporary.cache_info().currsize else [])]
     return next(filter(is_intact, (_content(fingerprint, store) for store in stores)), None)
 
 
 def load_array(folder: Path, name: str) -> AnyArray | None:
-    """Return one array of a folder as a read-only memory map, None where the data set has no such array."""
+    """Return one array of a folder as a read-only memory map, or None if the data set has no such array."""
     path = folder / f"{name}.npy"
     array: AnyArray | None = np.load(path, mmap_mode="r", allow_pickle=False) if path.exists() else None
     return array
 
 
 def load_arrays(folder: Path, *, features: str, semantics: str, narrow: bool = False, **facts: Any) -> Dataset:
-    """Return the data set whose arrays a folder holds, classes numbered where `facts` do not name them.
+    """Return the data set whose arrays are in a folder; classes are named by numbers if `facts` does not name them.
 
-    `narrow`: with one column of its features; `facts`: other attributes of `Dataset`.
+    `narrow`: with only one column of its features. `facts`: other attributes of `Dataset`.
     """
     arrays = _arrays(folder)
     arrays["features"] = arrays["features"][:, :1] if narrow else arrays["features"]
@@ -180,20 +181,20 @@ def load_arrays(folder: Path, *, features: str, semantics: str, narrow: bool = F
 
 @functools.cache
 def _temporary() -> Path:
-    """Return a folder that takes the part of a store that cannot be written, until this process ends."""
+    """Return a folder that exists until this process ends, for parts of a store that cannot be written."""
     folder = Path(tempfile.mkdtemp(prefix="zslbench-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
 
 def save_array(path: Path, array: AnyArray) -> None:
-    """Write an array to a ``.npy`` file, down to the disk; OSError where there is no room."""
+    """Write an array to a ``.npy`` file and flush it to the disk; OSError if there is no room."""
     # Through `write` alone: given the file itself, NumPy loses a small array on a full disk silently.
     write_through(path, lambda file: np.save(types.SimpleNamespace(write=file.write), array, allow_pickle=False))
 
 
 def file_states(paths: Iterable[Path]) -> list[list[str | int]]:
-    """Return path, size and modification time of each file; where these are unchanged, so is the file."""
+    """Return path, size and modification time of each file; if all of these are unchanged, so is the file."""
     states = [(path, path.stat()) for path in paths]
     return [[str(path.absolute()), state.st_size, state.st_mtime_ns] for path, state in states]
 
@@ -214,7 +215,7 @@ def _read_entry(path: Path) -> Stored | None:
 
 
 def is_intact(folder: Path) -> bool:
-    """Return whether a folder holds the arrays of a data set, each file with the length that it was written with."""
+    """Return whether a folder holds the arrays of a data set, each file as long as it was when it was written."""
     try:
         sizes = json.loads((folder / _SIZES).read_text(encoding="utf-8"))
         return bool(sizes) and all((folder / file).stat().st_size == size for file, size in sizes.items())
@@ -231,7 +232,7 @@ def _arrays(folder: Path) -> dict[str, AnyArray]:
 
 
 def _keep(dataset: Dataset) -> Path | None:
-    """Return the folder of the store with the arrays of a data set, written where needed; None where it cannot be."""
+    """Return the folder of the store with the arrays of a data set, written first if needed; None if that fails."""
     from filelock import FileLock
 
     content, locks = _content(dataset.fingerprint), home() / "store" / "locks"

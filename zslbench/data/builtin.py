@@ -93,8 +93,8 @@ def semantics_table() -> Array:
 def _scans() -> Array:
     """Return the (1797, 65) float64 pixels and digits, from scikit-learn's file.
 
-    Loading the library for a file would take longer than a study of a closed form; where a version keeps the file
-    elsewhere, it is asked.
+    Importing scikit-learn would take longer than a study of a closed-form method, so its file is read directly. If a
+    version of scikit-learn keeps the file elsewhere, the library is imported.
     """
     library = importlib.util.find_spec("sklearn")
     path = Path(str(library and library.origin)).parent / "datasets" / "data" / "digits.csv.gz"
@@ -158,9 +158,11 @@ class Synthetic(Source):
     unseen: int = param(5, low=1, high=10_000, help="how many of the classes are unseen")
     attributes: int = param(16, low=1, high=10_000, help="length of a class description")
     features: int = param(64, low=1, high=100_000, help="length of a feature vector")
-    modes: int = param(2, low=1, high=100, help="modes of a class")
-    noise: float = param(0.5, low=0.0, high=100.0, help="standard deviation of an image, the spread of classes being 1")
-    images: int = param(40, low=3, high=100_000, help="images of a class")
+    modes: int = param(2, low=1, high=100, help="modes per class")
+    noise: float = param(
+        0.5, low=0.0, high=100.0, help="standard deviation of images around their mode; the spread of classes is 1"
+    )
+    images: int = param(40, low=3, high=100_000, help="images per class")
     seed: int = param(0, low=0, high=2**31 - 1, help="seed of the data itself")
 
     def __post_init__(self) -> None:
@@ -207,7 +209,7 @@ class Synthetic(Source):
         return np.asarray(_LIFT + 0.9 * linear + 0.45 * bent)
 
     def _images(self, means: Array, labels: np.ndarray) -> Array:
-        """Draw one image a label: mode mean plus noise, clipped at zero."""
+        """Draw one image per label: mean of a mode plus noise, clipped at zero."""
         rng = seeding.stream(self.seed, "images")
         directions = rng.standard_normal((self.modes, self.features))
         directions -= directions.mean(axis=0)  # modes shift a class around its mean, not away from it

@@ -30,10 +30,10 @@ class Archive:
     Attributes:
         file: its name.
         addresses: where its authors offer it, in the order in which they are tried.
-        datasets: names of the data sets that are taken from it; what else it holds is left out.
+        datasets: names of the data sets that are taken from it; all other content is ignored.
         size: what is known of its size, in words.
         copies: what is known of copies elsewhere, in words.
-        sha256: as its authors publish it; empty: they publish none.
+        sha256: as its authors publish it; empty if they publish none.
     """
 
     file: str
@@ -73,10 +73,10 @@ class Catalogued(Source):
     def find(
         self, features: str | None = None, semantics: str | None = None, root: Path | None = None
     ) -> tuple[Path, str, str]:
-        """Return the first folder that holds the chosen features and semantics, and these.
+        """Return the first folder that holds the chosen features and semantics, and the choice.
 
-        Not chosen means the usual ones (``res101``, ``att``), or where no folder has them, the only ones of the first.
-        Where no folder fits, DataMissing says what there is and how to get the rest.
+        If nothing is chosen, these are the usual ones (``res101``, ``att``), or, if no folder has them, the only ones
+        of the first folder. If no folder fits, DataMissing says what there is and how to get the rest.
         """
         roots = xlsa17_roots(root)
         remove_working_folders(home() / "xlsa17")
@@ -106,7 +106,7 @@ class Catalogued(Source):
         )
 
     def _refuse(self, roots: Sequence[Path], root: Path | None) -> DataMissing:
-        """Return an error that says what is not here, and in its notes how to get it and what works without it."""
+        """Return an error that names what is missing; its notes say how to get it and what works without it."""
         folder, here = self.card.folder, next((place for place in roots if any(layout.stems(place))), None)
         if root is not None and here is not None and here.name.lower() == folder.lower():
             return DataMissing(
@@ -134,13 +134,13 @@ class Catalogued(Source):
 
 
 def xlsa17_roots(root: Path | None = None) -> list[Path]:
-    """Return the folders to look for xlsa17 data set folders in, first choice first.
+    """Return the folders in which to look for data set folders in the xlsa17 format, first choice first.
 
-    An explicit `root` is the only one; otherwise ``ZSLBENCH_DATA`` where it is set, then what was installed. A root
-    that holds a folder named ``xlsa17``, as the official archive does, stands for that folder too.
+    An explicit `root` is the only one; otherwise ``ZSLBENCH_DATA`` if it is set, then the folder of installed data. If
+    a root contains a folder named ``xlsa17``, as the official archive does, that folder is searched too.
 
     Raises:
-        DataMissing: an explicit root or ``ZSLBENCH_DATA`` that is not a folder.
+        DataMissing: an explicit root or ``ZSLBENCH_DATA`` is not a folder.
     """
     given, where = (os.environ.get("ZSLBENCH_DATA"), "ZSLBENCH_DATA") if root is None else (root, "--data-root")
     roots: list[Path] = []
@@ -155,7 +155,7 @@ def xlsa17_roots(root: Path | None = None) -> list[Path]:
 
 
 def named_folders(name: str, root: Path | None) -> list[Path]:
-    """Return the folders of a name, whatever its case (aPY, APY), in those of `data_root`, first choice first."""
+    """Return the folders of a name, in upper or lower case (aPY, APY), below `data_root`, first choice first."""
     folders = []
     for place in xlsa17_roots(root):
         with contextlib.suppress(OSError, StopIteration):
@@ -165,10 +165,10 @@ def named_folders(name: str, root: Path | None) -> list[Path]:
 
 
 def verify_counts(dataset: Dataset, card: DatasetCard) -> None:
-    """Check a data set against the counts of its card; BadData names both numbers.
+    """Compare the counts of a data set with those of its card; BadData names both numbers.
 
-    Attributes are counted for ``att`` and feature dimensions for ``res101`` alone: other semantics and features have
-    other sizes.
+    Attributes are compared only for ``att`` and feature dimensions only for ``res101``: other semantics and features
+    have other sizes.
     """
     if card.counts is None:
         return
@@ -184,7 +184,7 @@ def verify_counts(dataset: Dataset, card: DatasetCard) -> None:
     for kind, number in expected.items():
         if counts[kind] != number:
             raise dataset.bad(
-                f"{counts[kind]} {kind}{units.get(kind, '')} where {number} are expected; "
+                f"{counts[kind]} {kind}{units.get(kind, '')}, but {number} are expected; "
                 "get the official files, or name the folder by its path to read it as data of your own."
             )
 
@@ -234,6 +234,6 @@ CATALOGUE: tuple[type[Catalogued], ...] = (APY, AWA1, AWA2, CUB, FLO, SUN)
 
 
 def refuse_awa(name: str) -> None:
-    """Raise BadValue where a name is ``awa``, which papers use for either of two data sets."""
+    """Raise BadValue if a name is ``awa``, which papers use for either of two data sets."""
     if name.lower() == "awa":
-        raise BadValue(f"dataset {name!r} is two: AWA1 and AWA2 have different images; choose awa1 or awa2.")
+        raise BadValue(f"{name!r} can mean two data sets, AWA1 and AWA2, whose images differ; choose awa1 or awa2.")

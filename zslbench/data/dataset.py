@@ -1,4 +1,4 @@
-"""Data sets: `Dataset`, with the rules that evaluation rests on, and `Source`, what a registered one is made by."""
+"""`Dataset`, with the rules that evaluation relies on, and `Source`, the base class of registered data sets."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _CHECKED_ROWS = 4096
 
 
 def numbered_names(first: int, count: int) -> tuple[str, ...]:
-    """Return class names for a source that has none, by its own numbers.
+    """Return class names for a source that has none, made of the numbers that it gives its classes.
 
     >>> numbered_names(1, 2)
     ('class 1', 'class 2')
@@ -33,10 +33,10 @@ def numbered_names(first: int, count: int) -> tuple[str, ...]:
 
 
 def to_float32(matrix: AnyArray, source: str) -> Array:
-    """Return numbers as float32, contiguous by row; what is too large for it becomes infinite.
+    """Return numbers as float32, contiguous by row; numbers that are too large for float32 become infinite.
 
     Raises:
-        BadData: a row or a column of numbers is so small that all of it would become 0.
+        BadData: the numbers of a row or a column are so small that all of them would become 0.
     """
     with np.errstate(over="ignore", under="ignore"):
         out: Array = np.ascontiguousarray(matrix, dtype=np.float32)
@@ -45,14 +45,14 @@ def to_float32(matrix: AnyArray, source: str) -> Array:
         lost = empty[np.take(matrix, empty, axis=1 - axis).any(axis=axis)] if empty.size else empty
         if lost.size:
             raise BadData(
-                f"{source}: {lost.size} {line}s (first: {lost[0] + 1}) hold numbers so small that float32 has only 0 "
-                "for them; scale them up."
+                f"{source}: {lost.size} {line}s (first: {lost[0] + 1}) hold numbers so small that float32 rounds them "
+                "to 0; scale them up."
             )
     return out
 
 
 def find_not_finite(matrix: Array) -> int | None:
-    """Return the first row of a matrix that holds NaN or infinity, None where none does."""
+    """Return the first row of a matrix that holds NaN or infinity, or None if there is none."""
     for start in range(0, len(matrix), _CHECKED_ROWS):
         finite = np.isfinite(matrix[start : start + _CHECKED_ROWS]).all(axis=1)
         if not finite.all():
@@ -61,12 +61,12 @@ def find_not_finite(matrix: Array) -> int | None:
 
 
 def choose_stem(owner: str, option: str, given: str | None, held: Sequence[str], usual: str, advice: str = "") -> str:
-    """Return which features or semantics (`option`) are meant: the given stem, else the usual, else the only one held.
+    """Return which features or semantics (`option`) to use: the given stem, the usual one, or the only one there is.
 
-    `owner` begins the sentences, and `advice` says in them how to get others.
+    `owner` begins the sentences of errors, and `advice` says in them how to get others.
 
     Raises:
-        DataMissing: the given ones are not there, or there are none at all.
+        DataMissing: the given ones do not exist, or there are none at all.
         BadValue: none are given, and there are several.
     """
     if not held:
@@ -85,7 +85,7 @@ def choose_stem(owner: str, option: str, given: str | None, held: Sequence[str],
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Fold:
-    """A division of the seen classes for development: (t,) training and (v,) validation class ids."""
+    """A division of the seen classes for development: (t,) ids of training and (v,) ids of validation classes."""
 
     train: IntArray
     val: IntArray
@@ -96,23 +96,23 @@ class Dataset:
     """One data set with one choice of features and semantics.
 
     Attributes:
-        name: what tables call it.
+        name: as tables show it.
         features_name, semantics_name: the choice, as file stems (``res101``, ``att``).
         features: (n, d) float32, possibly memory-mapped.
         labels: (n,) int64 class ids, 0-based.
         semantics: (c, a) float32, row i describes class i.
-        class_names: (c,); ``class 1`` … by the labels' own numbers where the source has none.
+        class_names: (c,) names; ``class 1`` … by the numbers in the labels if the source has no names.
         trainval, test_seen, test_unseen: int64 row numbers of the split, disjoint.
-        folds: development folds of the seen classes; empty where the source has none.
+        folds: development folds of the seen classes; empty if the source has none.
         original: (c, a) float32, the attributes before they were scaled to `semantics` (``original_att``), or None.
-        origin: a catalogued set, a built-in one, one that `data add` installed, or a folder of the user's own.
+        origin: whether it is catalogued, built in, installed by ``data add``, or read from a folder of the user's own.
         split: how the split was made, for captions (``seeded split (seed 0, 20 % unseen)``); empty: by the authors.
-        first_class: what the source numbers its first class: 1 in xlsa17 files, 0 or 1 in a user's labels.
-        fingerprint: 16 hex digits that name the content. Pass it only for content that was checked when it was
-            fingerprinted (the store does); otherwise it is computed here, after a scan for NaN and infinity.
+        first_class: the number of the first class in the source: 1 in xlsa17 files, 0 or 1 in a user's labels.
+        fingerprint: 16 hex digits that identify the content. Pass it only for content that was checked when its
+            fingerprint was computed (the store does); otherwise it is computed here, after a scan for NaN and infinity.
 
     Raises:
-        BadData: a broken invariant; the sentence names the numbers.
+        BadData: a rule is broken; the sentence names the numbers.
     """
 
     name: str
@@ -149,14 +149,14 @@ class Dataset:
 
     @classmethod
     def of_arrays(cls, arrays: Mapping[str, AnyArray], **facts: Any) -> Dataset:
-        """Return the data set of arrays that are named as `arrays` names them; `facts` are the other attributes."""
+        """Return a data set made of arrays named as `arrays` names them; `facts` are the other attributes."""
         pairs = [(f"fold{number}_train", f"fold{number}_val") for number in range(1, len(arrays))]
         folds = tuple(Fold(arrays[train], arrays[val]) for train, val in pairs if train in arrays)
         content: dict[str, Any] = {name: array for name, array in arrays.items() if not name.startswith("fold")}
         return cls(**content, folds=folds, **facts)
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return every array that makes up the content, by name."""
+        """Return all arrays of the content, by name."""
         names = ("features", "labels", "semantics", "trainval", "test_seen", "test_unseen")
         content = {name: getattr(self, name) for name in names}
         if self.original is not None:
@@ -176,7 +176,7 @@ class Dataset:
         return np.unique(self.labels[self.test_unseen])
 
     def class_table(self, ids: IntArray) -> ClassTable:
-        """Return (k,) classes in the order given and their semantics, as `Method.scores` takes candidates."""
+        """Return (k,) classes, in the order given, with their semantics: the candidates that `Method.scores` takes."""
         original = None if self.original is None else copy_rows(self.original, ids)
         return ClassTable(ids=ids, semantics=copy_rows(self.semantics, ids), original=original)
 
@@ -245,14 +245,14 @@ class Dataset:
     def _find_not_finite(self) -> Iterator[str]:
         for kind, table in (("semantics", self.semantics), ("original attributes", self.original)):
             if table is not None and (row := find_not_finite(table)) is not None:
-                yield f"{kind} of class {self.class_names[row]!r} hold NaN or infinity; mend the file."
+                yield f"{kind} of class {self.class_names[row]!r} hold NaN or infinity; correct the file."
         if (row := find_not_finite(self.features)) is not None:
-            yield f"features hold NaN or infinity (first in row {row}, 0-based); mend or drop the image."
+            yield f"features hold NaN or infinity (first in row {row}, 0-based); correct or remove the image."
 
 
 @dataclasses.dataclass(frozen=True)
 class Counts:
-    """The counts of a data set as its split's authors give them (Xian et al.; the paper's Table 1)."""
+    """The counts of a data set, as the authors of its split publish them (Xian et al.; Table 1 of LisGAN's paper)."""
 
     images: int
     attributes: int
@@ -271,7 +271,7 @@ class Counts:
 
 @dataclasses.dataclass(frozen=True)
 class DatasetCard:
-    """What is said of a data set in lists and pages."""
+    """What lists and pages show of a data set."""
 
     title: str
     summary: str
@@ -285,7 +285,7 @@ class DatasetCard:
 
 @dataclasses.dataclass(kw_only=True)
 class Source(abc.ABC):
-    """A registered data set. Parameters are dataclass fields made by `zslbench.params.param`."""
+    """A registered data set. Its parameters are dataclass fields made by `zslbench.params.param`."""
 
     card: ClassVar[DatasetCard]
 
@@ -297,14 +297,15 @@ class Source(abc.ABC):
         """Return the data set with the chosen features and semantics (``vgg19``, ``sent``; None: the usual ones).
 
         Args:
-            root: the folder that holds xlsa17 folders; None: ``ZSLBENCH_DATA``, then what `data import` installed.
+            root: the folder whose subfolders are data sets in the xlsa17 format; None: ``ZSLBENCH_DATA``, then the
+                folder of installed data.
 
         Raises:
             DataMissing: the files are not on this machine.
-            BadData: the files break a rule, or the choice of features or semantics does not exist.
+            BadData: the files break a rule, or the chosen features or semantics do not exist.
         """
 
     def text(self, name: str) -> str:
-        """Return the canonical text of this data set: `name` with the parameters that are not at their defaults."""
+        """Return the canonical spec of this data set: its name with the parameters that differ from their defaults."""
         declared, values = params.declared_params(type(self)), params.current_values(self)
         return name + brackets({key: value for key, value in values.items() if value != declared[key].default})

@@ -1,4 +1,4 @@
-"""`check_dataset`: what a data set must hold to beyond the invariants of `Dataset` itself."""
+"""`check_dataset`: the contract of data sets, beyond the rules that `Dataset` itself enforces."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from zslbench.identity import fingerprint
 def check_dataset(
     dataset: Dataset | str, *, features: str | None = None, semantics: str | None = None, root: Path | None = None
 ) -> list[str]:
-    """Return the names of the checks that a data set passes; raise at the first that it does not.
+    """Return the names of the checks that a data set passes; raise an error at the first that fails.
 
-    Of a text, as `zslbench run` takes it, the data set is loaded (see `load_dataset` for the other arguments).
+    The data set may be given as text, as for `zslbench run`; it is then loaded (see `load_dataset` for the other
+    arguments).
 
     Raises:
-        CheckFailed: the check that failed, and why.
+        CheckFailed: a check failed; the error says which, and why.
         ZslbenchError: the text names nothing that can be loaded.
     """
     if isinstance(dataset, str):
@@ -56,7 +57,9 @@ def _fingerprint(dataset: Dataset) -> None:
     require(fingerprint(first) == fingerprint(turned), "its fingerprint depends on the memory order of its arrays.")
     changed = dataset.semantics.copy()
     changed[0, 0] += 1
-    require(dataset.fingerprint != fingerprint(arrays | {"semantics": changed}), "another content, same fingerprint.")
+    require(
+        dataset.fingerprint != fingerprint(arrays | {"semantics": changed}), "other content has the same fingerprint."
+    )
 
 
 @CONTRACT.check("classes are described and told apart")
@@ -73,7 +76,7 @@ def _semantics(dataset: Dataset) -> None:
 @CONTRACT.check("at least two seen and two unseen classes")
 def _classes(dataset: Dataset) -> None:
     seen, unseen = len(dataset.seen), len(dataset.unseen)
-    require(min(seen, unseen) >= 2, f"it has {seen} seen and {unseen} unseen classes; one candidate is no question.")
+    require(min(seen, unseen) >= 2, f"it has {seen} seen and {unseen} unseen classes; two of each are needed.")
 
 
 @CONTRACT.check("no test row in the dev stage")

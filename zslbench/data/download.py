@@ -1,8 +1,8 @@
 """Download the official archives and install them: the verb ``zslbench data fetch``.
 
-An archive is tried at several addresses, a mirror of the user's first. What has come of a broken transfer is kept, and
-the next attempt, by this process or a later one, asks only for the rest where the server allows it. The authors publish
-no checksum: the sha256 of what came is kept, and each later copy is compared with it.
+Several addresses are tried, a mirror of the user's first. If a transfer breaks off, the part that arrived is kept, and
+the next attempt, in this process or a later one, asks only for the rest if the server allows it. The authors publish
+no checksum: the sha256 of each downloaded archive is kept, and later copies are compared with it.
 """
 
 from __future__ import annotations
@@ -56,27 +56,27 @@ def fetch(
     progress: bool = True,
     retries: int = RETRIES,
 ) -> list[Installed]:
-    """Download the official archive of a data set (or all of them) and install the data sets listed for it.
+    """Download the official archive of a data set (or all archives) and install the data sets that it is listed for.
 
-    Whatever else an archive holds is left out: the ``att`` of another archive's CUB need not be xlsa17's. Data sets
-    that are installed already are left as they are, and with `url` only what was asked for is installed. Without `url`
-    the addresses are those that ``ZSLBENCH_MIRROR`` names (an address, a file, or a folder of archives), then the
-    official ones; the first that gives the archive is taken.
+    Other content of an archive is ignored: the ``att`` of CUB in another archive need not be that of xlsa17. A data set
+    that is already installed is not replaced, and with `url` only the named data set is installed. Without `url` the
+    addresses in ``ZSLBENCH_MIRROR`` (an address, a file, or a folder of archives) are tried first, then the official
+    ones; the first that delivers the archive is used.
 
     Args:
         name: a catalogued data set, or ``all``.
         url: the only address of the archive to try; http or https.
-        sha256: what the archive must hash to, 64 hex digits.
-        force: download even where the data set is installed, and replace what is.
-        progress: show a bar on standard error, when it is a terminal.
-        retries: how often a broken transfer is started again without having brought more.
+        sha256: the required sha256 of the archive, 64 hex digits.
+        force: download even if the data set is installed, and replace it.
+        progress: show a bar on standard error, if it is a terminal.
+        retries: how often a broken transfer is tried again in a row without having brought more.
 
     Raises:
         UnknownName: not a catalogued data set.
-        BadValue: one `sha256` or `url` for more than one archive, not a sha256, not an address, or a
-            ``ZSLBENCH_MIRROR`` that is neither an address nor there.
+        BadValue: one `sha256` or `url` for more than one archive, a text that is not a sha256 or not an address, or a
+            ``ZSLBENCH_MIRROR`` that is neither an address nor an existing file or folder.
         DataMissing: the network or the hosts are down.
-        BadData: what came has another sha256, is no such archive, or lacks the data set.
+        BadData: the downloaded file has another sha256, is not such an archive, or lacks the data set.
         StoreError: it cannot be written.
     """
     refuse_awa(name)
@@ -89,7 +89,7 @@ def fetch(
     }
     archives = [archive for archive in ARCHIVES if lacking & set(archive.datasets)]
     if len(archives) > 1 and (url is not None or sha256 is not None):
-        raise BadValue("--url and --sha256 belong to one archive, and 'all' is several; name one data set.")
+        raise BadValue("--url and --sha256 are for one archive, but 'all' means several; name one data set.")
     if sha256 is not None and (len(sha256) != 64 or set(sha256.lower()) - set("0123456789abcdef")):
         raise BadValue(f"--sha256 {sha256!r} is not a sha256; it has 64 hex digits.")
     if url is not None and not _is_web_address(url):
@@ -112,7 +112,7 @@ def fetch(
 
 @dataclasses.dataclass(frozen=True)
 class _Wanted:
-    """An archive, the data set folders that it must hold, those that may be installed, and its sha256 or nothing."""
+    """An archive, the data set folders it must hold, those that may be installed, and its sha256 or an empty text."""
 
     file: str
     required: list[str]
@@ -121,7 +121,7 @@ class _Wanted:
 
 
 class _Failed(DataMissing):
-    """A source that gave nothing, with the reason in a few words."""
+    """A source that delivered nothing, with the reason in a few words."""
 
     def __init__(self, url: str, reason: str) -> None:
         super().__init__(f"cannot download {url} ({reason}); try again later, {_OTHER_WAY}.")
@@ -137,9 +137,9 @@ def _is_web_address(url: str) -> bool:
 
 
 def _mirrors(archive: Archive, alone: bool) -> list[str | Path]:
-    """Return where ``ZSLBENCH_MIRROR`` has an archive: an address or a file; nothing where it has another one.
+    """Return the addresses or files of an archive that ``ZSLBENCH_MIRROR`` names; empty if it names another archive.
 
-    `alone`: no other archive is asked for, so a file of another name is taken for this one.
+    `alone`: no other archive is wanted, so a file with another name is taken for this one.
     """
     given = os.environ.get(MIRROR, "")
     if not given:
@@ -162,10 +162,10 @@ def _mirrors(archive: Archive, alone: bool) -> list[str | Path]:
 
 @contextlib.contextmanager
 def _place(file: str) -> Iterator[Path]:
-    """Give the path to download to; what is there already may be part of the archive, from an attempt that broke off.
+    """Give the path to download to; a file that exists there may be part of the archive, from an earlier attempt.
 
-    It stays where an error is raised. Where another process downloads the same archive, or the file system has no
-    locks, the path is in a folder of its own, and nothing stays.
+    The file stays if an error is raised. If another process is downloading the same archive, or the file system has no
+    locks, the path is in a temporary folder and nothing stays.
     """
     folder = home() / "downloads"
     folder.mkdir(parents=True, exist_ok=True)
@@ -188,7 +188,7 @@ def _discard(path: Path) -> None:
 def _install_first(
     wanted: _Wanted, sources: Sequence[str | Path], path: Path, show_progress: bool, retries: int
 ) -> list[Installed]:
-    """Install from the first of several sources that gives what is wanted."""
+    """Install from the first of several sources that has the wanted archive."""
     failures: list[tuple[str | Path, DataMissing | BadData]] = []
     for source in sources:
         try:
@@ -216,14 +216,14 @@ def _install_first(
 def _install(wanted: _Wanted, path: Path, source: str) -> list[Installed]:
     checksum = file_sha256(path)
     if wanted.sha256 and checksum != wanted.sha256:
-        raise BadData(f"{source} has sha256 {checksum} where {wanted.sha256} is expected; nothing was installed.")
+        raise BadData(f"{source} has sha256 {checksum}, but {wanted.sha256} is expected; nothing was installed.")
     rows = import_archive(path, source, checksum, required=wanted.required, allowed=wanted.allowed)
     note = "as expected" if wanted.sha256 else _compare_checksum(wanted.file, source, checksum)
     return [dataclasses.replace(row, note=note) for row in rows]
 
 
 def _compare_checksum(file: str, source: str, checksum: str) -> str:
-    """Say how a sha256 compares with those of earlier copies of the archive, and keep it for later ones."""
+    """Say whether a sha256 equals those of earlier copies of the archive, and keep it for later comparisons."""
     path = home() / "downloads" / "checksums.json"
     try:
         kept = json.loads(path.read_text("utf-8"))
@@ -233,18 +233,18 @@ def _compare_checksum(file: str, source: str, checksum: str) -> str:
     kept = kept if isinstance(kept, dict) else {}
     write_text(path, json_text(kept | {file: {checksum: source} | earlier}), path.name)
     if checksum in earlier:
-        return f"the same as of the copy from {earlier[checksum]}"
+        return f"the same as that of the copy from {earlier[checksum]}"
     if earlier:
         known, place = next(iter(earlier.items()))
-        return f"another than {known} of the copy from {place}: the archives differ"
+        return f"not {known}, that of the copy from {place}: the archives differ"
     return f"its authors publish none to compare with; kept in {path} for later copies"
 
 
 def _download(file: str, url: str, path: Path, show_progress: bool, retries: int) -> None:
-    """Download an address into a file, going on where an earlier attempt broke off.
+    """Download an address into a file, continuing an earlier attempt.
 
     Raises:
-        DataMissing: it cannot be had, or comes too slowly.
+        DataMissing: it cannot be downloaded, or arrives too slowly.
         BadData: it is too large.
     """
     import requests
@@ -271,12 +271,12 @@ def _download(file: str, url: str, path: Path, show_progress: bool, retries: int
                 unreachable = isinstance(error, requests.ConnectionError) and not path.exists()
                 if failures > retries or unreachable or not _may_pass(error):
                     raise _Failed(url, _reason(error)) from error
-            bar.update(bar.task_ids[0], description=f"{file}: a transfer broke off, trying again")
+            bar.update(bar.task_ids[0], description=f"{file}: the transfer broke off; trying again")
             time.sleep(min(failures + 1, 10))
 
 
 def _may_pass(error: Exception) -> bool:
-    """Return whether a later attempt may meet with more luck: not where the host says that it has no such file."""
+    """Return whether a later attempt may succeed: not if the host says that it has no such file."""
     import requests
 
     if isinstance(error, requests.HTTPError) and error.response is not None:
@@ -290,7 +290,7 @@ def _state_file(path: Path) -> Path:
 
 @dataclasses.dataclass(frozen=True)
 class _State:
-    """Of a file that came in part: its address, the host's name for this content, and its length in bytes, if known."""
+    """A file that arrived in part: its address, the host's name for the content, and its length in bytes, if known."""
 
     url: str
     validator: str
@@ -298,14 +298,14 @@ class _State:
 
     @classmethod
     def of(cls, url: str, response: requests.Response, length: int | None) -> _State:
-        """Return the state of an answer that sends the whole."""
+        """Return the state of a response that sends the whole file."""
         tag = response.headers.get("ETag", "")
         strong = tag if tag.startswith('"') else ""  # a weak one does not promise the same bytes
         return cls(url, strong or response.headers.get("Last-Modified", ""), length)
 
     @classmethod
     def read(cls, path: Path) -> _State | None:
-        """Return what was kept beside a part; None where there is none that can be read."""
+        """Return the state that was kept beside a part; None if there is none that can be read."""
         try:
             return cls(**json.loads(_state_file(path).read_text("utf-8"))) if path.exists() else None
         except (OSError, ValueError, TypeError):
@@ -313,14 +313,14 @@ class _State:
 
 
 def _stream(url: str, path: Path, bar: Progress) -> None:
-    """Write what an address sends into a file, as it comes; what is there already is not asked for again.
+    """Write what an address sends into a file; bytes that the file already has are not requested again.
 
-    Only where the host says by ETag, date or length that its file is still the same is the rest appended.
+    The rest is appended only if the host confirms by ETag, date or length that its file is unchanged.
 
     Raises:
-        requests.RequestException: it fails, and may be tried again.
+        requests.RequestException: the transfer failed, and may be tried again.
         BadData: it sends more than an archive may have, or than fits on the disk.
-        DataMissing: it sends too slowly to wait for.
+        DataMissing: it sends so slowly that waiting is no use.
     """
     import requests
 
@@ -336,12 +336,12 @@ def _stream(url: str, path: Path, bar: Progress) -> None:
             length = int(sent[2]) if sent else None
             if length is None or (state.length is not None and length != state.length):
                 _discard(path)
-                raise requests.exceptions.ChunkedEncodingError("the host has another file by now")
+                raise requests.exceptions.ChunkedEncodingError("the host has a different file now")
             if response.status_code == 416 and length == start:
                 return
             if sent is None or sent[1] != str(start):
                 _discard(path)
-                raise requests.exceptions.ChunkedEncodingError("the host sends another part than was asked for")
+                raise requests.exceptions.ChunkedEncodingError("the host sent a different part than was requested")
         else:
             response.raise_for_status()
             start, declared = 0, response.headers.get("Content-Length", "")
@@ -355,11 +355,11 @@ def _stream(url: str, path: Path, bar: Progress) -> None:
         bar.reset(bar.task_ids[0], total=length or None, completed=start)
         _append(response, path, start, most, bar)
     if length is not None and path.stat().st_size != length:
-        raise requests.exceptions.ChunkedEncodingError(f"{path.stat().st_size} of {length} bytes came")
+        raise requests.exceptions.ChunkedEncodingError(f"{path.stat().st_size} of {length}bytes arrived")
 
 
 def _append(response: requests.Response, path: Path, start: int, most: int, bar: Progress) -> None:
-    """Write the body of an answer to the end of a file that has `start` bytes (see `_stream`)."""
+    """Write the body of a response to the end of a file that has `start` bytes (see `_stream`)."""
     import requests
     import urllib3
 
@@ -381,7 +381,7 @@ def _append(response: requests.Response, path: Path, start: int, most: int, bar:
                 raise BadData(f"{response.url} sends more than {most:,} bytes, which can be taken; free some space.")
             if (waited := time.monotonic() - mark) > PATIENCE:
                 if taken - before < SLOWEST * waited:
-                    sent = f"it sent {taken - before:,} bytes in {waited:.0f} s, too few to wait for the rest"
+                    sent = f"it sent {taken - before:,} bytes in {waited:.0f}s, too slowly to wait for the rest"
                     raise _Failed(response.url, sent)
                 mark, before = time.monotonic(), taken
 

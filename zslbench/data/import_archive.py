@@ -1,8 +1,8 @@
 """Install data sets from an archive or a folder that the user has: the verb ``zslbench data import``.
 
-Of a zip or a folder only the files that matter are taken: ``*.mat`` and ``*.txt`` that lie directly in a folder named
-as a catalogued data set is. They are unpacked beside their destination, with what is kept of it, and the whole folder
-is switched in at once: a broken archive, a full disk or a kill leaves what was installed before, never a mixture.
+Only ``*.mat`` and ``*.txt`` files directly in a folder with the name of a catalogued data set are taken. They are
+unpacked beside their destination, together with the files there that are kept, and the whole folder is then replaced in
+one step. So a broken archive, a full disk or a killed process leaves what was installed before, never a mixture.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ Openers = dict[tuple[str, str], Callable[[], Any]]
 
 @dataclasses.dataclass(frozen=True)
 class Installed:
-    """What was installed of one data set: its registered name, its folder, the files that are new, and whence.
+    """What was installed of one data set: its registered name, its folder, the new files, and their source.
 
-    `note` says how the sha256 compares with what is known.
+    `note` says how the sha256 compares with those of earlier copies.
     """
 
     name: str
@@ -58,12 +58,12 @@ class Installed:
 def import_(source: Path | str) -> list[Installed]:
     """Install every catalogued data set of a zip archive or a folder under ``ZSLBENCH_HOME/xlsa17``.
 
-    A folder may be an xlsa17 tree or the folder of a single data set. Files of the same name are replaced, others are
-    kept. Links in a folder are followed; an archive that holds links, or names outside itself, is refused.
+    A folder may be an xlsa17 tree or the folder of a single data set. Installed files of the same name are replaced,
+    others stay. Links in a folder are followed; an archive that contains links, or paths outside itself, is refused.
 
     Raises:
         DataMissing: there is no such file or folder.
-        BadData: not a zip archive, a broken or unsafe one, or one without a catalogued data set.
+        BadData: the file is not a zip archive, is broken or unsafe, or contains no catalogued data set.
         StoreError: the files cannot be written.
     """
     path = expand_home(source).absolute()
@@ -71,7 +71,7 @@ def import_(source: Path | str) -> list[Installed]:
         try:
             return _install(_find_in_folder(path), str(path), "")
         except EOFError as error:
-            raise BadData(f"{path} cannot be read whole ({error}); check its disk.") from error
+            raise BadData(f"{path} cannot be read completely ({error}); check its disk.") from error
     if not path.is_file():
         raise DataMissing(f"there is no file or folder {path}; give a zip archive, or a folder that holds CUB, SUN, …")
     return import_archive(path, str(path), file_sha256(path))
@@ -83,8 +83,8 @@ def import_archive(
     """Install from a zip archive, recording the `source` it came from and its sha256 (see `import_`).
 
     Args:
-        required: data set folders that it must hold; where one is absent nothing is installed.
-        allowed: data set folders that may be installed; None for all that it holds.
+        required: data set folders that it must contain; if one is absent nothing is installed.
+        allowed: data set folders that may be installed; None: all that it contains.
     """
     with (
         refuse_broken(source, "cannot be unpacked as a zip archive", "; get it again"),
@@ -121,7 +121,7 @@ def _find_in_archive(archive: zipfile.ZipFile, stem: str, source: str) -> Opener
 
 
 def _find_in_folder(folder: Path) -> Openers:
-    """Find the files that matter of the folder itself, its folders, and those of an ``xlsa17`` or ``data`` inside."""
+    """Find the relevant files in a folder, its subfolders, and those of an ``xlsa17`` or ``data`` folder in it."""
     trees = [folder, *(folder / inner for inner in ("xlsa17", "data", "xlsa17/data"))]
     folders = [folder, *(path for tree in trees if tree.is_dir() for path in sorted(tree.iterdir()))]
     return {
@@ -175,7 +175,7 @@ def _read_part(incoming: IO[bytes]) -> bytes:
 
 
 def _take_over(old: str | Path, new: str | Path) -> None:
-    """Let a file or folder stand in another folder too: by a link where the file system has them, else as a copy."""
+    """Make a file or folder available in another folder: by a link if the file system has links, else as a copy."""
     if Path(old).is_dir():
         shutil.copytree(old, new, symlinks=True, copy_function=_take_over)
         return
@@ -186,40 +186,40 @@ def _take_over(old: str | Path, new: str | Path) -> None:
 
 
 def _check_members(members: Sequence[zipfile.ZipInfo], source: str) -> None:
-    """Refuse an archive that its directory says is unsafe or too large, before anything is unpacked."""
+    """Refuse an archive whose directory is unsafe or too large, before anything is unpacked."""
     if len(members) > MAX_ENTRIES:
         raise BadData(
-            f"{source} has {len(members):,} entries where {MAX_ENTRIES:,} are allowed; unpack it yourself and import "
+            f"{source} has {len(members):,} entries, but {MAX_ENTRIES:,} are allowed; unpack it yourself and import "
             "the folder."
         )
     for member in members:
         name, parts, kind = member.filename, _parts(member), stat.S_IFMT(member.external_attr >> 16)
         outside = name.startswith(("/", "\\")) or ".." in parts or any(":" in part for part in parts)
         if outside or any(part.partition(".")[0].rstrip().lower() in _DEVICES for part in parts):
-            raise BadData(f"{source} names {name!r}, outside itself; it is not safe to unpack.")
+            raise BadData(f"{source} contains {name!r}, a path outside itself; it is not safe to unpack.")
         if not name.isprintable():
-            raise BadData(f"{source} names {name!r}, which cannot be printed; it is not safe to unpack.")
+            raise BadData(f"{source} contains {name!r}, which cannot be printed; it is not safe to unpack.")
         if kind == stat.S_IFLNK:
             raise BadData(f"{source} holds a link, {name!r}; archives with links are not unpacked.")
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise BadData(f"{source} holds {name!r}, which is neither file nor folder; it is not unpacked.")
         if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise BadData(
-                f"{source}: {name!r} is packed by method {member.compress_type}; pack it again by deflate, the usual "
-                "one."
+                f"{source}: {name!r} is compressed with method {member.compress_type}; compress it again with deflate, "
+                "the usual method."
             )
         if member.file_size > SMALL and member.file_size > MAX_RATIO * max(member.compress_size, 1):
             raise BadData(
                 f"{source}: {name!r} would unpack from {member.compress_size:,} to {member.file_size:,} bytes, more "
-                f"than {MAX_RATIO} times its size; it looks like a bomb and is not unpacked."
+                f"than {MAX_RATIO} times its size; it looks like a zip bomb and is not unpacked."
             )
     if (total := sum(member.file_size for member in members)) > MAX_BYTES:
         raise BadData(
-            f"{source} would unpack to {total:,} bytes where {MAX_BYTES:,} are allowed; unpack it yourself and "
+            f"{source} would unpack to {total:,} bytes, but {MAX_BYTES:,} are allowed; unpack it yourself and "
             "import the folder."
         )
 
 
 def _parts(member: zipfile.ZipInfo) -> tuple[str, ...]:
-    """Return the folders and the name of a member, whichever slash it was written with."""
+    r"""Return the folders and the name of a member, whether it was written with / or \\."""
     return PurePosixPath(member.filename.replace("\\", "/")).parts

@@ -1,4 +1,4 @@
-"""What data there is on this machine, and whether it is sound: ``zslbench data list`` and ``zslbench data verify``."""
+"""`list_` and `verify` (``zslbench data list``, ``data verify``): which data is on this machine, and is it intact?"""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from zslbench.registry import DATASETS
 
 @dataclasses.dataclass(frozen=True)
 class Listed:
-    """A registered data set and what of it is on this machine.
+    """A registered data set and which of its files are on this machine.
 
     Attributes:
-        origin: ``catalogue``, ``builtin``, ``added`` (by `data add`) or the distribution that brought it.
-        features, semantics: file stems found in `folders`, or what a built-in set has.
+        origin: ``catalogue``, ``builtin``, ``added`` (by ``data add``) or the distribution that provides it.
+        features, semantics: file stems in `folders`, or what a built-in set has.
         folders: empty for built-in sets and for those not on this machine.
-        counts: as its authors give them.
+        counts: as its authors publish them.
         problem: why a plugin is unavailable.
     """
 
@@ -60,14 +60,14 @@ class Verified:
 
 
 def _sweep_home() -> None:
-    """Remove what killed processes left among installed, added, downloaded and converted data."""
+    """Remove what killed processes left behind among installed, added, downloaded and converted data."""
     with contextlib.suppress(BadValue):  # a home that cannot be is told by whoever needs it
         for folder in ("xlsa17", "added", "downloads", "store/content", "store/index"):
             remove_working_folders(home() / folder)
 
 
 def list_(root: Path | None = None) -> list[Listed]:
-    """Return every registered data set by name, then those that were added; opens no data file."""
+    """Return every registered data set by name, then the added ones; no data file is opened."""
     _sweep_home()
     rows = []
     for entry in DATASETS:
@@ -102,15 +102,17 @@ def list_(root: Path | None = None) -> list[Listed]:
 
 
 def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
-    """Read every choice of features and semantics of the installed data sets and check it, store included.
+    """Read every choice of features and semantics of the installed data sets and check it, converted copies included.
 
-    The files are parsed anew, every rule and the catalogued counts are checked, and converted copies are hashed
-    again; a damaged copy is reported and removed, so that the next load rebuilds it.
+    The files are parsed anew, every rule and the catalogued counts are checked, and the converted copies are hashed
+    again. A damaged copy is reported and removed, so that the next load makes it again.
 
-    `name`: a catalogued data set, or an added one; None for all.
+    Args:
+        name: a catalogued data set, or an added one; None: all.
+        root: the folder whose subfolders are data sets; None: as in `load_dataset`.
 
     Raises:
-        UnknownName: neither.
+        UnknownName: neither a catalogued nor an added data set.
         DataMissing: the named data set is not on this machine.
     """
     _sweep_home()

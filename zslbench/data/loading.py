@@ -1,4 +1,4 @@
-"""`load_dataset`: the one way from what a user types to a `Dataset`."""
+"""`load_dataset`: turn a text that a user types into a `Dataset`."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ def load_dataset(
     """Return the data set that a text names.
 
     Args:
-        text: a registered name with parameters (``cub``, ``synthetic[classes=30]``), ``pkg.module:Class``, the name of
-            a data set that `data add` installed, or the path of an xlsa17-like folder, which is read as the user's
-            own, named as the folder is. A bare name of a data set is never a folder: write ``./cub`` for that.
+        text: one of these: a registered name with parameters (``cub``, ``synthetic[classes=30]``); a class
+            ``pkg.module:Class``; the name of a data set that ``data add`` installed; or the path of a folder in the
+            xlsa17 format, which is read as the user's own data with the name of the folder. A bare name of a data set
+            never means a folder: write ``./cub`` for that.
         features, semantics: file stems; None: the usual ones (``res101``, ``att``), or the only ones of a folder.
-        root: the folder of data set folders.
+        root: the folder whose subfolders are data sets; None: ``ZSLBENCH_DATA``, then the folder of installed data.
 
     Raises:
         UnknownName, BadSpec, BadValue: the text, or a choice, does not exist or is not allowed.
@@ -54,7 +55,7 @@ def load_dataset(
 
 
 def is_named(text: str) -> bool:
-    """Return whether a text from a record names a data set that is registered or was added: no folder, no class.
+    """Return whether a text from a record names a registered or added data set, and not a folder or a class.
 
     >>> is_named("digits"), is_named("synthetic[classes=30]"), is_named("runs.payload:Data"), is_named("..")
     (True, True, False, False)
@@ -87,7 +88,7 @@ def load_source(text: str) -> tuple[Source, str]:
 
 
 def folder_of(text: str) -> Path | None:
-    """Return the folder that a text names, None where it is a name; DataMissing where a path leads to no folder."""
+    """Return the folder that a text names, or None if it is a name; DataMissing if it is a path of no folder."""
     parsed_name = text.partition("[")[0].partition("@")[0].strip()
     if parsed_name.lower() in DATASETS.entries or added.find_added(parsed_name) is not None:
         return None
@@ -104,10 +105,10 @@ def folder_of(text: str) -> Path | None:
 
 
 def locate(text: str, dataset: Dataset, root: Path | None = None) -> tuple[str, str]:
-    """Return where a loaded data set was read from, as absolute paths; texts are empty where that is no question.
+    """Return where a loaded data set was read from, as two absolute paths, either of which may be an empty text.
 
-    The first is the folder of the user's own, the second what ``--data-root`` names, or ``ZSLBENCH_DATA`` where the
-    data set lies there. What is built in or was installed is found by its name.
+    The first is the folder of a user's own data set. The second is what ``--data-root`` names, or ``ZSLBENCH_DATA`` if
+    the data set lies there. Built-in and installed data sets have neither: they are found by name.
     """
     if dataset.origin == "own":
         folder = folder_of(text)
@@ -125,7 +126,7 @@ def _absolute(path: Path) -> str:
 
 
 def file_stamps(text: str, root: Path | None = None) -> tuple[tuple[str | int, ...], ...]:
-    """Return path, size and time of change of each file that a text stands for; nothing for a set without files."""
+    """Return path, size and time of change of each file of a data set; empty for a set without files."""
     if (folder := folder_of(text)) is not None:
         paths = sorted(folder.iterdir())
     elif (added_set := added.find_added(text)) is not None:

@@ -1,11 +1,11 @@
-"""Read MATLAB, HDF5 and torch files in a child process, so that a damaged one costs one sentence.
+"""Read MATLAB, HDF5 and torch files in a child process, so that a damaged file gives an error of one sentence.
 
 SciPy, HDF5 and torch parse their formats in C or C++; a hostile or broken file can end the process that parses it. One
-child serves a process until that ends; it is replaced where a file crashes it or keeps it busy.
+child serves a process until the process ends; a child that a file crashed or kept busy is replaced.
 
-It reads a JSON request per line from standard input, and answers with two lines on standard output:
+The child reads one JSON request per line from standard input, and answers with two lines on standard output:
 ``{"started": true}`` when its libraries are loaded, then ``{"error": …}`` or ``{"arrays": [names]}``. The arrays
-follow in NumPy's format: they need no disk, which may be full.
+follow in NumPy's format. They are not passed through files, since the disk may be full.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ Request = dict[str, Any]
 
 @contextlib.contextmanager
 def refuse_broken(path: Path | str, problem: str, advice: str = "") -> Iterator[None]:
-    """Turn what parsers raise of a broken file, dozens of kinds of errors, into BadData that says why."""
+    """Turn the exceptions that parsers raise for a broken file, of dozens of classes, into a BadData that says why."""
     try:
         yield
     except ZslbenchError:
         raise
     except MemoryError as error:
-        raise BadData(f"{path} asks for more memory than there is; is it damaged?") from error
+        raise BadData(f"{path} needs more memory than there is; is it damaged?") from error
     except Exception as error:
         if isinstance(error, OSError) and error.strerror:
             raise BadData(f"{path} {problem} ({error.strerror}); check the file.") from error
@@ -66,7 +66,7 @@ def refuse_broken(path: Path | str, problem: str, advice: str = "") -> Iterator[
 
 
 def read_array(path: Path, key: str | None, usual: Sequence[str]) -> tuple[str, AnyArray]:
-    """Return the key that was chosen and its array; BadData where a file cannot be read, or crashed its reader."""
+    """Return the chosen key and its array; BadData if the file cannot be read, or crashed its reader."""
     return next(iter(_child().ask(path, "array", key=key, usual=list(usual)).items()))
 
 
@@ -75,18 +75,18 @@ def read_variables(path: Path, required: Sequence[str], optional: Sequence[str] 
 
     Raises:
         DataMissing: there is no such file.
-        BadData: see `read_array`; or it is of another version, or lacks a variable.
+        BadData: see `read_array`; or the file is of another version, or lacks a variable.
     """
     return _child().ask(path, "variables", required=list(required), optional=list(optional))
 
 
 def read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    """Return the dimensions of the variables of a MATLAB file, without reading their numbers; errors as above."""
+    """Return the dimensions of variables of a MATLAB file without reading their numbers; raises as `read_variables`."""
     return {name: tuple(shape.tolist()) for name, shape in _child().ask(path, "shapes").items()}
 
 
 def choose_key(path: Path, key: str | None, held: Sequence[str], usual: Sequence[str]) -> str:
-    """Return the key that is meant: the given one, else the first usual one, else the only one."""
+    """Return the key to read: the given one, or else the first usual one that exists, or else the only one."""
     some = ", ".join(held[:8]) + (" …" if len(held) > 8 else "") or "nothing"
     if key is not None:
         if key not in held:
@@ -107,7 +107,7 @@ class Child:
         atexit.register(self.end)
 
     def ask(self, path: Path, task: str, **arguments: Any) -> Arrays:
-        """Return the arrays that the child reads from a file; of ``shapes``, empty ones."""
+        """Return the arrays that the child reads from a file; for ``shapes``, empty arrays of these shapes."""
         if not path.is_file():
             raise DataMissing(f"there is no file {path}.")
         if self._process is None:
@@ -123,14 +123,14 @@ class Child:
         return arrays or {}
 
     def end(self) -> None:
-        """End the process; the next request starts another."""
+        """End the process; the next request starts another one."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
             self._process = None
 
     def _answer(self, process: subprocess.Popen[bytes], path: Path, limit: float) -> Arrays | None:
-        """Return the arrays of an answer, None where it says that the libraries are loaded."""
+        """Return the arrays of an answer, or None if the answer says that the libraries are loaded."""
         late = threading.Event()
 
         def stop() -> None:
@@ -173,7 +173,7 @@ def _child() -> Child:
 
 
 def serve() -> None:
-    """Answer requests until there are no more; what libraries print goes nowhere, lest it mix with the answers."""
+    """Answer requests until there are none left; discard what libraries print, so that it does not mix with answers."""
     stdout = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
@@ -197,7 +197,7 @@ def _serve_one(request: Request, stdout: IO[bytes]) -> None:
             arrays = read(path, request, functools.partial(check_size, path, free=request["free"]))
             for array in arrays.values():
                 if array.dtype.hasobject:
-                    raise BadData(f"{path} holds {array.dtype}; numbers or texts are read, nothing else.")
+                    raise BadData(f"{path} holds {array.dtype}; only numbers and texts can be read.")
         answer: dict[str, Any] = {"arrays": list(arrays)}
     except ZslbenchError as error:
         arrays, answer = {}, {"error": str(error)}
@@ -214,7 +214,7 @@ def _send(pipe: IO[bytes], message: dict[str, Any]) -> None:
 
 
 def _limit_memory(free: int | None) -> None:
-    """Let a file whose inner parts declare too much end in a MemoryError, where the system can; None: no limit."""
+    """Limit the memory of this process, so that a file that declares too much ends in a MemoryError; None: no limit."""
     with contextlib.suppress(ImportError, ValueError, OSError):
         import resource
 
@@ -226,7 +226,7 @@ def _limit_memory(free: int | None) -> None:
 
 
 def _choose_reader(path: Path, request: Request) -> Callable[[Path, Request, CheckSize], Arrays]:
-    """Import what reads a file, and return how."""
+    """Import what reads a file, and return the function that reads it."""
     suffix, is_array = path.suffix.lower(), request["task"] == "array"
     if is_array and suffix in (".pt", ".pth"):
         import torch  # noqa: F401
@@ -262,7 +262,7 @@ _BYTES = {"cell": 200, "char": 4, "sparse": 8, "logical": 1, "double": 8, "singl
 
 
 def _check_matlab(path: Path, head: bytes) -> None:
-    """Refuse what is no whole file of level 5; SciPy does not see where one is cut behind the variables it reads."""
+    """Refuse a file that is not of level 5 or not complete; SciPy does not notice a cut behind what it reads."""
     size, order = path.stat().st_size, {b"IM": "<", b"MI": ">"}.get(head[126:128])
     if order is None:
         raise BadData(f"{path} ({size} bytes) is not a MATLAB file of version 5 to 7; get the file again.")
@@ -272,7 +272,7 @@ def _check_matlab(path: Path, head: bytes) -> None:
             file.seek(at)
             kind, length = struct.unpack(f"{order}II", file.read(8).ljust(8, b"\0"))
             if kind not in (_MATRIX, _COMPRESSED):
-                raise BadData(f"{path} holds an element of type {kind}, which is none of MATLAB's; it is damaged.")
+                raise BadData(f"{path} holds an element of type {kind}, which MATLAB does not have; it is damaged.")
             at += 8 + length
     if at > size:
         raise BadData(f"{path} is cut short: {size} bytes of {at}; get the file again.")
@@ -293,14 +293,14 @@ def _read_matlab(path: Path, request: Request, check: CheckSize) -> Arrays:
         names = [name for name in (*request["required"], *request["optional"]) if name in declared]
     for name in names:
         if declared[name][1] not in _BYTES:
-            raise BadData(f"{path}: {name} is a MATLAB {declared[name][1]}; numbers or texts are read, nothing else.")
+            raise BadData(f"{path}: {name} is a MATLAB {declared[name][1]}; only numbers and texts can be read.")
     check(sum(math.prod(declared[name][0]) * _BYTES[declared[name][1]] for name in names), ", ".join(names))
     content = loadmat(str(path), variable_names=names)
     return {name: _plain(content[name], name, path) for name in names}
 
 
 def _plain(value: Any, name: str, path: Path) -> AnyArray:
-    """Return a variable as numbers or texts: sparse matrices dense, cell arrays as texts."""
+    """Return a variable as numbers or texts: sparse matrices made dense, cell arrays as texts."""
     if hasattr(value, "toarray"):
         try:
             value.check_format(full_check=True)  # toarray trusts the indices
@@ -321,7 +321,7 @@ def _plain(value: Any, name: str, path: Path) -> AnyArray:
 
 
 def _read_hdf5(path: Path, request: Request, check: CheckSize) -> Arrays:
-    """Read one array of an HDF5 file, MATLAB 7.3 among them."""
+    """Read one array of an HDF5 file, which MATLAB 7.3 files are too."""
     import h5py
 
     with h5py.File(path, "r") as file:
@@ -332,7 +332,9 @@ def _read_hdf5(path: Path, request: Request, check: CheckSize) -> Arrays:
         chosen = choose_key(path, key, held, request["usual"])
         dataset = file[chosen]
         if dataset.is_virtual or dataset.external:
-            raise BadData(f"{path}: {chosen} lies in other files, which are not read; copy the data into one file.")
+            raise BadData(
+                f"{path}: {chosen} is stored in other files, which are not read; copy the data into one file."
+            )
         matlab = path.suffix.lower() == ".mat"
         if dataset.dtype == h5py.ref_dtype:  # a cell array of texts, as MATLAB writes it
             check(1000 * dataset.size)
@@ -347,7 +349,7 @@ def _read_hdf5(path: Path, request: Request, check: CheckSize) -> Arrays:
             check(64 * dataset.size)
             return {chosen: np.asarray(dataset.asstr()[()], dtype=np.str_)}
         if dataset.dtype.kind not in "fiub":
-            raise BadData(f"{path}: {chosen} holds {dataset.dtype}; numbers or texts are read, nothing else.")
+            raise BadData(f"{path}: {chosen} holds {dataset.dtype}; only numbers and texts can be read.")
         check(dataset.size * dataset.dtype.itemsize)
         array = np.asarray(dataset[()])
         return {chosen: array.T if matlab else array}  # MATLAB counts columns first

@@ -1,6 +1,6 @@
-"""Splits: which rows and classes train and which are asked about, in the final and the dev stage; seeded splits.
+"""Splits: which rows and classes are for training and which for testing, in the final and the dev stage; seeded splits.
 
-Seeded ones are for data that comes without a split. Numbers on them compare with numbers on the same split alone.
+Seeded splits are for data that comes without a split. Numbers on them are comparable only on the same split.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ TEST_SHARE = 0.2
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Split:
-    """Rows (to fit on; to ask about, of seen and of unseen classes) and ascending class ids of one stage.
+    """One stage: rows to fit on, seen and unseen rows to test on, and the ascending ids of seen and unseen classes.
 
     `fold` is 0 in the final stage, 1… in the dev stage.
     """
@@ -41,15 +41,15 @@ class Split:
 
 
 def split(dataset: Dataset, stage: Stage = "final", fold: int = 1) -> Split:
-    """Return the proposed split's final stage, or one fold of its dev stage.
+    """Return the final stage of the data set's split, or one fold of its dev stage.
 
-    The dev stage lies within trainval: a fold's validation classes stand for the unseen ones, and a fifth of the
-    rows of its training classes, stratified and drawn once for all seeds, for the seen test rows. It comes from the
-    data set's fold files, or from seeded class folds where there are none; never from ``train_loc``/``val_loc``,
-    which hold test images.
+    The dev stage lies within trainval. A fold's validation classes take the place of the unseen ones; a fifth of the
+    rows of its training classes, stratified and drawn once for all seeds, take the place of the seen test rows. The
+    folds come from the data set's fold files, or from seeded class folds if there are none; never from
+    ``train_loc``/``val_loc``, which contain test images.
 
     Raises:
-        BadValue: a fold that the data set does not have, or one of which no row can be held out.
+        BadValue: the data set has no such fold, or no row of the fold can be held out.
     """
     if stage == "final":
         return Split("final", 0, dataset.trainval, dataset.test_seen, dataset.test_unseen, dataset.seen, dataset.unseen)
@@ -73,7 +73,7 @@ def split(dataset: Dataset, stage: Stage = "final", fold: int = 1) -> Split:
 
 
 def class_folds(dataset: Dataset) -> tuple[Fold, ...]:
-    """Return the class folds of the dev stage: the data set's own, or seeded ones, the same for every user."""
+    """Return the class folds of the dev stage: the data set's own, or seeded ones that are the same for every user."""
     if dataset.folds:
         return dataset.folds
     if len(dataset.seen) < 2:
@@ -98,7 +98,7 @@ def unseen_classes(classes: int, count: int, seed: int) -> IntArray:
 
 
 def seen_split(rows: IntArray, labels: IntArray, seed: int, share: float = TEST_SHARE) -> tuple[IntArray, IntArray]:
-    """Return (trainval, test_seen), both ascending: a share of the rows of each seen class tests.
+    """Return (trainval, test_seen), both ascending: a share of the rows of each seen class is for testing.
 
     `rows` are those of the seen classes, `labels` (n,) those of all rows.
     """
@@ -109,16 +109,16 @@ def seen_split(rows: IntArray, labels: IntArray, seed: int, share: float = TEST_
 
 
 def _draw_share(members: IntArray, share: float, rng: np.random.Generator) -> IntArray:
-    """Return a share of the rows of one class, at least one; one row at least stays, so the only row is not drawn."""
+    """Return a share of the rows of one class: at least one row, and never all, so nothing of a single row."""
     count = min(max(round(share * len(members)), 1), len(members) - 1)
     return rng.permutation(members)[:count]
 
 
 def draw_class_folds(seen: IntArray, unseen: int, count: int, seed: int) -> tuple[Fold, ...]:
-    """Return `count` divisions of the (at least two) seen classes into training and validation classes, both ascending.
+    """Return `count` divisions of at least two seen classes into training and validation classes, both ascending.
 
-    Each holds out as large a share of the seen classes as the `unseen` unseen classes are of all, next to each other in
-    one shuffled circle, so that the folds share as few validation classes as can be.
+    Each holds out the share of the seen classes that the `unseen` unseen classes are of all classes. Held-out classes
+    are neighbours in one shuffled circle, so that the folds share as few validation classes as possible.
     """
     held = round(len(seen) * unseen / (len(seen) + unseen))
     held = min(max(held, 2 if len(seen) > 3 else 1), len(seen) - 1)

@@ -1,7 +1,7 @@
-"""Read an xlsa17-like folder, the field's format (Xian et al., 2017), into a `Dataset`.
+"""Read a folder in the xlsa17 format, the standard of the field (Xian et al., 2017), into a `Dataset`.
 
-Variants read: with or without ``allclasses_names``, ``original_att``, ``train_loc``/``val_loc`` and fold files; float32
-or float64. ``train_loc`` and ``val_loc`` are never looked at: together they hold every test_seen image.
+Optional parts: ``allclasses_names``, ``original_att``, ``train_loc``/``val_loc`` and fold files; numbers may be float32
+or float64. ``train_loc`` and ``val_loc`` are never read: together they contain every test_seen image.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class Stems(NamedTuple):
 
 
 def stems(folder: Path) -> Stems:
-    """Return the features and semantics that a folder offers, from its file names alone."""
+    """Return the features and semantics that a folder offers, judging by its file names."""
     try:
         names = sorted(path.stem for path in folder.glob("*.mat") if path.is_file() and not path.name.startswith("."))
     except OSError:
@@ -67,7 +67,7 @@ def _check_stem(stem: str, option: str) -> str:
 
 
 def _fold_files(folder: Path) -> list[tuple[Path, Path]]:
-    """Return the (training, validation) class lists of the folds of which at least one list exists."""
+    """Return the (training, validation) class lists of each fold for which at least one list exists."""
     pairs = [(folder / f"trainclasses{k}.txt", folder / f"valclasses{k}.txt") for k in (1, 2, 3)]
     return [pair for pair in pairs if pair[0].is_file() or pair[1].is_file()]
 
@@ -82,13 +82,13 @@ def source_files(folder: Path, features: str, semantics: str) -> list[Path]:
 def read_folder(folder: Path, *, name: str, features: str, semantics: str, origin: Origin = "own") -> Dataset:
     """Read one choice of features and semantics (file stems) of a folder.
 
-    It holds ``<features>.mat`` (``features`` d×N, columns are images; ``labels`` N×1, 1-based) and
+    The folder holds ``<features>.mat`` (``features`` d×N, columns are images; ``labels`` N×1, 1-based) and
     ``<semantics>_splits.mat`` (``att`` d×C and the 1-based ``trainval_loc``, ``test_seen_loc``, ``test_unseen_loc``;
-    ``original_att`` d×C where it is kept), with ``trainclasses{1,2,3}.txt`` and ``valclasses{1,2,3}.txt`` where there
-    are folds.
+    optionally ``original_att`` d×C), and optionally ``trainclasses{1,2,3}.txt`` and ``valclasses{1,2,3}.txt`` for the
+    folds.
 
     Raises:
-        DataMissing: one of the two files is not there.
+        DataMissing: one of the two files is missing.
         BadData: a file is broken or its content breaks a rule; the sentence names the file and the numbers.
     """
     features_path = features_file(folder, features)
@@ -106,7 +106,9 @@ def read_folder(folder: Path, *, name: str, features: str, semantics: str, origi
     matrix = _rows(images["features"], "features", features_path)
     labels = _whole_numbers(images["labels"], "labels", features_path)
     if labels.min() < 1:
-        raise BadData(f"{features_path}: labels start at {labels.min()}; labels are 1-based, add {1 - labels.min()}.")
+        raise BadData(
+            f"{features_path}: labels start at {labels.min()}; labels must be 1-based, so add {1 - labels.min()}."
+        )
     if labels.max() == table.shape[1] < len(table):
         raise BadData(
             f"{semantics_path}: att is {_by(table.T.shape)}, {len(table)} classes of {table.shape[1]} attributes, but "
@@ -146,7 +148,7 @@ def _rows(array: AnyArray, key: str, path: Path) -> Array:
 
 
 def _whole_numbers(array: AnyArray, key: str, path: Path) -> IntArray:
-    """Return a column of whole numbers as int64: arithmetic on the files' uint16 would wrap."""
+    """Return a column of whole numbers as int64: arithmetic in the files' uint16 would overflow."""
     flat = array.ravel()
     hold, kind = ("hold", "class") if key == "labels" else ("holds", "row")
     if flat.size == 0 or flat.dtype.kind not in "fiu":
@@ -161,7 +163,7 @@ def _whole_numbers(array: AnyArray, key: str, path: Path) -> IntArray:
 
 
 def _check_declared(path: Path) -> None:
-    """Hold the declared dimensions of features and labels against each other, before either is read."""
+    """Compare the declared dimensions of features and labels with each other, before either is read."""
     shapes = read_shapes(path)
     matrix, labels = shapes.get("features", ()), shapes.get("labels", ())
     if len(matrix) != 2 or not labels:
@@ -184,7 +186,7 @@ def _loc(array: AnyArray, key: str, images: int, path: Path) -> IntArray:
     """Return 0-based int64 rows of 1-based image numbers."""
     rows = _whole_numbers(array, key, path)
     if rows.min() < 1:
-        raise BadData(f"{path}: {key} starts at {rows.min()}; image numbers are 1-based, add {1 - rows.min()}.")
+        raise BadData(f"{path}: {key} starts at {rows.min()}; image numbers must be 1-based, so add {1 - rows.min()}.")
     if rows.max() > images:
         raise BadData(
             f"{path}: {key} goes up to image {rows.max()} but there are {images} images (1-based); "
@@ -194,18 +196,18 @@ def _loc(array: AnyArray, key: str, images: int, path: Path) -> IntArray:
 
 
 def check_ends(parts: Sequence[IntArray], images: int, source: str) -> None:
-    """Raise BadData where a split (0-based rows) names all images but the first or the last, as if off by one."""
+    """Raise BadData if a split (0-based rows) names all images but the first or the last, as if it were off by one."""
     used = np.unique(np.concatenate(list(parts)))
     if images > 3 and len(used) == images - 1 and used[-1] - used[0] == images - 2:
         left = "last" if used[0] == 0 else "first"
         raise BadData(
-            f"{source}: of {images} images the {left} alone is in no part of the split, so its numbers may be off by "
-            "one; mend them, or take that image out of the features and labels."
+            f"{source}: of {images} images only the {left} is in no part of the split, so its numbers may be off by "
+            "one; correct them, or remove that image from the features and labels."
         )
 
 
 def _class_names(folder: Path, array: AnyArray | None, path: Path, classes: int) -> tuple[str, ...] | None:
-    """Return the class names of the MATLAB file, else of ``allclasses.txt``, else None."""
+    """Return the class names of the MATLAB file, or else of ``allclasses.txt``, or else None."""
     if array is not None and array.size:
         names = tuple(str(name).strip() for name in array.ravel())
     elif (path := folder / "allclasses.txt").is_file():
@@ -213,7 +215,9 @@ def _class_names(folder: Path, array: AnyArray | None, path: Path, classes: int)
     else:
         return None
     if any(not name.isprintable() for name in names):
-        raise BadData(f"{path}: a class name holds what cannot be printed; give names of letters, digits and marks.")
+        raise BadData(
+            f"{path}: a class name contains characters that cannot be printed; give names of letters, digits and marks."
+        )
     if len(names) != classes:
         raise BadData(f"{path}: {len(names)} class names for {classes} columns of att; give one each.")
     return names
@@ -224,7 +228,7 @@ def _folds(folder: Path, names: tuple[str, ...] | None) -> tuple[Fold, ...]:
     for train, val in _fold_files(folder):
         if not (train.is_file() and val.is_file()):
             held, absent = (train, val) if train.is_file() else (val, train)
-            raise BadData(f"{held} stands without {absent.name}; a fold needs both lists of classes.")
+            raise BadData(f"{held} exists without {absent.name}; a fold needs both lists of classes.")
         if names is None:
             raise BadData(
                 f"{train} names classes, but the folder names none; add allclasses.txt or remove the fold files."
@@ -250,15 +254,15 @@ def _class_list(path: Path) -> list[str]:
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
-        raise BadData(f"{path} cannot be read as a text of class names ({error}).") from error
+        raise BadData(f"{path} cannot be read as a list of class names ({error}).") from error
 
 
 def count_split(folder: Path, semantics: str) -> tuple[dict[str, int | None], list[tuple[int, int]]]:
-    """Count what an xlsa17-like folder without features says: its split, its semantics and its lists of classes.
+    """Count a folder in the xlsa17 format that has no features: its split, its semantics and its lists of classes.
 
     Returns:
-        Counts named as in `Counts`, images being those that the split names and None what only features would tell; the
-        (training, validation) classes of each fold.
+        Counts named as in `Counts`, and the (training, validation) classes of each fold. Images are those that the
+        split names; a count that needs the features is None.
 
     Raises:
         DataMissing: no such semantics file.

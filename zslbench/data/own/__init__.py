@@ -1,1 +1,1 @@
-"""Data of one's own: what a researcher has (arrays, folders, pictures) becomes a data set that every verb knows."""
+"""Data of your own: arrays, folders and pictures become data sets that every verb knows."""

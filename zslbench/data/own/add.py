@@ -1,4 +1,4 @@
-"""`add`: install features, labels and semantics of one's own as a data set: the verb ``zslbench data add``."""
+"""`add`: install your own features, labels and semantics as a data set: the verb ``zslbench data add``."""
 
 from __future__ import annotations
 
@@ -48,26 +48,26 @@ def add(
     source: Path | str | None = None,
     orientation: Orientation = "auto",
 ) -> AddOutcome:
-    """Install a data set of one's own under a name that every verb then knows.
+    """Install a data set of your own under a name that every verb then knows.
 
-    Inputs are files (``.npy``, ``.npz``, ``.csv``, ``.tsv``, ``.mat``, ``.h5``, ``.pt``; ``FILE:KEY`` names one of
-    several arrays) or arrays. Further features or semantics of a data set that was added before are added to it by
-    giving nothing else.
+    Inputs are arrays or files (``.npy``, ``.npz``, ``.csv``, ``.tsv``, ``.mat``, ``.h5``, ``.pt``; ``FILE:KEY`` names
+    one of several arrays in a file). To add features or semantics to a data set that was added before, give its name
+    and nothing else.
 
     Args:
-        name: up to 64 letters, digits and ``. _ + -``; not that of anything built in.
-        features: (n, d) or (d, n) numbers; a mapping for several, by stem.
+        name: up to 64 letters, digits and ``. _ + -``; not the name of anything built in.
+        features: (n, d) or (d, n) numbers; or a mapping from stems to several of these.
         labels: (n,) class numbers, 0- or 1-based, or class names.
-        semantics: (c, a) or (a, c) numbers; a mapping for several, by stem.
+        semantics: (c, a) or (a, c) numbers; or a mapping from stems to several of these.
         classes: (c,) class names in the order of the semantics.
         splits: a split file, or a mapping with its keys (see `zslbench.data.own.given_splits`); None: a seeded split.
-        unseen: which classes are unseen in a made split: ``20%`` (the default), a number of them, or which, by names or
-            by the numbers that the labels give them.
-        seed: of a made split (default 0).
-        folds: how many dev folds of the seen classes to draw; None leaves them to the dev stage, which draws three.
-        test_share: which share of a seen class's images tests in a made split (default 0.2).
-        source: an xlsa17-like folder, instead of all of the above.
-        orientation: what images and classes are where a matrix is square: rows or columns.
+        unseen: the unseen classes of a seeded split: ``20%`` (the default), their number, or a list of them by name or
+            by the numbers that the labels use.
+        seed: of a seeded split (default 0).
+        folds: how many dev folds of the seen classes to draw; None: the dev stage draws three.
+        test_share: the share of each seen class's images that is for testing in a seeded split (default 0.2).
+        source: a folder in the xlsa17 format, instead of all of the above.
+        orientation: for a square matrix: whether its images or classes are ``rows`` or ``columns``.
 
     Raises:
         BadValue, BadData, DataMissing: an input is missing, damaged or breaks a rule; nothing was written.
@@ -107,10 +107,10 @@ class Content:
     """A data set with all its choices of features and semantics.
 
     Attributes:
-        usual: with the features and semantics that are taken where none are chosen.
+        usual: the data set with the features and semantics that are used if none are chosen.
         features: (n, d) float32 and facts on the source, by stem, the usual choice first.
         semantics: (c, a) float32, likewise.
-        facts: what is kept of the sources of the rest.
+        facts: on the sources of all other inputs.
     """
 
     usual: Dataset
@@ -119,7 +119,7 @@ class Content:
     facts: Mapping[str, Any]
 
     def datasets(self) -> Iterator[Dataset]:
-        """Yield the data set of each pair of features and semantics; see `Dataset` for what it raises."""
+        """Yield the data set of each pair of features and semantics; raises as `Dataset` does."""
         for features, semantics in itertools.product(self.features, self.semantics):
             if (features, semantics) == (self.usual.features_name, self.usual.semantics_name):
                 yield self.usual
@@ -137,7 +137,7 @@ class Content:
 
 @dataclasses.dataclass(eq=False)
 class Reader:
-    """Reads inputs and turns them the right way round, keeping a remark on each thing that it had to find out."""
+    """Reads inputs and transposes them if needed, keeping a remark on each property that it had to infer."""
 
     name: str
     orientation: Orientation = "auto"
@@ -152,7 +152,7 @@ class Reader:
         splits: SplitGiven | None,
         options: SplitOptions,
     ) -> Content:
-        """Return the content that the inputs make; see `add` for them and for what is raised."""
+        """Return the content that the inputs make; see `add` for the arguments and errors."""
         labelled, described = read_input(labels, "labels"), _read_choices(semantics, "semantics")
         names = None
         if classes is not None:
@@ -190,7 +190,7 @@ class Reader:
         return Content(usual, matrices, tables, {"labels": labelled.facts, "split": split_facts})
 
     def extend(self, earlier: Added, features: Choices | None, semantics: Choices | None) -> Content:
-        """Return the content of an added data set with further features or semantics, under names of their own."""
+        """Return the content of an added data set with further features or semantics, which need new names."""
         usual = earlier.load()
         images = {} if features is None else _read_choices(features, "features")
         described = {} if semantics is None else _read_choices(semantics, "semantics")
@@ -211,7 +211,7 @@ class Reader:
         return Content(usual, matrices, tables, earlier.facts)
 
     def _orient_semantics(self, loaded: InputArray, count: int, names: tuple[str, ...] | None) -> InputArray:
-        """Return semantics with a row per class, in the order of the names where the table has names, too."""
+        """Return semantics with one row per class, in the order of the class names if the table names its rows."""
         loaded = _named_by_numbers(loaded, names)
         if names is not None and loaded.names is not None and loaded.names != names:
             if sorted(check_class_names(loaded.names, loaded.source)) != sorted(names):
@@ -231,7 +231,7 @@ class Reader:
 
 
 def _read_choices(given: Choices, role: str) -> dict[str, InputArray]:
-    """Return inputs by stem: the given one, else that of the file."""
+    """Return inputs by stem: the given stem, or else that of the file."""
     if isinstance(given, Mapping):
         chosen: dict[str, Given] = dict(given)
     elif isinstance(given, str | Path):
@@ -244,7 +244,7 @@ def _read_choices(given: Choices, role: str) -> dict[str, InputArray]:
 
 
 def _named_by_numbers(loaded: InputArray, names: tuple[str, ...] | None) -> InputArray:
-    """Return a text table with its first column as names where that holds exactly the names, which are numbers."""
+    """Return a text table with its first column as names, if it holds exactly the class names, which are numbers."""
     array = loaded.array
     if names is None or not loaded.table or loaded.names is not None or array.ndim != 2 or array.shape[1] < 2:
         return loaded
@@ -253,7 +253,7 @@ def _named_by_numbers(loaded: InputArray, names: tuple[str, ...] | None) -> Inpu
 
 
 def _count_classes(labelled: InputArray, described: Mapping[str, InputArray]) -> int:
-    """Return how many classes there are: the different labels, or as many as numbers go up to where semantics agree."""
+    """Count the classes: the different labels, or, if the semantics agree, as many as the numbers go up to."""
     labels = np.unique(labelled.array)
     sides = {side for table in described.values() for side in table.array.shape}
     if len(labels) not in sides and labels.dtype.kind in "fiu" and np.isfinite(labels).all():
@@ -270,7 +270,7 @@ def _pick(role: str, datasets: Mapping[str, Dataset], facts: Mapping[str, Mappin
 
 
 def _read_folder(folder: Path, name: str) -> Content:
-    """Return the content of an xlsa17-like folder, whose files of semantics must bring one split."""
+    """Return the content of a folder in the xlsa17 format; all its files of semantics must contain the same split."""
     stems = layout.stems(folder)
     if not stems.features or not stems.semantics:
         lack = "has no <features>.mat or no <semantics>_splits.mat" if folder.is_dir() else "is not a folder"
@@ -302,7 +302,7 @@ def _read_folder(folder: Path, name: str) -> Content:
 
 
 def _remark_on_semantics(semantics: Mapping[str, InputArray]) -> Iterator[str]:
-    """Yield a sentence on attributes that tell no class from another: the same for all, or as another one is."""
+    """Yield a sentence on each kind of useless column: the same for all classes, or equal to another column."""
     for stem, loaded in semantics.items():
         table = loaded.array
         _, first, counts = np.unique(table, axis=1, return_index=True, return_counts=True)
@@ -314,12 +314,12 @@ def _remark_on_semantics(semantics: Mapping[str, InputArray]) -> Iterator[str]:
             if count:
                 yield (
                     f"semantics {stem}: {count} of {table.shape[1]} columns {fault} (first: column "
-                    f"{columns.min() + 1}), so they add nothing; is that meant?"
+                    f"{columns.min() + 1}), so they add nothing; is that intended?"
                 )
 
 
 def _install(content: Content, earlier: Added | None) -> Added:
-    """Check every pair of features and semantics, write the arrays that are not there, and return what is added."""
+    """Check every pair of features and semantics, write the arrays that do not exist yet, and return what was added."""
     usual, fingerprints = content.usual, {}
     for dataset in content.datasets():
         check_dataset(dataset)

