@@ -77,6 +77,6 @@ def test_verify_finds_a_silently_changed_copy_and_heals_it(tree: Path, cub_home:
 
 
 def test_verify_of_what_is_not_here(tmp_path: Path) -> None:
-    assert verify(None) == []
+    assert list(verify(None)) == []
     assert "data fetch cub" in refusal(verify, "cub", tmp_path, kind=DataMissing)
     assert "did you mean 'cub'" in refusal(verify, "cubb", kind=UnknownName)

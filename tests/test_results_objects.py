@@ -6,6 +6,7 @@ import csv
 import html.parser
 import io
 import json
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -259,3 +260,26 @@ def test_warnings_point_at_the_line_of_the_user() -> None:
         with pytest.warns((RecordsLeftOut, CaptionLeftOut)) as warned:
             use()
         assert {warning.filename for warning in warned} == {__file__}, verb
+
+
+def test_what_is_installed_is_shown_as_tables_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "home"))
+    diagnosis = zslbench.doctor()
+    printed_lines = printed("doctor").splitlines()
+    # what the machine is busy with differs from call to call
+    assert [line[:30] for line in str(diagnosis).splitlines() if "load" not in line][:9] == [
+        line[:30] for line in printed_lines if "load" not in line
+    ][:9]
+    assert printed_lines[-1] == str(diagnosis).splitlines()[-1]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "group" in diagnosis.to_frame()
+    assert Page(diagnosis._repr_html_()).rows[0] == ["group", "what", "state", "found"]
+    assert len(repr(diagnosis)) < 120
+    listed = zslbench.data.list_()
+    assert str(listed) == printed("data", "list").partition("to get what is missing")[0]
+    by_name = listed.to_frame().set_index("name")
+    assert (by_name.loc["cub", "images"], by_name.loc["cub", "unseen"]) == (11788, 50)
+    assert Page(listed._repr_html_()).rows[0][:2] == ["name", "title"]
+    assert listed.save("data.json").read_text().startswith("[")
+    assert list(zslbench.data.verify()) == []

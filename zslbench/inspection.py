@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from zslbench.data import added
+from zslbench.data import added, inventory
 from zslbench.data.dataset import Source
+from zslbench.data.inventory import Listed, Verified
 from zslbench.errors import BadValue, Unavailable, UnknownName, ZslbenchError
 from zslbench.methods.base import Method
 from zslbench.methods.minimal import as_method, is_method
@@ -146,6 +147,57 @@ def list_(kind: Kind = "methods", runs: Path | str = "runs") -> Listing[Register
         else:
             rows.append((item.name, summary, item.origin))
     return Listing(tuple(listed), _HEADS[kind], rows)
+
+
+def list_data(root: Path | str | None = None) -> Listing[Listed]:
+    """Return every registered data set by name, then those that were added; no data file is opened.
+
+    Args:
+        root: the folder of the xlsa17 data (default: as in `run`).
+    """
+    listed = inventory.list_(None if root is None else Path(root))
+    rows: list[Sequence[str]] = []
+    facts: list[dict[str, Any]] = []
+    for item in listed:
+        counts = item.counts
+        images, classes = (f"{counts.images:,}", f"{counts.seen} + {counts.unseen}") if counts else ("", "")
+        usual = "built in" if item.origin == "builtin" else "not on this machine"
+        where = item.problem or ", ".join(map(str, item.folders)) or usual
+        files = ", ".join(item.features) or "none", ", ".join(item.semantics) or "none"
+        rows.append((item.name, item.title, images, classes, *files, where))
+        numbers = {key: getattr(counts, key) if counts else None for key in ("images", "seen", "unseen")}
+        texts = {key: ", ".join(map(str, getattr(item, key))) for key in ("features", "semantics", "folders")}
+        facts.append({"name": item.name, "title": item.title, "origin": item.origin, **numbers, **texts})
+        facts[-1] |= {"summary": item.summary, "problem": item.problem}
+    heads = ("name", "title", "images", "seen + unseen", "features", "semantics", "where")
+    return Listing(tuple(listed), heads, rows, facts)
+
+
+def verify_data(name: str | None = None, root: Path | str | None = None) -> Listing[Verified]:
+    """Read every choice of features and semantics of data sets on this machine, and check it; see `data verify`.
+
+    The files are parsed anew, every rule and the catalogued counts are checked, and converted copies are hashed
+    again; a damaged copy is reported and removed, so that the next load rebuilds it.
+
+    Args:
+        name: a catalogued data set, or an added one; None for all.
+        root: the folder of the xlsa17 data (default: as in `run`).
+
+    Raises:
+        UnknownName: neither.
+        DataMissing: the named data set is not on this machine.
+    """
+    verified = inventory.verify(name, None if root is None else Path(root))
+    rows: list[Sequence[str]] = []
+    facts: list[dict[str, Any]] = []
+    for item in verified:
+        folder = str(item.folder)
+        read = ", ".join(f"{choice} {fingerprint}" for choice, fingerprint in item.fingerprints.items())
+        texts = [("ok", read)] if item.ok else [("PROBLEM", problem) for problem in item.problems]
+        rows += [(state, item.name, text, folder) for state, text in texts]
+        facts.append({"name": item.name, "folder": folder, "ok": item.ok, "fingerprints": read})
+        facts[-1] |= {"problems": " ".join(item.problems)}
+    return Listing(tuple(verified), None, rows, facts)
 
 
 def _list_registered(kind: Kind) -> list[Registered]:

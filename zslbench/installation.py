@@ -5,23 +5,30 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.metadata
+import itertools
 import os
 import platform
 import re
 import shutil
 import tempfile
 import webbrowser
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import zslbench
 from zslbench.data.array_store import home
 from zslbench.data.catalogue import xlsa17_roots as data_roots
+from zslbench.data.inventory import list_
 from zslbench.errors import Unavailable, ZslbenchError
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
+from zslbench.results.tables.render import write_columns
+from zslbench.results.tables.result import Listing
 
 LOW_DISK = 4 * 2**30
+TEXT_WIDTH = 80
+"""Characters of the longest line of the text."""
+OPTIONAL = "- means not installed or not found; it is needed only for the purpose in its row"
 PURPOSES: Mapping[str, str] = {
     "click": "the command line",
     "filelock": "several processes on the same files",
@@ -79,8 +86,50 @@ class Finding:
     purpose: str = ""
     optional: bool = False
 
+    @property
+    def state(self) -> str:
+        """One word, or the sign that it is not here and need not be."""
+        return "PROBLEM" if not self.ok else "-" if self.optional else "ok"
 
-def doctor(runs: Path | str = "runs", data_root: Path | str | None = None) -> list[Finding]:
+    @property
+    def sentence(self) -> str:
+        """What was found, and what it is for."""
+        return f"{self.found} — {self.purpose}" if self.purpose else self.found
+
+
+@dataclasses.dataclass(frozen=True, repr=False)
+class Diagnosis(Listing[Finding]):
+    """What was found, by group; a sequence of findings."""
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is as it should be."""
+        return all(finding.ok for finding in self)
+
+    @property
+    def groups(self) -> list[tuple[str, list[tuple[str, str, str]]]]:
+        """The rows to show for each group."""
+        width = max(len(finding.what) for finding in self)
+        return [
+            (group, [(f"  {finding.state:7}", finding.what.ljust(width), finding.sentence) for finding in findings])
+            for group, findings in itertools.groupby(self, lambda finding: finding.group)
+        ]
+
+    @property
+    def text(self) -> str:
+        """What the command line prints."""
+        blocks = [f"{group}\n{write_columns(None, rows, TEXT_WIDTH)}" for group, rows in self.groups]
+        return "".join([*blocks, *(f"{note}\n" for note in self.notes_below())])
+
+    def notes_below(self) -> Sequence[str]:
+        """Return what the sign - means, where it is used."""
+        return [OPTIONAL] if any(finding.optional for finding in self) else []
+
+    def _notes_to_warn_of(self) -> Sequence[str]:
+        return ()
+
+
+def doctor(runs: Path | str = "runs", data_root: Path | str | None = None) -> Diagnosis:
     """Examine this installation; return a finding for each part, by group, with its purpose. Nothing is changed."""
     groups: Mapping[str, Iterable[Finding]] = {
         "program": _find_program(),
@@ -97,7 +146,9 @@ def doctor(runs: Path | str = "runs", data_root: Path | str | None = None) -> li
         "data sets": _find_data(Path(data_root) if data_root else None),
         "plugins": _find_plugins(),
     }
-    return [dataclasses.replace(finding, group=group) for group, findings in groups.items() for finding in findings]
+    findings = [dataclasses.replace(finding, group=group) for group, findings in groups.items() for finding in findings]
+    rows = [(finding.group, finding.what, finding.state, finding.sentence) for finding in findings]
+    return Diagnosis(tuple(findings), ("group", "what", "state", "found"), rows)
 
 
 def _find_program() -> Iterator[Finding]:
@@ -251,7 +302,7 @@ def _gib(size: int) -> str:
 def _find_data(root: Path | None) -> Iterator[Finding]:
     yield Finding("looked for in", ", ".join(map(str, data_roots(root))) or "nowhere")
     try:
-        rows = zslbench.data.list_(root)
+        rows = list_(root)
     except ZslbenchError as error:
         yield Finding("data", str(error), ok=False)
         return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shlex
 import sys
 from pathlib import Path
@@ -13,9 +12,6 @@ import rich_click as click
 import zslbench
 from zslbench.commands import completion, screen
 from zslbench.commands import shared_options as shared
-
-DOCTOR_WIDTH = 80
-"""Characters of the longest line of `zslbench doctor`."""
 
 
 @shared.verb("zslbench list methods", "zslbench list presets", name="list")
@@ -50,19 +46,15 @@ def info(name: str) -> None:
 @shared.DATA_ROOT
 def doctor(**options: Any) -> None:
     """Check this installation: packages and extras, tools, machine, folders, data, plugins, and what each is for."""
-    findings = zslbench.doctor(**options)
-    name_width = max(len(finding.what) for finding in findings)
-    for group, rows in itertools.groupby(findings, lambda finding: finding.group):
+    from zslbench.installation import TEXT_WIDTH
+
+    diagnosis = zslbench.doctor(**options)
+    for group, rows in diagnosis.groups:
         screen.show_text(group)
-        shown = []
-        for row in rows:
-            state = "PROBLEM" if not row.ok else "-" if row.optional else "ok"
-            purpose = f"{row.found} — {row.purpose}" if row.purpose else row.found
-            shown.append((f"  {state:7}", row.what.ljust(name_width), purpose))
-        screen.show_table(None, shown, width=DOCTOR_WIDTH)
-    if any(finding.optional for finding in findings):
-        screen.show_text("- means not installed or not found; it is needed only for the purpose in its row")
-    if not all(finding.ok for finding in findings):
+        screen.show_table(None, rows, width=TEXT_WIDTH)
+    for note in diagnosis.notes_below():
+        screen.show_text(note)
+    if not diagnosis.ok:
         sys.exit(shared.FAILED)
 
 

@@ -35,17 +35,9 @@ def data() -> None:
 @shared.DATA_ROOT
 def data_list(data_root: Path | None) -> None:
     """List the data sets and which of their files are on this machine."""
-    shown = []
-    rows = zslbench.data.list_(data_root)
-    for row in rows:
-        images = f"{row.counts.images:,}" if row.counts else ""
-        classes = f"{row.counts.seen} + {row.counts.unseen}" if row.counts else ""
-        where = ", ".join(map(str, row.folders)) or ("built in" if row.origin == "builtin" else "not on this machine")
-        files = ", ".join(row.features) or "none", ", ".join(row.semantics) or "none"
-        shown.append((row.name, row.title, images, classes, *files, row.problem or where))
-    heads = ("name", "title", "images", "seen + unseen", "features", "semantics", "where")
-    screen.show_table(heads, shown)
-    if any(not row.features for row in rows):
+    listing = zslbench.data.list_(data_root)
+    screen.show_table(listing.heads_of_columns, listing.rows)
+    if any(not row.features for row in listing):
         screen.show_text(
             "to get what is missing: zslbench data fetch NAME, zslbench data import FILE, or --data-root DIR"
         )
@@ -223,11 +215,6 @@ def verify(name: str | None, data_root: Path | None) -> None:
     rows = zslbench.data.verify(name, data_root)
     if not rows:
         screen.show_text("no data set is on this machine; see zslbench data list")
-    shown = []
-    for row in rows:
-        read = ", ".join(f"{choice} {fingerprint}" for choice, fingerprint in row.fingerprints.items())
-        shown += [("ok", row.name, read, str(row.folder))] if row.ok else []
-        shown += [("PROBLEM", row.name, problem, str(row.folder)) for problem in row.problems]
-    screen.show_table(None, shown)
+    screen.show_table(rows.heads_of_columns, rows.rows)
     if not all(row.ok for row in rows):
         sys.exit(shared.FAILED)

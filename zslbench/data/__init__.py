@@ -20,30 +20,35 @@ if TYPE_CHECKING:
     from zslbench.data.import_archive import import_ as import_
     from zslbench.data.inventory import Listed as Listed
     from zslbench.data.inventory import Verified as Verified
-    from zslbench.data.inventory import list_ as list_
-    from zslbench.data.inventory import verify as verify
     from zslbench.data.loading import load_dataset as load_dataset
     from zslbench.data.own.add import add as add
     from zslbench.data.own.pictures import features as features
+    from zslbench.inspection import list_data, verify_data
+
+    list_, verify = list_data, verify_data
 
 _NAMES = {
     "added": ("remove",),
     "import_archive": ("Installed", "import_"),
     "dataset": ("Counts", "Dataset", "DatasetCard", "Fold", "Source"),
     "download": ("fetch",),
-    "inventory": ("Listed", "Verified", "list_", "verify"),
+    "inventory": ("Listed", "Verified"),
     "loading": ("load_dataset",),
     "own.add": ("add",),
     "own.pictures": ("features",),
 }
 _MODULES = {name: f"zslbench.data.{module}" for module, names in _NAMES.items() for name in names}
+# Those that return tables are above this room: only these names of theirs are here.
+_ABOVE = {"list_": "list_data", "verify": "verify_data"}
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return getattr(importlib.import_module(_MODULES[name]), name)
+    if name in _ABOVE:
+        return getattr(importlib.import_module("zslbench.inspection"), _ABOVE[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(_MODULES)
+    return sorted([*_MODULES, *_ABOVE])

@@ -236,7 +236,8 @@ class Listing(VerbResult, Sequence[Item]):
     """Items that a verb lists, a row each; it is a sequence of them.
 
     Attributes:
-        heads: of the columns; None: without; rows: the texts of each item.
+        heads_of_columns: None: without; rows: the texts to show, usually one per item.
+        facts: of each item, as flat rows; None: its attributes.
     """
 
     noun: ClassVar[str] = "list"
@@ -244,6 +245,7 @@ class Listing(VerbResult, Sequence[Item]):
     items: tuple[Item, ...]
     heads_of_columns: Sequence[str] | None
     rows: Sequence[Sequence[str]]
+    facts: Sequence[Mapping[str, Any]] | None = None
 
     @overload
     def __getitem__(self, place: int) -> Item: ...
@@ -258,7 +260,7 @@ class Listing(VerbResult, Sequence[Item]):
         return len(self.items)
 
     def __repr__(self) -> str:
-        return f"<Listing of {len(self)}; print it, or use .to_frame()>"
+        return f"<{type(self).__name__} of {len(self)}; print it, or use .to_frame()>"
 
     @property
     def text(self) -> str:
@@ -271,8 +273,8 @@ class Listing(VerbResult, Sequence[Item]):
         return [text_table("", self.heads_of_columns or [""] * width, self.rows, words=range(1, width))]
 
     def list_facts(self) -> Sequence[Mapping[str, Any]]:
-        """Return the attributes of each item."""
-        return [dataclasses.asdict(item) for item in self.items]  # type: ignore[call-overload]
+        """Return what is known of each item."""
+        return self.facts or [dataclasses.asdict(item) for item in self.items]  # type: ignore[call-overload]
 
 
 def _list_suffixes() -> str:
