@@ -85,9 +85,9 @@ def test_a_notebook_shows_a_bar_that_changes_in_place_and_keeps_one_line_of_it(
     assert any("0/2 fits" in text and "30/40" in text and "━" in text for text in frames), drawn
     assert any("1/2 fits" in text and "[fit 1/2]" in text for text in frames), drawn
     run, tune, again = ([output["data"]["text/plain"] for output in cell.outputs] for cell in notebook.cells[1:])
-    assert run[0].startswith("2/2 fits done in 0:0")
+    assert run[0].startswith("2/2 fits done in ")
     assert run[0].endswith("; 1 failed")
-    assert tune[0].startswith("48/48 fits done in 0:0")
+    assert tune[0].startswith("48/48 fits done in ")
     assert "; best so far: T1 " in tune[0]
     assert [text.partition(" done in")[0] for text in again] == ["1/1 fits"]
     assert [len(run), len(tune)] == [2, 2]  # the line, and what the cell returns

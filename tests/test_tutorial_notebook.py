@@ -23,7 +23,7 @@ def texts(notebook: Any) -> list[str]:
         outputs = cell.get("outputs", [])
         printed = "".join(output["text"] for output in outputs if output.get("name") == "stdout")
         results = [output["data"].get("text/plain", "") for output in outputs if "data" in output]
-        seconds = re.compile(r"(?<= done in )[\d:]+")  # differ from run to run
+        seconds = re.compile(r"(?<= done in )[^;]+")  # differ from run to run
         shown.append("\n".join([*printed.splitlines(), *(seconds.sub("…", text) for text in results)]))
     return shown
 
