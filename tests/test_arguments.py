@@ -47,6 +47,8 @@ def test_a_name_alone_is_a_list_of_one():
     assert zslbench.plot("perclass", Path("classes.png"), methods="eszsl", datasets="digits", classes=np.int64(3))
     both = zslbench.compare("eszsl", "sae", datasets="digits", protocols="zsl", draws=np.int64(200)).text
     assert both == zslbench.compare(["eszsl", "sae"], datasets=["digits"], protocols=["zsl"], draws=200).text
+    assert both == zslbench.compare(methods=["eszsl", "sae"], datasets="digits", protocols="zsl", draws=200).text
+    assert zslbench.table(methods=np.array("eszsl"), decimals=np.array(1), format="csv").text
 
 
 @pytest.mark.parametrize(
@@ -70,6 +72,30 @@ def test_a_name_alone_is_a_list_of_one():
         (lambda: zslbench.plot(5), "kind=5 is not allowed"),
         (lambda: zslbench.report(runs=7), "runs=7 is not allowed; give a text or a path"),
         (lambda: zslbench.status(seeds=[1, 2]), r"seeds=\[1, 2\] is not allowed"),
+        (lambda: zslbench.status(seeds=-1), r"seeds=-1 is not allowed; give a number from 1"),
+        (lambda: zslbench.run(None, "digits"), "methods=None is not allowed; give a text or texts"),
+        (lambda: zslbench.run({"eszsl": 1}, "digits"), "methods={'eszsl': 1} is not allowed"),
+        (lambda: zslbench.run("eszsl", "digits", seeds=None), "seeds=None is not allowed; give a whole number or"),
+        (lambda: zslbench.run("eszsl", "digits", seeds=True), "seeds=True is not allowed"),
+        (lambda: zslbench.run("eszsl", "digits", seeds=b"12"), "seeds=b'12' is not allowed"),
+        (lambda: zslbench.run("eszsl", "digits", seeds=-1), "no seed was given"),
+        (lambda: zslbench.run("eszsl", "digits", seeds=[-1]), "seed -1 is not allowed; choose a whole number from 0"),
+        (
+            lambda: zslbench.run("eszsl", "digits", seeds=np.ones((2, 2), int)),
+            r"seeds=array.* is not allowed",
+        ),
+        (lambda: zslbench.run("eszsl", "digits", seeds=np.array(0.5)), "seeds=0.5 is not allowed"),
+        (lambda: zslbench.run("eszsl", "digits", stage=np.zeros(2)), "is not allowed; give one of 'final', 'dev'"),
+        (lambda: zslbench.run("eszsl", "digits", seeds_at_once="often"), "seeds_at_once 'often' is not allowed"),
+        (lambda: zslbench.run("eszsl", "digits", log=None), "log=None is not allowed"),
+        (lambda: zslbench.run("eszsl", "digits", dry_run=None), "dry_run=None is not allowed; give True or False"),
+        (lambda: zslbench.run("eszsl", "digits", plan=3), "plan=3 is not allowed; give .*an instance of StudyPlan"),
+        (lambda: zslbench.run("eszsl", "digits", runs="a\0b"), "leave the null character out"),
+        (lambda: zslbench.tune("eszsl", "digits", fold=[]), "no fold was given"),
+        (lambda: zslbench.compare(level=np.ones(2)), "level=array.* is not allowed; give a number"),
+        (lambda: zslbench.compare(draws=10**30), "give at least 100 .* and at most 1000000"),
+        (lambda: zslbench.compare(bootstrap_seed=-1), "bootstrap_seed is -1; give a whole number from 0"),
+        (lambda: zslbench.show(None), "id=None is not allowed"),
     ],
 )
 def test_what_is_not_taken_is_refused_in_a_sentence(call, sentence):

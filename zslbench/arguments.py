@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, SimpleNamespace
-from typing import Any, ParamSpec, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.visible import shorten
@@ -40,11 +40,15 @@ class _Other:
     """What no argument takes: with it every annotation is a union."""
 
 
+class _ForTypeCheckers:
+    """What a module imports for type checkers alone: values of it cannot be told from others."""
+
+
 class _Names(dict[str, Any]):
-    """The names of a module; one that it imports for type checkers alone is a type of its own."""
+    """The names of a module, those that it imports for type checkers alone among them."""
 
     def __missing__(self, name: str) -> type:
-        return type(name, (), {})
+        return type(name, (_ForTypeCheckers,), {})
 
 
 @functools.cache
@@ -62,9 +66,12 @@ def plain(function: Callable[P, R]) -> Callable[P, R]:
     hints = get_type_hints(SimpleNamespace(__annotations__=annotations), names)
     kinds = {name: set(get_args(hint | _Other)) - {_Other} for name, hint in hints.items()}
     takes_others = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    rest = next((name for name, each in parameters.items() if each.kind is each.VAR_POSITIONAL), "")
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        if rest in kwargs and not args:  # several values given by name, as other functions take them
+            return call(kwargs[rest], **{name: value for name, value in kwargs.items() if name != rest})  # type: ignore[call-arg, arg-type]
         for name in kwargs:
             if takes_others or name in parameters:
                 continue
@@ -84,30 +91,42 @@ def plain(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def _make_plain(name: str, value: Any, kinds: set[Any]) -> Any:
-    """Return a value as one of the kinds that an argument takes; as it is where it takes others than these."""
+    """Return a value as one of the kinds that an argument takes (BadValue: it is none of them)."""
+    if getattr(value, "shape", None) == () and hasattr(value, "item"):  # a number or text of NumPy or torch
+        value = value.item()
     if isinstance(value, str | os.PathLike) or (isinstance(value, type) and {str, Sequence[str]} & kinds):
         return _make_text_plain(name, _name_class(value), kinds)
-    if value is None or not _ALLOWED.keys() & kinds:
-        return value
-    if bool in kinds and (isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")):
-        return bool(value)
-    if not getattr(value, "shape", ()):  # Python would take an array of one number for that number
-        if hasattr(value, "__index__") and {int, Sequence[int], float} & kinds:
-            number = operator.index(value)
-            return number if int in kinds else (number,) if Sequence[int] in kinds else float(number)
-        if float in kinds and hasattr(value, "__float__"):
+    if _is_number(value):
+        if {int, Sequence[int]} & kinds:
+            return operator.index(value) if int in kinds else (operator.index(value),)
+        if float in kinds:
             return float(value)
-    if isinstance(value, Iterable) and Sequence[str] in kinds:
-        return _make_texts(name, value)
-    if isinstance(value, Iterable) and Sequence[int] in kinds:
-        try:
-            return tuple(map(operator.index, items := list(value)))
-        except TypeError:
-            wrong = next(item for item in items if not hasattr(item, "__index__"))
-            raise _refuse(name, wrong, {Sequence[int]}) from None
-    if kinds <= _ALLOWED.keys():
+    elif float in kinds and hasattr(value, "__float__") and not isinstance(value, bool) and not hasattr(value, "shape"):
+        return float(value)
+    if isinstance(value, Iterable) and not isinstance(value, Mapping | bytes):
+        if Sequence[str] in kinds:
+            return _make_texts(name, value)
+        if Sequence[int] in kinds:
+            numbers = list(value)
+            if wrong := [number for number in numbers if not _is_number(number)]:
+                raise _refuse(name, wrong[0], {Sequence[int]})
+            return tuple(map(operator.index, numbers))
+    if not any(_is_a(value, kind) for kind in kinds):
         raise _refuse(name, value, kinds)
     return value
+
+
+def _is_number(value: Any) -> bool:
+    """Return whether a value stands for a whole number; Python would take an array of one number for it, too."""
+    return hasattr(value, "__index__") and not isinstance(value, bool) and not getattr(value, "shape", ())
+
+
+def _is_a(value: Any, kind: Any) -> bool:
+    """Return whether a value is of a kind that is taken as it is; of what nobody can check, it is."""
+    if kind in (str, Path, int, float, Sequence[str], Sequence[int]) or get_origin(kind) is Literal:
+        return False
+    cls = get_origin(kind) or kind
+    return kind is Any or not isinstance(cls, type) or issubclass(cls, _ForTypeCheckers) or isinstance(value, cls)
 
 
 def _make_text_plain(name: str, value: str | os.PathLike[str], kinds: set[Any]) -> Any:
@@ -135,9 +154,15 @@ def _make_texts(name: str, value: object) -> tuple[str, ...]:
     for text in texts:
         if not isinstance(text, str):
             raise _refuse(name, text, {Sequence[str]})
+        if "\0" in text:
+            raise BadValue(f"{name}={shorten(repr(text), 60)} is not allowed; leave the null character out.")
     return tuple(map(str, texts))  # NumPy's texts are a kind of their own
 
 
 def _refuse(name: str, value: object, kinds: set[Any]) -> BadValue:
     allowed = [text for kind, text in _ALLOWED.items() if kind in kinds]
+    words = [word for kind in kinds if get_origin(kind) is Literal for word in get_args(kind)]
+    allowed += [f"one of {', '.join(map(repr, words))}"] if words else []
+    others = [kind for kind in kinds - _ALLOWED.keys() if get_origin(kind) is not Literal]
+    allowed += sorted(f"an instance of {(get_origin(kind) or kind).__name__}" for kind in others)
     return BadValue(f"{name}={shorten(repr(value), 60)} is not allowed; give {' or '.join(allowed)}.")

@@ -75,8 +75,9 @@ class RunOptions(Struct, frozen=True):
                 f"checkpoints {self.checkpoints!r} is not allowed; write last, or every:N with N of at least 1."
             )
         check_device(device)
-        if self.precision not in PRECISIONS:
-            raise BadValue(f"precision {self.precision!r} is not allowed; choose one of: {', '.join(PRECISIONS)}.")
+        for name, allowed in (("precision", PRECISIONS), ("seeds_at_once", get_args(SeedsAtOnce))):
+            if getattr(self, name) not in allowed:
+                raise BadValue(f"{name} {getattr(self, name)!r} is not allowed; choose one of: {', '.join(allowed)}.")
         if self.precision == "tf32" and (device in ("cpu", "mps") or not _has_gpu()):
             raise BadValue("precision 'tf32' needs a CUDA device; choose float32 or bf16, or another device.")
         if self.keep_features < 0:
@@ -242,8 +243,9 @@ class _Planner:
     def runs(self, stage: Stage, protocols: Sequence[str]) -> Iterator[Run]:
         options = self.options
         methods, datasets = as_text_list(options.methods), as_text_list(options.datasets)
-        for kind, values in (("method", methods), ("dataset", datasets), ("protocol", protocols), ("seed", self.seeds)):
-            if not values:
+        asked = {"method": methods, "dataset": datasets, "protocol": protocols, "seed": self.seeds, "fold": self.folds}
+        for kind, values in asked.items():
+            if values is not None and not values:
                 raise BadValue(f"no {kind} was given; name at least one with --{kind}.")
         specs = [spec for text in methods for spec in expand(parse(text))]
         rules = [spec for text in protocols for spec in expand(parse(text))]

@@ -39,6 +39,8 @@ from zslbench.visible import format_count
 
 DEFAULT_METRICS = ("T1", "H")
 FEWEST_DRAWS = 100
+_MOST_DRAWS = 1_000_000
+"""Their means take 8 bytes per draw and pair of rows."""
 
 
 def compare(
@@ -92,6 +94,8 @@ def compare(
     below = Caption(caption, caption_text, label)
     check_format(format, caption=below)
     kinds = _check_request(metrics, over, level, draws, selection)
+    if bootstrap_seed < 0:
+        raise BadValue(f"bootstrap_seed is {bootstrap_seed}; give a whole number from 0.")
     if diagram is not None:
         file_kind(Path(diagram), "diagram")
     store = ResultStore(runs)
@@ -148,8 +152,10 @@ def _check_request(
     if not 0.5 <= level < 1:
         raise BadValue(f"level is {level:g}; give a fraction from 0.5 to below 1, such as 0.95.")
     fewest = max(FEWEST_DRAWS, round(2 / (1 - level)))
-    if draws < fewest:
-        raise BadValue(f"draws is {draws}; give at least {fewest} for level {level:g}, better 10000.")
+    if not fewest <= draws <= _MOST_DRAWS:
+        raise BadValue(
+            f"draws is {draws}; give at least {fewest} for level {level:g}, better 10000, and at most {_MOST_DRAWS}."
+        )
     return OVER if over == "both" else (over,)
 
 

@@ -26,7 +26,7 @@ from zslbench.results.tables.render import check_format, render
 from zslbench.results.tables.result import VerbResult
 from zslbench.results.tables.table import Table, text_table
 from zslbench.runner.class_lookup import import_typed, recorded_protocol
-from zslbench.runner.plan import as_text_list
+from zslbench.runner.plan import MOST_SEEDS, as_text_list
 from zslbench.studies.status_plan import (
     DataPlaces,
     advice_on_placeholders,
@@ -222,6 +222,8 @@ def status(
     check_format(format, FORMATS)
     if stage not in STAGES:
         raise BadValue(f"stage {stage!r} does not exist; choose one of: {', '.join(STAGES)}.")
+    if seeds is not None and not 1 <= seeds <= MOST_SEEDS:
+        raise BadValue(f"seeds={seeds} is not allowed; give a number from 1 to {MOST_SEEDS}.")
     store = ResultStore(runs)
     every = store.load()
     if not every and not store.altered and not load_requested(store.root)[0]:
