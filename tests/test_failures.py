@@ -77,6 +77,12 @@ MINE_FRAME = frame("C:\\code\\mine.py", 3, "fit")
             HEADER + MINE_FRAME + "RuntimeError: CUDA error\nCompile with TORCH_USE_CUDA_DSA.\n",
             "RuntimeError: CUDA error (mine.py:3, in fit)",
         ),
+        (
+            HEADER + MINE_FRAME + "RuntimeError: Error(s) in loading state_dict for Linear:\n\tsize mismatch for b\n",
+            "RuntimeError: Error(s) in loading state_dict for Linear: size mismatch for b (mine.py:3, in fit)",
+        ),
+        (HEADER + MINE_FRAME + f"ValueError: {'x' * 9999}\n", f"ValueError: {'x' * 388}… (mine.py:3, in fit)"),
+        ("x" * 9999, "x" * 400 + "…"),
         (  # the error that ended the run, not its cause
             f"{HEADER}{frame('/a/first.py', 1, 'f')}KeyError: 'a'\n\nThe above exception was the direct cause of the "
             f"following exception:\n\n{HEADER}{MINE_FRAME}ValueError: odd\n",
@@ -100,6 +106,17 @@ def test_it_reads_what_python_writes():
     except ExceptionGroup as error:
         text = "".join(traceback.format_exception(error))
     assert "own.py:2, in fit" in describe_failure(text)
+
+
+def test_a_method_fails_by_whatever_it_raises_and_the_others_go_on(tmp_path):
+    methods = ["toy_methods:Panicking", "toy_methods:Unspeakable", "eszsl"]
+    outcome = zslbench.run(methods, "digits", "zsl", runs=tmp_path)
+    assert [record.status for record in outcome.records] == ["failed", "failed", "ok"]
+    whys = [describe_failure(record.error) for record in outcome.failed]
+    assert whys[0].startswith("toy_methods.Panic: called `unwrap` on `None` (toy_methods.py:")
+    assert whys[1].startswith("toy_methods.Unsaid: <exception str() failed> (toy_methods.py:")
+    with pytest.raises(BaseException, match="unwrap"):
+        zslbench.run(methods, "digits", "zsl", runs=tmp_path, raise_errors=True)
 
 
 def test_raise_gives_the_methods_own_error_once_its_record_is_kept(tmp_path):

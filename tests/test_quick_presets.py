@@ -7,6 +7,7 @@ import pytest
 from gan_data import problem
 
 import zslbench
+from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Size
 from zslbench.results.tables.captions import NARROWER
 from zslbench.runner.class_lookup import method_class
@@ -51,3 +52,19 @@ def test_the_caption_names_it(tmp_path):
         assert not zslbench.run(method, "digits", "zsl", runs=tmp_path / method[0]).failed
     assert NARROWER.text in " ".join(str(zslbench.table(tmp_path / "f", width=200)).split())
     assert "@quick" not in str(zslbench.table(tmp_path / "e"))
+
+
+@pytest.mark.parametrize(
+    ("method", "sentence"),
+    [
+        (
+            "eszsl@quick",
+            "unknown preset 'quick' of method 'eszsl'; it has: published, .*; methods that have quick: fcl",
+        ),
+        ("eszsl@publishd", "unknown preset 'publishd' of method 'eszsl'; did you mean 'published'"),
+        ("lisgan@Quick", "unknown preset 'Quick' of method 'lisgan'; did you mean 'quick'"),
+    ],
+)
+def test_a_method_without_it_is_told_who_has_it(method, sentence, tmp_path):
+    with pytest.raises(BadValue, match=sentence):
+        zslbench.run(method, "digits", runs=tmp_path, dry_run=True)

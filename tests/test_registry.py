@@ -64,8 +64,33 @@ def test_a_misspelt_module_or_class_of_ones_own_gets_a_suggestion(plugin, tmp_pa
 def test_a_module_that_raises_on_import_is_unavailable(plugin, tmp_path, monkeypatch):
     (tmp_path / "explodes_on_import.py").write_text("raise RuntimeError('no licence')")
     monkeypatch.syspath_prepend(tmp_path)
-    with pytest.raises(Unavailable, match="no licence"):
+    with pytest.raises(Unavailable, match=r"\(RuntimeError: no licence \(explodes_on_import.py:1, in <module>\)\)\.$"):
         plugin.load("explodes_on_import:Thing")
+    (tmp_path / "divides_on_import.py").write_text("def f():\n    return 1 / 0\n\nf()\n")
+    with pytest.raises(Unavailable, match=r"ZeroDivisionError: division by zero \(divides_on_import.py:2, in f\)"):
+        plugin.load("divides_on_import:Thing")
+    (tmp_path / "cannot_be_read.py").write_text("\ndef f(:\n")
+    with pytest.raises(Unavailable, match=r"SyntaxError: .*\(cannot_be_read.py, line 2\)"):
+        plugin.load("cannot_be_read:Thing")
+    (tmp_path / "exits_on_import.py").write_text("raise SystemExit(3)\n")
+    with pytest.raises(Unavailable, match=r"SystemExit: 3 .*; a script that is also imported does its work below if"):
+        plugin.load("exits_on_import:Thing")
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("./mine.py:Mine", "names no class; write mine:Mine.$"),
+        ("mine.py:Mine", "names no class; write mine:Mine.$"),
+        ("a/b/mine.py:Mine", "names no class; write mine:Mine, in the folder of mine.py.$"),
+        ("mine:", "names no class; write mine:Class.$"),
+        (":Mine", "names no class; write pkg.module:Mine.$"),
+        (".mine:Mine", "names no class; write mine:Mine.$"),
+    ],
+)
+def test_a_file_or_half_a_name_is_answered_with_the_name_of_the_class(plugin, name, sentence):
+    with pytest.raises(BadSpec, match=sentence):
+        plugin.load(name)
 
 
 def test_unknown_names_offer_the_nearest_or_all(plugin):

@@ -166,12 +166,19 @@ def test_how_a_run_is_named(tmp_path, monkeypatch):
     saved(tmp_path, [twin])
     with pytest.raises(BadValue, match=rf"2 runs in .* begins with '{first.id[:4]}': .*{twin.id}.*; write more of it"):
         zslbench.show(first.id[:4], runs=runs)
+    (tmp_path / "my_thesis.json").write_text("{}")
     for wrong, sentence in (
         ("abc", "'abc' is not the id of a run; write 4 to 16 of its digits"),
         ("my_First:Near", "'my_First:Near' is not the id of a run; "),
         ("eszsl", "which `zslbench status -f json` lists"),
         ("0000", "no run in .* has the id '0000'"),
         ("no/such.json", "does not exist"),
+        ("", "'' is not the id of a run; write 4 to 16 of its digits"),
+        ("..", r"\.\. is a folder; name the file of a record in it"),
+        (
+            tmp_path / "my_thesis.json",
+            r"my_thesis\.json is not the file of a record, which is <id>\.json; name one, or",
+        ),
     ):
         with pytest.raises(BadValue, match=sentence):
             zslbench.show(wrong, runs=runs)

@@ -135,6 +135,33 @@ class Quitter(Ridge):
         raise SystemExit(3)
 
 
+class Panic(BaseException):
+    """What a library in Rust raises where it panics."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class Panicking(Ridge):
+    """Raises what is no Exception."""
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        raise Panic("called `unwrap` on `None`")
+
+
+class Unsaid(Exception):
+    """Cannot be written."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+@dataclasses.dataclass(kw_only=True)
+class Unspeakable(Ridge):
+    """Raises an error without a text."""
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        raise Unsaid
+
+
 @dataclasses.dataclass(kw_only=True)
 class Cardless(Method):
     """Scores nothing."""

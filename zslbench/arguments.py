@@ -71,7 +71,7 @@ def plain(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         if rest in kwargs and not args:  # several values given by name, as other functions take them
-            return call(kwargs[rest], **{name: value for name, value in kwargs.items() if name != rest})  # type: ignore[call-arg, arg-type]
+            return call(kwargs[rest], **{name: value for name, value in kwargs.items() if name != rest})  # type: ignore[arg-type]
         for name in kwargs:
             if takes_others or name in parameters:
                 continue
@@ -134,7 +134,7 @@ def _make_text_plain(name: str, value: str | os.PathLike[str], kinds: set[Any]) 
     if name == "engine":
         raise BadValue(f"engine={text!r} is a name; give zslbench.engine({text!r}), with workers=2, say.")
     if Path in kinds and not (isinstance(value, str) and Sequence[str] in kinds and str not in kinds):
-        return Path(text)
+        return Path(text) if text or str not in kinds else text  # no path is the current folder unless it says so
     if Sequence[str] in kinds and str not in kinds:
         return (text,)
     if str not in kinds and kinds <= _ALLOWED.keys():

@@ -15,10 +15,11 @@ import re
 import sys
 import types
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from zslbench.errors import BadSpec, Unavailable, UnknownName, nearest
+from zslbench.visible import describe_exception
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,8 +43,10 @@ class Entry:
             imported = importlib.import_module(module)
         except ModuleNotFoundError as error:
             raise Unavailable(self._describe_missing(module, error)) from error
-        except Exception as error:  # a broken plugin must not break anything else
-            why = str(error) or type(error).__name__
+        except (Exception, SystemExit) as error:  # a broken plugin must not break anything else
+            why = describe_exception(error)
+            if isinstance(error, SystemExit):
+                why += "; a script that is also imported does its work below if __name__ == '__main__'"
             raise Unavailable(f"{self.name!r} is unavailable: importing {module} failed ({why}).") from error
         cls = getattr(imported, attribute, None)
         if not isinstance(cls, type):
@@ -127,7 +130,13 @@ class Registry:
             right = f"{settings[1]}[{settings[2]}]"
             raise BadSpec(f"cannot read {name!r}: {settings[1]} takes parameters in brackets; write {right}.")
         if ":" in name:
-            return Entry(name, name, name.partition(":")[0].partition(".")[0])
+            module, _, attribute = name.partition(":")
+            if not (attribute and module) or module.endswith(".py") or re.search(r"[/\\]|^\.", module):
+                file = PurePath(module.removesuffix(".py"))
+                right = f"{file.name.lstrip('.') or 'pkg.module'}:{attribute or 'Class'}"
+                where = f", in the folder of {file.name}.py" if len(file.parts) > 1 else ""
+                raise BadSpec(f"{name!r} names no class; write {right}{where}.")
+            return Entry(name, name, module.partition(".")[0])
         folded = {known.casefold(): entry for known, entry in self.entries.items()}
         named = self.entries.get(name) or self.entries.get(name.lower()) or folded.get(name.casefold())
         if named is None:

@@ -161,6 +161,7 @@ _FRAME = re.compile(r'\s*File "(.+)", line (\d+), in (.+)')
 _LIBRARY = re.compile(r"[/\\](site-packages|dist-packages|lib(64)?[/\\]python3\.\d+|Python3\d+[/\\]Lib)[/\\]")
 _PACKAGE = re.compile(r"[/\\]zslbench[/\\](checks|commands|data|methods|protocols|results|runner|studies)[/\\]")
 _METHODS = re.compile(r"[/\\]zslbench[/\\]methods[/\\]")
+_MOST_OF_MESSAGE = 400
 _HERE = os.path.dirname(os.path.abspath(__file__)) + os.sep  # noqa: PTH100, PTH120  (pathlib is not imported here)
 
 
@@ -176,10 +177,10 @@ def describe_failure(error: str) -> str:
     """
     _, *tracebacks = _HEADER.split(_OF_GROUP.sub("", error))
     lines = tracebacks[-1].splitlines() if tracebacks else []  # the error that ended the run, not its cause
-    message = next((line for line in lines if line.strip() and not line[0].isspace()), "")
-    if not message:
-        return last_line(error)
-    return message + _describe_place(lines[: lines.index(message)])
+    start = next((at for at, line in enumerate(lines) if line.strip() and not line[0].isspace()), None)
+    if start is None:
+        return shorten(last_line(error), _MOST_OF_MESSAGE)
+    return _join_message(lines[start:]) + _describe_place(lines[:start])
 
 
 def describe_exception(error: BaseException) -> str:
@@ -187,7 +188,16 @@ def describe_exception(error: BaseException) -> str:
     import traceback  # only where something failed
 
     frames = "".join(traceback.format_tb(error.__traceback__)).splitlines()
-    return f"{type(error).__name__}: {error}{_describe_place(frames)}"
+    if isinstance(error, SyntaxError):  # whose text names file and line; no call was made there
+        return f"{type(error).__name__}: {error}"
+    return _join_message("".join(traceback.format_exception_only(error)).splitlines()) + _describe_place(frames)
+
+
+def _join_message(lines: Sequence[str]) -> str:
+    """Return the first line of a message, with the next one where it announces that, cut where it is long."""
+    first, *others = [line.strip() for line in lines if line.strip()] or [""]
+    whole = f"{first} {others[0]}" if first.endswith(":") and others else first
+    return shorten(whole, _MOST_OF_MESSAGE)
 
 
 def _describe_place(lines: Sequence[str]) -> str:

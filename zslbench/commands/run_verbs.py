@@ -138,7 +138,7 @@ def run(
     machine = shared.take_machine(options)
     try:
         outcome = zslbench.run(**machine, **options)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         if all(error is not raised for raised in getattr(machine["engine"], "errors", None) or ()):
             raise
         screen.show_traceback(error)

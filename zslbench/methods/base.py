@@ -16,8 +16,9 @@ import numpy as np
 
 from zslbench import params, seeding
 from zslbench.arrays import Array
-from zslbench.errors import BadValue
+from zslbench.errors import BadValue, ZslbenchError, nearest
 from zslbench.loss_curve import LossCurve
+from zslbench.registry import METHODS
 from zslbench.step_reports import TRAINING, report_progress
 from zslbench.task import ClassTable, Train
 
@@ -396,12 +397,25 @@ def overlay(
         elif tuned and preset in tuned:
             values |= tuned[preset]
         elif preset not in cls.ablations:
-            known = ", ".join([*cls.presets, *cls.ablations]) or "none"
-            raise BadValue(
-                f"unknown preset {preset!r} of method {name!r}; it has: {known}"
-                + (f", and what `zslbench tune {name} … --name {preset}` would make." if dataset else ".")
-            )
+            raise _refuse_preset(cls, name, preset, tunable=bool(dataset))
     for preset in presets:
         if preset in cls.ablations:
             values |= cls.ablations[preset].values
     return values
+
+
+def _refuse_preset(cls: type[Method], name: str, preset: str, tunable: bool) -> BadValue:
+    """Return what to say of a preset that a method lacks: the nearest one, or those it has and who has this one."""
+    given, known = f"unknown preset {preset!r} of method {name!r}", [*cls.presets, *cls.ablations]
+    if near := nearest(preset, known):
+        return BadValue(f"{given}; did you mean {near!r}?")
+    others = []
+    for entry in METHODS:
+        with contextlib.suppress(ZslbenchError):  # a plugin that cannot be imported has none to offer
+            other: Any = entry.load()
+            if preset in (*getattr(other, "presets", ()), *getattr(other, "ablations", ())):
+                others.append(entry.name)
+    choices = f"it has: {', '.join(known) or 'none'}"
+    choices += f", and what `zslbench tune {name} … --name {preset}` would make" if tunable else ""
+    of_others = f"; methods that have {preset}: {', '.join(others)}" if others else ""
+    return BadValue(f"{given}; {choices}{of_others}.")

@@ -116,7 +116,9 @@ def _results(
                 for job, results in _fit_together(batch, progress):
                     waiting.remove(job)
                     yield job, results
-            except (Exception, SystemExit) as error:
+            except (KeyboardInterrupt, GeneratorExit):
+                raise
+            except BaseException as error:
                 group_facts = {"failed_together": last_line(describe_error(error))}
         for job in waiting:
             yield job, _fit_alone(dataclasses.replace(progress, job=job, faults=[]), group_facts)
@@ -145,7 +147,9 @@ def _fit_alone(progress: JobInProgress, facts: Mapping[str, Any]) -> list[Unjudg
             ctx.seconds["judge"] = scorer.seconds
             ctx.seconds["fit"] -= scorer.seconds + scorer.checks
             ctx.seconds["checks"] = scorer.checks
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # a panic of a library in Rust is no Exception
         facts = facts_of(job, method, {"total": time.perf_counter() - start}, facts, losses.to_dict())
         skipped = isinstance(error, Stopped)
         _note_error(progress.errors, error)
@@ -228,7 +232,9 @@ def _scored(
         start = time.perf_counter()
         try:
             reply = score_query(method, material, run, reply)
-        except (Exception, SystemExit) as error:
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
             reply = None
             _note_error(progress.errors, error)
             spent = {**charged, "total": charged["total"] + time.perf_counter() - start}
@@ -286,7 +292,9 @@ def _synthesise_unseen(method: Method, per_class: int, material: OpenedHandout) 
     before = dict(vars(method))
     try:
         return Synthesis(method.synthesise(material.unseen(), per_class), scaling)
-    except (Exception, SystemExit) as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
         return Synthesis(None, scaling, last_line(describe_error(error)))
     finally:  # attributes alone: no test row was there to be kept elsewhere
         vars(method).clear()

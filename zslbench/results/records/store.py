@@ -228,6 +228,8 @@ def find_run(run: str | Path, runs: Path | str = "runs") -> tuple[ResultStore, P
     path = document_of(path) or path
     if path.is_dir():
         raise BadValue(f"{path} is a folder; name the file of a record in it, or the id of a run.")
+    if path.exists() and not (path.suffix == ".json" and _ID.fullmatch(path.stem)):  # never told to delete it
+        raise BadValue(f"{path} is not the file of a record, which is <id>.json; name one, or the id of a run.")
     try:
         record = read_record(path)
     except FileNotFoundError:
