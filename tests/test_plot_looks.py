@@ -5,18 +5,22 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from matplotlib.text import Text
 from result_records import record, saved
 from test_plots import judged, keep, legend_of, names_of_ticks, predictions, unseen_only
 
 import zslbench
+from zslbench.cli import cli
 from zslbench.errors import UnknownName
 from zslbench.results.plots.by_class import write_class_names
 from zslbench.results.plots.frame import COLOURS, GREY, settings
 from zslbench.results.records.store import ResultStore
+from zslbench.results.tables.render import wrap_sentences
 
 
 def save_generalized(folder: Path, methods: int, dataset: str = "cub") -> dict[str, float]:
@@ -63,6 +67,55 @@ def test_eight_rows_at_most_are_in_colour_those_of_the_highest_areas_and_the_oth
     assert colours["3 others"] == GREY
     assert len({row["name"] for row in figure.rows}) == 11  # the numbers of all are there
     assert "In colour: the 8 with the highest AUSUC; 3 in grey." in figure.caption
+
+
+def test_the_best_row_of_each_panel_is_in_colour_however_low_its_numbers_are(tmp_path):
+    save_generalized(tmp_path, 10, "sun")
+    arrays = predictions(np.random.default_rng(5))
+    poor = record("poor", "cub", "gzsl", metrics=judged(arrays, "gzsl") | {"AUSUC": 0.01}, title="Poor")
+    ResultStore(tmp_path).save(poor, arrays)
+    figure = zslbench.plot("curve", runs=tmp_path, width="page")
+    assert "Poor" in colours_of(figure)
+    assert "In colour: the 8 with the highest AUSUC of a panel; 3 in grey." in figure.caption
+
+
+def test_a_setting_of_an_ablation_has_one_colour_in_all_panels_however_it_was_written(tmp_path):
+    whole: dict[str, Any] = {"cls_weight": 0.01, "l_r1": 0.01, "l_r2": 0.01, "cascade": "softmax"}
+    for protocol, name, metric in (("zsl", "lisgan", "T1"), ("gzsl", "lisgan@S4", "H")):
+        for seed, value in enumerate((0.1, 0.9)):
+            for label, params in ((name, whole), ("lisgan@S3", whole | {"cascade": "off"})):
+                entry = record("lisgan", "cub", protocol, seed, {metric: value}, label=label, params=params)
+                ResultStore(tmp_path).save(entry)
+    figure = zslbench.plot("ablation", runs=tmp_path)
+    first, second = ([bar.get_facecolor() for bar in axes.patches] for axes in figure.axes)
+    assert first == second
+    assert len({*first}) == 2
+    assert "Intervals are drawn from 0 to 100 % at most." in figure.caption
+    bars = [lines for axes in figure.axes for lines in axes.collections]
+    ends = [y for lines in bars for path in lines.get_paths() for y in path.vertices[:, 1]]
+    assert (min(ends), max(ends)) == (0.0, 100.0)
+    assert all(row["low"] < 0 and row["high"] > 100 for row in figure.rows)  # the numbers are as computed
+
+
+def test_panels_are_spread_over_the_rows(tmp_path):
+    save_generalized(tmp_path, 1)
+    for dataset in ("awa1", "awa2", "apy", "flo", "sun"):
+        save_generalized(tmp_path, 1, dataset)
+    figure = zslbench.plot("curve", runs=tmp_path, width=8)
+    assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == (2, 3)
+
+
+def test_sentences_below_a_figure_are_wrapped_to_the_terminal_and_long_names_stay_whole(tmp_path):
+    save_generalized(tmp_path / "runs", 3)
+    words = ["plot", "curve", "--runs", str(tmp_path / "runs"), "-o", str(tmp_path / "a.svg"), "--caption", "full"]
+    texts = {}
+    for columns in ("60", "120"):
+        done = CliRunner(env={"COLUMNS": columns}).invoke(cli, words, catch_exceptions=False)
+        lines = done.stdout.splitlines()
+        assert max(map(len, lines)) <= int(columns)
+        texts[columns] = " ".join(done.stdout.split())
+    assert texts["60"] == texts["120"]
+    assert wrap_sentences(["see " + "x" * 70], 40) == ["see\n  " + "x" * 70]
 
 
 def test_the_areas_are_labelled_in_the_legend(tmp_path):

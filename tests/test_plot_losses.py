@@ -12,6 +12,7 @@ from test_plots import legend_of
 
 import zslbench
 from zslbench.errors import BadValue, UnknownName
+from zslbench.results.plots.frame import settings
 
 
 def with_losses(method, seed, values, steps=(1, 2, 4), protocol="zsl", **facts):
@@ -33,7 +34,7 @@ def folder(tmp_path):
 
 def test_a_panel_per_loss_has_mean_and_spread_over_seeds_where_every_seed_has_a_number(folder, tmp_path):
     figure = zslbench.plot("losses", runs=folder, data=tmp_path / "losses.csv")
-    assert [axes.get_ylabel() for axes in figure.axes] == ["critic", "l r1"]
+    assert [axes.get_ylabel() for axes in figure.axes] == ["critic", "$L_{R1}$"]
     assert [axes.get_xlabel() for axes in figure.axes] == ["epoch", "epoch"]
     assert legend_of(figure) == ["gazsl", "lisgan"]
     rows = {(row["name"], row["loss"], row["step"]): row for row in figure.rows}
@@ -49,6 +50,20 @@ def test_a_panel_per_loss_has_mean_and_spread_over_seeds_where_every_seed_has_a_
     with (tmp_path / "losses.csv").open() as file:
         written = list(csv.DictReader(file))
     assert [float(row["mean"]) for row in written] == [row["mean"] for row in figure.rows]
+
+
+@pytest.mark.parametrize("width", ["column", "page"])
+def test_losses_stand_in_two_columns_their_legend_below_all_axes(tmp_path, width):
+    losses = {name: [3.0, 2.0, 1.0] for name in ("critic", "penalty", "generator", "l_r1", "l_r2")}
+    runs = saved(tmp_path, [with_losses("lisgan", 0, losses)])
+    figure = zslbench.plot("losses", runs=runs, width=width)
+    assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == (3, 2)
+    assert [axes.get_ylabel() for axes in figure.axes][-2:] == ["$L_{R1}$", "$L_{R2}$"]
+    with settings():
+        figure.figure.draw_without_rendering()
+    (legend,) = figure.figure.legends
+    lowest = min(axes.get_tightbbox().y0 for axes in figure.axes)
+    assert legend.get_window_extent().y1 <= lowest
 
 
 def test_losses_are_chosen_by_name_whatever_its_case(folder):

@@ -189,7 +189,7 @@ def test_str_is_what_the_command_line_prints() -> None:
     )
     tuning = zslbench.tune("eszsl[gamma=[1,10],lam=1]", "digits", "zsl")
     assert str(tuning) == printed("tune", "eszsl[gamma=[1,10],lam=1]", "-d", "digits", "-p", "zsl")
-    assert str(zslbench.plot("curve")).rstrip() == printed("plot", "curve", "-o", "curve.svg").rstrip()
+    assert str(zslbench.plot("curve")).split() == printed("plot", "curve", "-o", "curve.svg").split()
 
 
 def test_an_outcome_as_a_table_and_a_frame() -> None:

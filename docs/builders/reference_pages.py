@@ -86,7 +86,7 @@ def _command_section(path: str, command: click.Command) -> list[str]:
     parts = [
         f"## {anchor.replace('-', ' ', 1)} {{ #{anchor} }}",
         f"```text\n{usage}\n```",
-        literal(inspect.cleandoc(command.help or "")),
+        *map(_help_paragraph, inspect.cleandoc(command.help or "").split("\n\n")),
     ]
     if not isinstance(command, click.Group):
         options = [one for one in command.params if isinstance(one, click.Option) and not one.hidden]
@@ -95,6 +95,12 @@ def _command_section(path: str, command: click.Command) -> list[str]:
     if examples:
         parts.append("\n".join(["```sh", *examples, "```"]))
     return [part for part in parts if part]
+
+
+def _help_paragraph(text: str) -> str:
+    """Return a paragraph of a help text; one that begins with a backspace keeps its lines, as it does on a terminal."""
+    before, mark, kept = text.partition("\b\n")
+    return f"```text\n{kept}\n```" if mark and not before else literal(text)
 
 
 def _option_row(option: click.Option, context: click.Context) -> tuple[str, str]:

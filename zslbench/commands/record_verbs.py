@@ -208,60 +208,74 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     groups=shared.READ_GROUPS,
 )
 @click.argument("kind", metavar="KIND", shell_complete=completion.complete_figures)
-@shared.path_option("-o", "--output", required=True, help="The figure to write: .pdf, .svg or .png.")
+@shared.path_option("-o", "--output", required=True, help="File to write: .pdf, .svg or .png.")
 @shared.RECORDS
 @click.option(
     "--metric",
     "metrics",
     multiple=True,
     metavar="NAME",
-    help="Which metrics (for losses: which losses), one panel each. Repeatable.  [default: T1 and H; all losses]",
+    help="Metrics to draw, one panel each; in a losses figure, names of losses. Repeatable.  [default: T1 and H; all "
+    "losses]",
 )
 @shared.CHOICES
 @shared.STAGE
 @shared.selection_option(
-    help="Apply a rule, as in `table`; oracle: best on test, marked †.  [default: as recorded, no oracle]"
+    help="Which rule of selection, as in `table`; numbers chosen by oracle (best on test) are marked †.  "
+    "[default: as recorded, no oracle]"
 )
-@click.option("--param", "parameter", metavar="NAME", help="sensitivity: the hyper-parameter to plot.")
+@click.option(
+    "--param", "parameter", metavar="NAME", help="sensitivity: which hyper-parameter.  [default: the only one swept]"
+)
 @click.option(
     "--classes",
     metavar="N|NAMES",
-    help="Which classes, by name or id, separated by commas, or how many: confusion draws the hardest ones, perclass "
-    "the best and the "
-    "worst, features some from the best to the least recognised.",
+    help="Classes to draw: names or numbers between commas, or how many. Of so many, confusion draws those of lowest "
+    "accuracy, perclass those of highest and of lowest, and features some of each.",
 )
 @shared.choice_option(
-    "--projection", choices=["pca", "tsne"], help="features: method of projection to two dimensions.  [default: pca]"
+    "--projection", choices=["pca", "tsne"], help="features: how they are projected to two dimensions.  [default: pca]"
 )
 @shared.choice_option(
     "--spread",
     choices=["std", "ci"],
-    help="What to draw around a mean over seeds: std, the standard deviation, or ci, the 95 % interval.",
+    help="What bands and bars around means over seeds show. std: the standard deviation. ci: the 95 % interval.  "
+    "[default: ci for ablation, else std]",
 )
 @click.option(
     "--width",
     default="column",
     metavar="WIDTH",
-    help="column (3.25 in), page (6.875), eccv (4.8), neurips (5.5), or inches.",
+    help="Width of the figure: column (3.25 inches), page (6.875), eccv (4.8), neurips (5.5), or a number of inches.",
 )
 @shared.CAPTION
-@shared.path_option("--data", help="Also write the numbers of the figure into FILE, as csv.")
+@shared.path_option("--data", help="Also write the numbers that the figure shows to FILE, as csv.")
 @shared.RUNS
 @shared.DATA_ROOT
 def plot(kind: str, output: Path, data: Path | None, caption: str, **options: Any) -> None:
     """Draw a figure of finished runs, and print its caption.
 
-    KIND is confusion (one or two methods), sensitivity (a swept hyper-parameter), souls (soul samples per class),
-    stability (error by epoch), losses (logged while a method trained), ablation (named settings), curve (seen–unseen),
-    perclass (of one method, or two and their difference), pareto (accuracy against seconds), cd (critical differences)
-    or features (real and synthesised rows of unseen classes, after `run --keep-features`).
+    \b
+    KIND is one of
+      confusion    true against predicted classes, of one or two methods
+      perclass     accuracy of each class, or the difference of two methods
+      curve        accuracy on seen against unseen classes, with AUSUC
+      pareto       accuracy against seconds
+      cd           mean ranks over data sets (critical-difference diagram)
+      sensitivity  accuracy against the values of one hyper-parameter
+      souls        accuracy against the number of soul samples per class
+      ablation     a bar for each named setting of a method
+      stability    error by epoch, after `run --checkpoints`
+      losses       training losses by epoch or iteration
+      features     real and synthesised features of unseen classes in two
+                   dimensions, after `run --keep-features`
     """
     drawn = zslbench.plot(kind, output, data=data, **options)
     if caption == "none":
         for text in drawn.describe(caption):
             warn(text, CaptionLeftOut)
     else:
-        screen.show_text("\n".join(drawn.describe(caption)))
+        screen.show_sentences(drawn.describe(caption))
     screen.show_written(output)
     if data:
         screen.show_written(data)
@@ -273,27 +287,30 @@ def plot(kind: str, output: Path, data: Path | None, caption: str, **options: An
     "zslbench report --runs study --no-published --no-figures -o study.html",
     groups=shared.READ_GROUPS,
 )
-@shared.path_option("-o", "--output", default=Path("report.html"), help="The page to write.")
+@shared.path_option("-o", "--output", default=Path("report.html"), help="File to write.")
 @shared.RECORDS
 @shared.CHOICES
-@shared.stage_option(help="Only this stage.  [default: both, where both have finished runs]", default=None)
+@shared.stage_option(help="Only records of this stage.  [default: both, where both have finished runs]", default=None)
 @shared.selection_option(
-    help="Apply a rule, as in `table`; oracle: best on test, marked †. Repeatable.  [default: as recorded, no oracle]",
+    help="Which rule of selection, as in `table`; numbers chosen by oracle (best on test) are marked †. Repeatable.  "
+    "[default: as recorded, no oracle]",
     multiple=True,
 )
 @click.option(
-    "--published/--no-published", default=True, help="Set published numbers beside the measured ones, with verdicts."
+    "--published/--no-published",
+    default=True,
+    help="Show published numbers beside the measured ones, and whether they are reproduced.",
 )
 @shared.TOLERANCE
-@click.option("--figures/--no-figures", default=True, help="Draw the figures that the records have data for.")
-@click.option("--title", metavar="TEXT", help="Title of the page.  [default: the name of the folder of records]")
+@click.option("--figures/--no-figures", default=True, help="Draw figures, as far as the records have the data.")
+@click.option("--title", metavar="TEXT", help="Title of the page.  [default: name of the folder of records]")
 @shared.RUNS
 @shared.DATA_ROOT
 def report(output: Path, **options: Any) -> None:
-    """Write one HTML page that shows a whole study: tables, figures, every run, and what is missing.
+    """Write a report of a whole study as one HTML page: tables, figures, every run, and which runs are missing.
 
-    The file needs no network and no other file. Tables can be sorted and filtered; every run shows its parameters,
-    curve, timings and provenance.
+    Open the file in a browser; it needs no network and no other file. Tables can be sorted and filtered. A click on a
+    run shows its parameters, curve, timings and provenance.
     """
     zslbench.report(output, **options)
     screen.show_written(output)

@@ -88,6 +88,14 @@ def show_text(text: str) -> None:
     print(visible(text), end="" if text.endswith("\n") else "\n", flush=True)
 
 
+def show_sentences(sentences: Iterable[str]) -> None:
+    """Print sentences, each from a line of its own on and wrapped to the terminal."""
+    from zslbench.results.tables.render import columns_of, wrap_sentences
+
+    if wrapped := wrap_sentences(sentences, columns_of(None)):
+        show_text("\n".join(wrapped))
+
+
 def show_written(path: Path) -> None:
     """Say which file was written."""
     progress_console().print(f"wrote {path}", markup=False, soft_wrap=True)

@@ -56,17 +56,21 @@ def draw_ablation(request: FigureRequest) -> DrawnFigure:
         )
     frame = Frame(request.width, len(panels), 1.6)
     order = [*declared, FULL]
-    every = list({line.row.label: line for _, bars in panels for _, line in bars})
-    looks = choose_looks(request, {label: label for label in every})
+    # A setting has one colour in all panels, however it was written when it was run on each data set.
+    labels = {setting: line.row.label for _, bars in reversed(panels) for setting, line in bars}
+    looks = choose_looks(request, {setting: labels[setting] for setting in order if setting in labels})
+    cut = False
     for axes, (panel, bars) in zip(frame.axes, panels, strict=True):
         for place, (setting, line) in enumerate(bars):
             stat = line.row.metrics[panel.metric]
             bar = estimate(stat, spread)
             hatch = HATCHES[order.index(setting) % len(HATCHES)]
-            colour = looks.get(line.row.label, {"color": GREY})["color"]
+            colour = looks.get(setting, {"color": GREY})["color"]
             axes.bar(place, bar.mean, 0.68, color=colour, alpha=0.6, edgecolor=INK, lw=0.5, hatch=hatch)
             if bar.high > bar.low:
-                ends = [[bar.mean - bar.low], [bar.high - bar.mean]]
+                low, high = max(bar.low, 0.0), min(bar.high, 100.0)  # of two seeds it may leave what is possible
+                cut |= (low, high) != (bar.low, bar.high)
+                ends = [[bar.mean - low], [high - bar.mean]]
                 axes.errorbar(place, bar.mean, ends, color=INK, capsize=2.5, lw=0.9)
                 away = 0.16
                 xs = [place - away + 2 * away * at / max(1, bar.n - 1) for at in range(bar.n)]
@@ -89,6 +93,8 @@ def draw_ablation(request: FigureRequest) -> DrawnFigure:
             "Dots: single seeds. Bars share seeds, so overlapping intervals say little; `zslbench ablate` has paired "
             "differences."
         )
+    if cut:
+        sentences.append("Intervals are drawn from 0 to 100 % at most.")
     metrics = [panel.metric for panel, _ in panels]
     return frame.drawn(describe(sentences, drawn, metrics, f"Intervals: {SPREADS[spread]}."))
 

@@ -33,16 +33,17 @@ from zslbench.results.plots.series import (
     Line,
     MeanWithEnds,
     Panel,
-    average_by_name,
     describe,
     estimate,
     group_by_data,
     labels_of,
+    mean_or_zero,
     name_data,
     name_panels,
     names_of,
     panels_of,
     say_not_drawn,
+    score_in_panels,
     split_by_unit,
 )
 from zslbench.results.records.record import Record
@@ -67,10 +68,8 @@ def draw_curves(request: FigureRequest) -> DrawnFigure:
     groups = group_by_data(lines)
     titles = [name_data(group[0].row) for group in groups]
     labels = labels_of(lines)
-    areas = dict.fromkeys(labels, 0.0) | average_by_name(
-        (line.name, line.row.metrics["AUSUC"].mean) for line in lines if "AUSUC" in line.row.metrics
-    )
-    looks = choose_looks(request, labels, areas)
+    areas = ([(line.name, mean_or_zero(line, "AUSUC")) for line in group] for group in groups)
+    looks = choose_looks(request, labels, score_in_panels(areas))
     heading = "AUSUC (%)"
     if len(titles) > 1:
         heading += f" on {' / '.join(name_panels([group[0].row for group in groups]))}"
@@ -105,7 +104,7 @@ def draw_curves(request: FigureRequest) -> DrawnFigure:
         "Accuracy on seen against unseen classes as a constant γ is taken off the scores of seen classes (Chao et al., "
         "2016).",
         f"Filled: γ = 0. {hollow}",
-        *describe_colours(looks, [*labels], "AUSUC"),
+        *describe_colours(looks, [*labels], "AUSUC", len(groups)),
     ]
     return frame.drawn(describe(sentences, lines, ("U", "S", "AUSUC"), f"Bands: {SPREADS[spread]}, of U."))
 
@@ -155,8 +154,8 @@ def draw_stability(request: FigureRequest) -> DrawnFigure:
     lines = list(dict.fromkeys(line for panel in panels for line in panel.lines))
     names = names_of(lines)
     errors_of = [{line: _errors(line, panel.metric, spread) for line in panel.lines} for panel in panels]
-    lasts = [(line.name, -[*errors.values()][-1].mean) for every in errors_of for line, errors in every.items()]
-    looks = choose_looks(request, labels_of(lines), average_by_name(lasts))
+    lasts = ([(line.name, -[*errors.values()][-1].mean) for line, errors in every.items()] for every in errors_of)
+    looks = choose_looks(request, labels_of(lines), score_in_panels(lasts))
     frame = Frame(request.width, len(panels), 1.75, {name: name for name in names}, looks)
     for axes, panel, every in zip(frame.axes, panels, errors_of, strict=True):
         for line, errors in every.items():
@@ -172,7 +171,7 @@ def draw_stability(request: FigureRequest) -> DrawnFigure:
     metrics = list(dict.fromkeys(panel.metric for panel in panels))
     sentences = [
         f"Error (100 − {' or '.join(metrics)}) while training; nothing is chosen by it.",
-        *describe_colours(looks, names, f"{' and '.join(metrics)} at the end"),
+        *describe_colours(looks, names, f"{' and '.join(metrics)} at the end", len(panels)),
     ]
     trained = [line for line in lacking if "epochs" in line.row.params]
     command = _curve_command(trained, runs) if trained else None
@@ -231,7 +230,7 @@ def draw_pareto(request: FigureRequest) -> DrawnFigure:
         if len(machines) == 1
         else f"Measured on different machines, so the seconds compare roughly: {'; '.join(machines)}.",
         *([f"{untimed} without timings of their own not drawn."] if untimed else []),
-        *describe_colours(looks, drawn_names, "accuracy, those on the line first"),
+        *describe_colours(looks, drawn_names, "accuracy", len(panels), first=", those on the line first"),
     ]
     return frame.drawn(describe(sentences, timed, [panel.metric for panel in panels], f"Bars: {SPREADS[spread]}."))
 
@@ -242,8 +241,8 @@ def _choose_pareto_looks(request: FigureRequest, panels: Sequence[Panel]) -> dic
     for panel in panels:
         points = [(_mean_seconds(line), line.row.metrics[panel.metric].mean) for line in panel.lines]
         front = find_front(points)
-        scores += [(line.name, points[at][1] + 1000.0 * (at in front)) for at, line in enumerate(panel.lines)]
-    return choose_looks(request, labels_of(line for panel in panels for line in panel.lines), average_by_name(scores))
+        scores.append([(line.name, points[at][1] + 1000.0 * (at in front)) for at, line in enumerate(panel.lines)])
+    return choose_looks(request, labels_of(line for panel in panels for line in panel.lines), score_in_panels(scores))
 
 
 def _draw_panels(

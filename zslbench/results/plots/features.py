@@ -19,8 +19,8 @@ from zslbench.results.plots.frame import (
     FigureRequest,
     Frame,
     escape,
+    fitting_columns,
     line_look,
-    most_columns,
     wrap,
 )
 from zslbench.results.plots.series import (
@@ -114,7 +114,7 @@ def draw_features(request: FigureRequest) -> DrawnFigure:
     kept = [run.choose(ids, most) for run in kept]
     planes, shared = _project(kept, request.projection or "pca")
     titles = classes.name(ids)
-    inches = request.width / min(len(kept), most_columns(request.width))
+    inches = request.width / min(len(kept), fitting_columns(request.width))
     shape, together = min(_shape(planes), _HIGHEST / inches), np.concatenate([plane.points for plane in planes])
     looks = class_looks(run_ids, ids)
     texts = {**dict(zip(ids.tolist(), titles, strict=True)), REAL: REAL, MADE: MADE}

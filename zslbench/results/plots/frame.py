@@ -20,6 +20,7 @@ from zslbench.errors import BadValue, warn
 from zslbench.results.plots.series import Line, MeanWithEnds
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
+from zslbench.results.tables.render import columns_of, wrap_sentences
 from zslbench.results.tables.table import WARNINGS, Remark, shorten
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ class DrawnFigure:
         return f"<Drawn: {len(self.axes)} panels of {len(self.rows)} numbers>"
 
     def __str__(self) -> str:
-        return "\n".join(self.describe("short"))
+        return "\n".join(wrap_sentences(self.describe("short"), columns_of(None)))
 
     def _repr_png_(self) -> bytes:
         with settings(), warnings.catch_warnings():
@@ -202,6 +203,7 @@ class Frame:
         looks: of the keys in colour, see `choose_looks`; the others are grey, with one text for all of them. None: a
             look of its own for each key.
         heading: over the legend; only_markers: whether there are no lines in it.
+        most_columns: panels side by side at most, None: as many as the width has room for.
 
     Attributes:
         panel_width: inches of each panel, what stands beside its axes included.
@@ -217,6 +219,7 @@ class Frame:
         looks: Mapping[Any, Mapping[str, Any]] | None = None,
         heading: str = "",
         only_markers: bool = False,
+        most_columns: int | None = None,
     ) -> None:
         texts = {key: with_symbols(text) for key, text in (legend or {}).items()}
         self.looks = {key: line_look(place) for place, key in enumerate(texts)} if looks is None else looks
@@ -230,9 +233,10 @@ class Frame:
         self.legend_columns = max(1, min(len(self.legend), int(width / longest)))
         lines = math.ceil(len(self.legend) / self.legend_columns) + bool(heading)
         below = 0.135 * lines + 0.08 if self.legend else 0.0
-        columns = min(count, most_columns(width))
-        self.panel_width = width / columns
+        columns = min(count, fitting_columns(width), most_columns or count)
         rows = math.ceil(count / columns)
+        columns = math.ceil(count / rows)  # six panels are three above three, not five above one
+        self.panel_width = width / columns
         self.figure = new_figure((width, rows * height + below), 0.03)
         flat = list(self.figure.subplots(rows, columns, squeeze=False).ravel())
         for spare in flat[count:]:
@@ -286,6 +290,7 @@ class Frame:
         """Return the figure with its legend and remarks."""
         if not self.figure.legends:
             self.add_legend()
+        self.figure.align_ylabels()
         return DrawnFigure(tuple(self.axes), tuple(self.rows), tuple(remarks))
 
     def add_legend(self) -> None:
@@ -365,10 +370,13 @@ def choose_looks(
     return {name: line_look(places[name]) for name in names}
 
 
-def describe_colours(looks: Mapping[str, Any], names: Sequence[str], score: str) -> list[str]:
-    """Say which rows are in colour where not all are."""
+def describe_colours(
+    looks: Mapping[str, Any], names: Sequence[str], score: str, panels: int, first: str = ""
+) -> list[str]:
+    """Say which rows are in colour where not all are: those of the highest scores of a panel, and which come first."""
     grey = len({*names} - {*looks})
-    return [f"In colour: the {len(looks)} with the highest {score}; {grey} in grey."] if grey else []
+    where = " of a panel" if panels > 1 else ""
+    return [f"In colour: the {len(looks)} with the highest {score}{where}{first}; {grey} in grey."] if grey else []
 
 
 def line_look(place: int) -> dict[str, Any]:
@@ -415,7 +423,7 @@ def new_figure(size: tuple[float, float], padding: float | None = None) -> Figur
     return figure
 
 
-def most_columns(width: float) -> int:
+def fitting_columns(width: float) -> int:
     """Return how many panels stand side by side at most."""
     return max(1, round(width / 1.7))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import statistics
 from collections.abc import Mapping, Sequence
 
@@ -14,6 +15,7 @@ from zslbench.results.plots.frame import (
     Frame,
     choose_looks,
     describe_colours,
+    escape,
     set_log_axis,
     set_whole_ticks,
 )
@@ -22,18 +24,21 @@ from zslbench.results.plots.series import (
     Line,
     MeanWithEnds,
     Panel,
-    average_by_name,
     describe,
     estimate,
     group_by_data,
     labels_of,
+    mean_or_zero,
     name_panels,
     names_of,
     say_not_drawn,
+    score_in_panels,
     split_by_unit,
 )
 
 _MOST_PANELS = 12
+_MOST_COLUMNS, _HEIGHT = 2, 1.4
+"""Panels side by side, as wide as a curve needs, and inches of a panel."""
 _MANY_TIMES = 100.0
 """How many times the smallest the largest value is where the axis of a positive loss becomes logarithmic."""
 
@@ -59,11 +64,11 @@ def draw_losses(request: FigureRequest) -> DrawnFigure:
     lines = list(dict.fromkeys(line for panel in panels for line in panel.lines))
     names = names_of(lines)
     accuracy = next(name for name in ("T1", "H", *lines[0].row.metrics) if name in lines[0].row.metrics)
-    scores = dict.fromkeys(names, 0.0) | average_by_name(
-        (line.name, line.row.metrics[accuracy].mean) for line in lines if accuracy in line.row.metrics
-    )
+    groups = group_by_data(lines)
+    scores = score_in_panels([(line.name, mean_or_zero(line, accuracy)) for line in group] for group in groups)
     looks = choose_looks(request, labels_of(lines), scores)
-    frame = Frame(request.width, len(panels), 1.55, {name: name for name in names}, looks)
+    legend = {name: name for name in names}
+    frame = Frame(request.width, len(panels), _HEIGHT, legend, looks, most_columns=_MOST_COLUMNS)
     rows = [panel.lines[0].row for panel in panels]
     protocols = len({row.protocol for row in rows}) > 1
     titles = [
@@ -79,16 +84,27 @@ def draw_losses(request: FigureRequest) -> DrawnFigure:
             values += [end for point in points.values() for end in (point.low, point.high)]
         if min(values) > 0 and max(values) > _MANY_TIMES * min(values):
             set_log_axis(axes)
-        frame.dress(axes, title if len({*titles}) > 1 else "", (panel.lines[0].unit, panel.metric.replace("_", " ")))
+        frame.dress(axes, title if len({*titles}) > 1 else "", (panel.lines[0].unit, ""))
+        axes.set_ylabel(write_loss(panel.metric))
         set_whole_ticks(axes)
     sentences = [
         f"Losses while training, by {' and '.join(dict.fromkeys(line.unit for line in lines))}.",
         *([f"Not drawn: {', '.join(left_out)}; choose with --metric."] if left_out else []),
-        *describe_colours(looks, names, accuracy),
+        *describe_colours(looks, names, accuracy, len(groups)),
     ]
     below = describe(sentences, lines, (accuracy,), f"Bands: {SPREADS[spread]}.")
     about_losses = [remark for remark in below if remark.kind not in ("stage", "metrics", "selection")]
     return frame.drawn([*about_losses, *say_not_drawn("losses", lacking, None)])
+
+
+def write_loss(name: str) -> str:
+    """Return the name of a loss as papers write it, which matplotlib reads: a loss L has its index below.
+
+    >>> write_loss("l_r1"), write_loss("real_souls")
+    ('$L_{R1}$', 'real souls')
+    """
+    indexed = re.fullmatch(r"l_([a-z]+\d*)", name, re.ASCII)
+    return f"$L_{{{indexed[1].upper()}}}$" if indexed else escape(name.replace("_", " "))
 
 
 def _panels(lines: Sequence[Line], asked: Sequence[str] | None) -> list[Panel]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,6 @@ from zslbench.results.plots.series import (
     SPREADS,
     Line,
     Panel,
-    average_by_name,
     describe,
     estimate,
     group_by_data,
@@ -38,6 +38,7 @@ from zslbench.results.plots.series import (
     name_lines,
     panels_of,
     rename_line,
+    score_in_panels,
 )
 from zslbench.spec import brackets, parse_recorded
 
@@ -81,13 +82,14 @@ def draw_sensitivity(request: FigureRequest, axis: str = "", values: str = "[…
     titles = list(dict.fromkeys(sweep.name for sweep in every))
     # The caption names the only one.
     values_of = (
-        (sweep.name, line.row.metrics[panel.metric].mean)
+        [
+            (sweep.name, statistics.fmean(line.row.metrics[panel.metric].mean for _, line in sweep.points))
+            for sweep in sweeps
+        ]
         for panel, sweeps in panels
-        for sweep in sweeps
-        for _, line in sweep.points
     )
     labels = {sweep.name: sweep.label for sweep in every}
-    looks = choose_looks(request, labels, average_by_name(values_of))
+    looks = choose_looks(request, labels, score_in_panels(values_of))
     frame = Frame(request.width, len(panels), 1.75, {title: title for title in titles if len(titles) > 1}, looks)
     zero = False
     for axes, (panel, sweeps) in zip(frame.axes, panels, strict=True):
@@ -113,7 +115,7 @@ def draw_sensitivity(request: FigureRequest, axis: str = "", values: str = "[…
     lines = [rename_line(line, line.row.title) for sweep in every for _, line in sweep.points]
     sentences = [
         f"{' and '.join(metrics)} of {' and '.join(methods)} against {axis or symbol(name)}, all else kept.",
-        *describe_colours(looks, titles, f"mean {' and '.join(metrics)}"),
+        *describe_colours(looks, titles, f"mean {' and '.join(metrics)}", len(panels)),
     ]
     given = dict.fromkeys(f"{sweep.name}: {sweep.given}" for sweep in every if sweep.given)
     sentences += [f"Given besides: {'. '.join(given)}."] if given else []

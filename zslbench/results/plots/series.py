@@ -162,9 +162,23 @@ def split_by_unit(panels: Iterable[Panel]) -> list[Panel]:
     ]
 
 
-def average_by_name(pairs: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Return the mean of the numbers of each name."""
-    return {name: statistics.fmean(values) for name, values in group_values(pairs).items()}
+def mean_or_zero(line: Line, metric: str) -> float:
+    """Return the mean of a metric over seeds, 0 where a line was not judged by it."""
+    return line.row.metrics[metric].mean if metric in line.row.metrics else 0.0
+
+
+def score_in_panels(panels: Iterable[Iterable[tuple[str, float]]]) -> dict[str, float]:
+    """Return a score for each name, higher the nearer to the top of a panel its number stands, and then on average.
+
+    By such scores the best of every panel come first, whether its numbers are high or low.
+
+    >>> score_in_panels([[("a", 90.0), ("b", 80.0)], [("c", 10.0)]])
+    {'a': 0.0, 'b': -1.001, 'c': 0.0}
+    """
+    ranks = group_values(
+        (name, place) for panel in panels for place, (name, _) in enumerate(sorted(panel, key=lambda named: -named[1]))
+    )
+    return {name: -min(places) - statistics.fmean(places) / 1000 for name, places in ranks.items()}
 
 
 def _data_key(row: Row) -> tuple[str, ...]:

@@ -327,15 +327,22 @@ def write_terminal(table: Table, width: int) -> str:
 
     parts = _part(table, width - _names_width(table, width), cell_len, _plain, (_GROUP_GAP, _COLUMN_GAP))
     sentences = [*(remark.text for remark in table.remarks), *table.ranking_sentence("marked *")]
-    below = [(sentence, 2) for sentence in sentences]
-    below += [(f"[{number}] {text}", 4) for number, text in enumerate(table.notes, start=1)]
-    wrapped = (
-        textwrap.fill(text, max(width, 40), subsequent_indent=" " * indent, break_on_hyphens=False)
-        for text, indent in below
-    )
+    notes = [f"[{number}] {text}" for number, text in enumerate(table.notes, start=1)]
+    below = [*wrap_sentences(sentences, width), *wrap_sentences(notes, width, 4)]
     shown = "\n\n".join(_terminal_panel(part, width) for part in parts) if table.rows else ""
     head = f"{table.title}\n" if table.title else ""
-    return "\n\n".join(part for part in (head + shown, table.drawing, "\n".join(wrapped)) if part)
+    return "\n\n".join(part for part in (head + shown, table.drawing, "\n".join(below)) if part)
+
+
+def wrap_sentences(sentences: Iterable[str], width: int, indent: int = 2) -> list[str]:
+    """Return each sentence in lines of at most `width` characters, those after its first indented.
+
+    A path or a spec that is longer stays whole, so that it can be copied.
+    """
+    wrapper = textwrap.TextWrapper(
+        max(width, 40), subsequent_indent=" " * indent, break_on_hyphens=False, break_long_words=False
+    )
+    return list(map(wrapper.fill, sentences))
 
 
 def _plain(cell: Cell | None, longest: str) -> str:
