@@ -5,6 +5,7 @@ Click calls these functions in a shell that completes (`zslbench completion`). T
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -46,7 +47,13 @@ def complete_datasets(ctx: click.Context, parameter: click.Parameter, incomplete
         from click.shell_completion import CompletionItem
 
         return [CompletionItem(incomplete, type="dir")]
-    return _starting(_dataset_names(), incomplete)
+    from zslbench.data import added
+    from zslbench.registry import DATASETS
+
+    names = DATASETS.names()
+    with contextlib.suppress(ZslbenchError):
+        names += added.names()
+    return _starting(names, incomplete)
 
 
 def complete_catalogued(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -87,16 +94,6 @@ def complete_sources(ctx: click.Context, parameter: click.Parameter, incomplete:
     from zslbench.results.analysis.published import load
 
     return _starting(sorted({row.source for row in load()}), incomplete)
-
-
-def _dataset_names() -> list[str]:
-    from zslbench.data import added
-    from zslbench.registry import DATASETS
-
-    try:
-        return [*DATASETS.names(), *added.names()]
-    except ZslbenchError:
-        return DATASETS.names()
 
 
 BY_NAME: Mapping[str, Completer] = {

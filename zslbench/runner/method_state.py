@@ -139,9 +139,9 @@ class _Walk:
                 yield flat.reshape(-1).view(np.uint8).data if flat.size and flat.dtype.hasobject is False else b""
                 if type(value) is not np.ndarray:
                     yield _digest(getattr(value, "__dict__", None), True)
-            elif _is_tensor(value):
+            elif (torch := sys.modules.get("torch")) is not None and isinstance(value, torch.Tensor):
                 yield from _tensor(value)
-                waiting += [getattr(value, "__dict__", None), value.grad if value.is_leaf else None]  # type: ignore[attr-defined]
+                waiting += [getattr(value, "__dict__", None), value.grad if value.is_leaf else None]
             elif isinstance(value, list | tuple) and all(type(item) in _PLAIN for item in value):
                 yield repr(value).encode("utf-8", "surrogatepass")
             elif isinstance(value, set | frozenset):
@@ -225,11 +225,6 @@ def _reduced(value: Any) -> object:
     except Exception:
         return None
     return reduced if isinstance(reduced, str) else [part for part in reduced[1:] if not isinstance(part, Iterator)]
-
-
-def _is_tensor(value: object) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
 
 
 def _tensor(value: Any) -> Iterator[bytes | memoryview]:

@@ -15,6 +15,7 @@ from zslbench.results.records.store import runs_option
 from zslbench.results.tables.render import write_columns
 from zslbench.results.tables.result import VerbResult
 from zslbench.results.tables.table import Cell, Table, remarks, text_table
+from zslbench.results.tables.table_data import pick_facts
 from zslbench.runner.estimate import Estimate
 from zslbench.runner.jobs import Run
 from zslbench.runner.run_states import UNFINISHED, State
@@ -145,15 +146,10 @@ class Outcome(VerbResult):
 def _describe_run(run: Run, state: State, record: Record | None) -> dict[str, Any]:
     return {
         "id": run.id,
-        "method": run.method,
-        "label": run.label,
+        **pick_facts(run, "method", "label"),
         "dataset": run.dataset.name,
-        "features": run.dataset.features,
-        "semantics": run.dataset.semantics,
-        "protocol": run.protocol,
-        "stage": run.stage,
-        "fold": run.fold,
-        "seed": run.seed,
+        **pick_facts(run.dataset, "features", "semantics"),
+        **pick_facts(run, "protocol", "stage", "fold", "seed"),
         "state": state,
         **({name: 100 * value for name, value in record.metrics.items()} if record else {}),
         "seconds": record.timings.get("total") if record else None,

@@ -17,6 +17,7 @@ from zslbench.results.records.leases import Leases
 from zslbench.results.records.record import Record
 from zslbench.results.records.requests import RequestedMethod, RequestedRuns, keep_request, make_request
 from zslbench.results.records.store import ResultStore
+from zslbench.results.tables.table_data import pick_facts
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.estimate import estimate
 from zslbench.runner.executors import Executor, Listener, SerialExecutor
@@ -219,17 +220,10 @@ def _name_request(run: Run) -> tuple[RequestedMethod, RequestedRuns]:
     data = run.dataset
     return RequestedMethod(run.method, run.label, dict(run.params)), RequestedRuns(
         dataset=data.name,
-        features=data.features,
-        semantics=data.semantics,
-        origin=data.origin,
-        fingerprint=data.fingerprint,
-        protocol=run.protocol,
+        **pick_facts(data, "features", "semantics", "origin", "fingerprint", "own_folder", "data_root"),
+        **pick_facts(run, "protocol", "stage", "fold"),
         protocol_params=canonical_json(dict(run.protocol_params)),
-        stage=run.stage,
-        fold=run.fold,
         seeds=(run.seed,),
-        own_folder=data.own_folder,
-        data_root=data.data_root,
     )
 
 

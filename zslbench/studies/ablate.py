@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import collections
 import dataclasses
-import itertools
 import math
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
@@ -18,10 +16,8 @@ from zslbench.data.splits import Stage
 from zslbench.errors import BadSpec, BadValue, UnknownName
 from zslbench.files import write_output
 from zslbench.methods.base import Method, MethodCard
-from zslbench.metrics import metric_place
 from zslbench.registry import METHODS
-from zslbench.results.analysis.rows import Stat, stat
-from zslbench.results.records.record import Record
+from zslbench.results.analysis.rows import Stat
 from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.results.tables.captions import (
     TRANSDUCTIVE,
@@ -45,11 +41,11 @@ from zslbench.results.tables.table import (
 )
 from zslbench.results.tables.table_data import pick_facts, round_numbers
 from zslbench.runner.class_lookup import method_class
-from zslbench.runner.jobs import Run
 from zslbench.runner.outcome import Outcome
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, StudyPlan, as_text_list, plan
 from zslbench.runner.run import run
-from zslbench.spec import Spec, brackets, expand, parse, write_value
+from zslbench.spec import Spec, expand, parse, write_value
+from zslbench.studies.ablation_rows import FULL, AblationRow, compare_settings, measure_settings
 from zslbench.visible import title_data
 
 if TYPE_CHECKING:
@@ -60,59 +56,6 @@ if TYPE_CHECKING:
 DEFAULT_SEEDS = 3
 _NO_STAT = Stat(math.nan, None, 0)
 """Where nothing finished: data formats leave its numbers out."""
-FULL, AS_GIVEN = "full", "as given"
-"""What the method as given is called: among named ablations, and in a sweep where it has no single value."""
-
-
-class Measure(NamedTuple):
-    """What was measured on what: a data set's name, features and semantics, the protocol, the metric."""
-
-    dataset: str
-    features: str
-    semantics: str
-    protocol: str
-    metric: str
-
-    @property
-    def place(self) -> str:
-        """The data set with its features and semantics."""
-        return f"{title_data(self.dataset)} ({self.features}, {self.semantics})"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class AblationRow:
-    """One setting and metric.
-
-    Attributes:
-        swept: the parameter of a sweep; empty for named ablations.
-        setting: its name in the table; spec: what was run; help: what the setting is.
-        as_given: whether it is the method as it was given.
-        transductive: whether unlabelled test features are used (‡).
-        selection: fixed or validated.
-        stat: mean and deviation in percent, None where nothing finished; seeds: which.
-        highest: whether it is the highest mean of a sweep, on what was measured: no selection.
-        against: the setting that it is compared with; difference: to that one, paired by seed.
-    """
-
-    swept: str
-    setting: str
-    spec: str
-    help: str
-    as_given: bool
-    transductive: bool
-    selection: str
-    column: Measure
-    stat: Stat | None
-    seeds: tuple[int, ...]
-    highest: bool
-    against: str
-    difference: Stat | None
-
-    @property
-    def title(self) -> str:
-        """The setting as tables name it."""
-        marked = self.swept and self.as_given and self.setting != AS_GIVEN
-        return self.setting + (f" ({AS_GIVEN})" if marked else "") + (" ‡" if self.transductive else "")
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False, kw_only=True)
@@ -197,7 +140,7 @@ def ablate(
     specs = dict.fromkeys(str(spec) for specs in by_parameter.values() for spec in (*specs.values(), base))
     planned = {text: plan(structs.replace(options, methods=[text]), PresetStore(Path(runs))).runs for text in specs}
     all_series = [
-        _compare_settings(swept, settings, base, planned, against, cls.ablations_build_up and not swept)
+        compare_settings(swept, settings, base, planned, against, cls.ablations_build_up and not swept)
         for swept, settings in by_parameter.items()
     ]
     outcome = run(
@@ -210,7 +153,7 @@ def ablate(
         console=console,
     )
     records = {record.id: record for record in outcome.records}
-    rows = tuple(row for series in all_series for row in _measure_settings(series, planned, records, cls))
+    rows = tuple(row for series in all_series for row in measure_settings(series, planned, records, cls))
     result = Ablated(
         make_tables=lambda wanted, _: _tables(rows, cls.card, str(base), stage, outcome, numbers, wanted == "latex"),
         make_rows=lambda: [_facts(row, stage) for row in rows],
@@ -273,107 +216,6 @@ def _read_sweep(base: Spec, cls: type[Method], text: str) -> tuple[str, dict[str
     return name, {
         write_value(value): dataclasses.replace(base, params={**base.params, name: value}) for value in allowed
     }
-
-
-@dataclasses.dataclass(frozen=True)
-class _Series:
-    """Settings that stand in one table: in order, which is the method as given, and what each is compared with."""
-
-    swept: str
-    specs: Mapping[str, Spec]
-    as_given: str
-    against: Mapping[str, str]
-
-
-def _compare_settings(
-    swept: str,
-    specs: Mapping[str, Spec],
-    base: Spec,
-    planned: Mapping[str, Sequence[Run]],
-    against: str | None,
-    builds_up: bool,
-) -> _Series:
-    """Return the settings, and where none of them equals it the method as given: last where they build up to it."""
-    ids = {text: {run.id for run in runs} for text, runs in planned.items()}
-    equal = [name for name, spec in specs.items() if ids[str(spec)] == ids[str(base)]]
-    if equal:
-        as_given, ordered = equal[-1], dict(specs)
-    else:
-        # its own value of the swept parameter is its name, where that is the same on all data
-        values = {run.params[swept] for run in planned[str(base)]} if swept else set()
-        as_given = FULL if not swept else AS_GIVEN if len(values) != 1 else write_value(values.pop())
-        ordered = {**specs, as_given: base} if builds_up else {as_given: base, **specs}
-    names = list(ordered)
-    rule = against or ("previous" if builds_up else FULL)
-    if rule == "previous":
-        return _Series(swept, ordered, as_given, dict(zip(names[1:], names, strict=False)))
-    target = {FULL: as_given, "first": names[0]}.get(rule, rule)
-    if target not in names:
-        raise UnknownName("setting to compare with", rule, ["first", "previous", FULL, *names])
-    return _Series(swept, ordered, as_given, {name: target for name in names if name != target})
-
-
-def _measure_settings(
-    series: _Series, planned: Mapping[str, Sequence[Run]], records: Mapping[str, Record], cls: type[Method]
-) -> list[AblationRow]:
-    def over_seeds(by_seed: Mapping[int, float]) -> Stat | None:
-        return stat(by_seed.values(), cls.card.stochastic) if by_seed else None
-
-    runs = {name: planned[str(spec)] for name, spec in series.specs.items()}
-    values = {name: _values_by_seed(of_setting, records) for name, of_setting in runs.items()}
-    columns = list(dict.fromkeys(itertools.chain(*values.values())))
-    data = list(dict.fromkeys(column.place for column in columns))
-    columns.sort(key=lambda col: (data.index(col.place), metric_place(col.metric), col.protocol, col.metric))
-    rows = []
-    for column in columns:
-        by_seed = {name: dict(sorted(by_column.get(column, {}).items())) for name, by_column in values.items()}
-        stats = {name: over_seeds(of_setting) for name, of_setting in by_seed.items()}
-        top = max(stat.mean for stat in stats.values() if stat)
-        for name, spec in series.specs.items():
-            on_data = [run for run in runs[name] if run.dataset.name == column.dataset]
-            mean, against = stats[name], series.against.get(name, "")
-            other = by_seed.get(against, {})
-            gaps = {seed: value - other[seed] for seed, value in by_seed[name].items() if seed in other}
-            selections = {records[run.id].selection if run.id in records else run.selection for run in on_data}
-            named = cls.ablations.get(name) if not series.swept else None
-            rows.append(
-                AblationRow(
-                    swept=series.swept,
-                    setting=name,
-                    spec=str(spec),
-                    help=named.help if named else "" if series.swept else "the method as given",
-                    as_given=name == series.as_given,
-                    transductive=any(run.setting == "transductive" for run in on_data),
-                    selection=" and ".join(sorted(selections)),
-                    column=column,
-                    stat=mean,
-                    seeds=tuple(by_seed[name]),
-                    highest=bool(series.swept) and mean is not None and mean.mean == top,
-                    against=against,
-                    difference=over_seeds(gaps),
-                )
-            )
-    return rows
-
-
-def _values_by_seed(runs: Iterable[Run], records: Mapping[str, Record]) -> dict[Measure, dict[int, float]]:
-    """Return each metric by seed, as fractions; of the dev stage the mean over the folds, where all are done."""
-    folds: dict[tuple[Measure, int], list[float]] = collections.defaultdict(list)
-    lacking = set()
-    for planned in runs:
-        data, protocol = planned.dataset, planned.protocol + brackets(planned.protocol_params)
-        place = (data.name, data.features, data.semantics, protocol)
-        record = records.get(planned.id)
-        if record is None or not record.ok:
-            lacking.add((*place, planned.seed))
-            continue
-        for metric, value in record.metrics.items():
-            folds[Measure(*place, metric), planned.seed].append(value)
-    values: dict[Measure, dict[int, float]] = collections.defaultdict(dict)
-    for (column, seed), of_folds in folds.items():
-        if (*column[:-1], seed) not in lacking:
-            values[column][seed] = math.fsum(of_folds) / len(of_folds)
-    return values
 
 
 def _facts(row: AblationRow, stage: str) -> dict[str, Any]:

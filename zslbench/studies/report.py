@@ -22,9 +22,10 @@ from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.records.tuned_presets import PresetStore, is_point_not_picked
 from zslbench.results.report.figures import Figure, draw_figures
 from zslbench.results.report.page import Page, PublishedComparison, StageGaps, accuracy_tables, html, runs_data
+from zslbench.results.tables.table_data import pick_facts
 from zslbench.studies import status
 from zslbench.studies.plot import knowledge
-from zslbench.studies.reproduce import interval, judge_interval
+from zslbench.studies.reproduce import Claim
 from zslbench.visible import format_count, one_line, title_data
 
 TOLERANCE = 2.0
@@ -224,11 +225,9 @@ def _beside(rows: Sequence[Row], tolerance: float) -> Iterator[PublishedComparis
         for metric in citations.PROTOCOL:
             entry = citations.find_comparable_number(row, metric, "best") if metric in row.metrics else None
             if entry is not None:
-                stat = row.metrics[metric]
-                low, high = interval(stat, row.stochastic)
-                other = [kind for kind in ("features", "semantics") if getattr(row, kind) != getattr(entry, kind)]
-                verdict = f"other {' and '.join(other)}" if other else judge_interval(low, high, entry.value, tolerance)
-                yield PublishedComparison(row, metric, entry, stat, low, high, verdict)
+                number = row.metrics[metric]
+                claim = Claim(entry=entry, **pick_facts(row, "features", "semantics", "stochastic"), stat=number)
+                yield PublishedComparison(row, metric, entry, number, claim.low, claim.high, claim.judge(tolerance))
 
 
 def _find_missing(store: ResultStore, records: Sequence[Record], root: Path | None) -> Iterator[StageGaps]:

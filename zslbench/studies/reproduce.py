@@ -80,17 +80,28 @@ class Claim:
     @property
     def low(self) -> float | None:
         """The lower end of the 95 % interval, a point for a method without chance."""
-        return interval(self.stat, self.stochastic)[0] if self.stat else None
+        return self._ends[0]
 
     @property
     def high(self) -> float | None:
         """Its upper end."""
-        return interval(self.stat, self.stochastic)[1] if self.stat else None
+        return self._ends[1]
+
+    @property
+    def _ends(self) -> tuple[float | None, float | None]:
+        """The ends of the interval over seeds: a point without chance, None for one seed with it."""
+        if self.stat is None:
+            return None, None
+        return (self.stat.low, self.stat.high) if self.stochastic else (self.stat.values[0], self.stat.values[0])
 
     @property
     def difference(self) -> float | None:
         """Measured − published, in points."""
         return self.stat.mean - self.entry.value if self.stat else None
+
+    def judge(self, tolerance: float) -> str:
+        """Return the verdict on what was measured, as `judge_interval` does; on other data it says so."""
+        return f"other {self.other}" if self.other else judge_interval(self.low, self.high, self.entry.value, tolerance)
 
     @property
     def transductive(self) -> bool:
@@ -302,13 +313,7 @@ def _judge_claim(cell: Claim, records: Mapping[str, Record], tolerance: float) -
         seeds=tuple(record.seed for record in good),
         selection=" and ".join(sorted({record.selection for record in good})),
     )
-    verdict = judge_interval(measured.low, measured.high, cell.entry.value, tolerance)
-    return dataclasses.replace(measured, verdict=f"other {cell.other}" if cell.other else verdict)
-
-
-def interval(stat: Stat, stochastic: bool) -> tuple[float | None, float | None]:
-    """Return the ends of the 95 % interval of a mean over seeds: a point without chance, None for one seed with it."""
-    return (stat.low, stat.high) if stochastic else (stat.values[0], stat.values[0])
+    return dataclasses.replace(measured, verdict=measured.judge(tolerance))
 
 
 def judge_interval(low: float | None, high: float | None, published: float, tolerance: float) -> Verdict:

@@ -23,6 +23,7 @@ from zslbench.identity import digest
 from zslbench.methods.base import Method
 from zslbench.params import Between, Dimension, Scalar
 from zslbench.results.records.record import Record
+from zslbench.results.tables.table_data import pick_facts
 from zslbench.runner.class_lookup import built, method_class
 from zslbench.runner.executors import Executor, Listener
 from zslbench.runner.jobs import Job, Run
@@ -219,15 +220,8 @@ class Search:
 
     def _run(self, options: RunOptions, points: Sequence[Point], hear: Sequence[Listener], **how: Any) -> Outcome:
         plan = StudyPlan({"": structs.replace(options, methods=[self.text(point) for point in points])})
-        return run(
-            plan=plan,
-            runs=self.runs,
-            device=self.device,
-            engine=self.engine,
-            progress=False,
-            hear=hear,
-            **how,
-        )
+        where = pick_facts(self, "runs", "device", "engine")
+        return run(plan=plan, progress=False, hear=hear, **where, **how)
 
     def _trial(self, point: Point, records: Sequence[Record]) -> Trial:
         if bad := next((record for record in records if not record.ok), None):

@@ -22,6 +22,7 @@ from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore, Tu
 from zslbench.results.tables.render import check_format, render
 from zslbench.results.tables.result import VerbResult
 from zslbench.results.tables.table import Table, remarks, text_table
+from zslbench.results.tables.table_data import pick_facts
 from zslbench.runner.class_lookup import method_class, protocol_class
 from zslbench.runner.executors import Executor, Listener, SerialExecutor
 from zslbench.runner.jobs import DatasetRef, Run, group_into_batches
@@ -81,7 +82,9 @@ class Tuning(VerbResult):
     @property
     def text(self) -> str:
         """What the command line prints: a summary (terminal, markdown), or every trial (csv, json)."""
-        return describe_tuning(self, self.format)
+        if self.format == "csv":
+            return csv_text(self.list_facts())
+        return self.write_json() if self.format == "json" else describe_tuning(self, self.format)
 
     def lay_out(self, format: str, room: int) -> list[Table]:
         """Return the best trials under each protocol."""
@@ -97,7 +100,18 @@ class Tuning(VerbResult):
 
     def write_json(self) -> str:
         """Return the trials with the space that was searched and the presets, as JSON."""
-        return describe_tuning(self, "json")
+        return json_text(
+            {
+                "method": self.given,
+                "stage": "dev",
+                "sampler": self.sampler,
+                "space": self.search.space.words(),
+                "trials": self.list_facts(),
+                "presets": [dataclasses.asdict(preset) for preset in self.presets],
+                "remarks": list(self.remarks),
+                "interrupted": self.interrupted,
+            }
+        )
 
     @property
     def dataset(self) -> DatasetRef:
@@ -203,6 +217,7 @@ def tune(
     )
     store = PresetStore(runs)
     planned = plan(options, store).runs
+    metrics = _choose_metrics(planned)
     search = Search(
         spec=start,
         space=space,
@@ -212,14 +227,14 @@ def tune(
         ends=ends,
         options=options,
         start=[run for run in planned if run.fold == planned[0].fold],
-        metrics=_choose_metrics(planned),
+        metrics=metrics,
         folds=tuple(dict.fromkeys(run.fold for run in planned)),
         prune=prune and checkpoints != "last",
         runs=Path(runs),
         device=device,
         engine=engine,
         rerun=rerun,
-        best=BestSoFar(_choose_metrics(planned)),
+        best=BestSoFar(metrics),
     )
     records = ResultStore(runs)
     records.check_writable()
@@ -348,9 +363,7 @@ def _make_preset(search: Search, protocol: str, best: Trial, tried: Sequence[Tri
         version=search.method.card.version,
         source=source_of(search.method).digest,
         dataset=first.dataset.name,
-        features=first.dataset.features,
-        semantics=first.dataset.semantics,
-        fingerprint=first.dataset.fingerprint,
+        **pick_facts(first.dataset, "features", "semantics", "fingerprint"),
         protocol=protocol,
         metric=search.metrics[protocol],
         values=dict(best.params[protocol]),
@@ -384,43 +397,22 @@ def _describe_replaced(store: PresetStore, new: TunedPreset) -> list[str]:
 
 
 def describe_tuning(tuning: Tuning, format: str = "terminal") -> str:
-    """Return a search as text: a summary (terminal, markdown), or every trial (csv, json).
-
-    Raises:
-        UnknownName: a format that does not exist.
-    """
-    check_format(format, FORMATS)
-    if format in ("terminal", "markdown"):
-        gap = "\n\n" if format == "markdown" else "\n"
-        presets = [_describe_preset(tuning, preset, format, gap) for preset in tuning.presets]
-        reasons = dict.fromkeys(trial.why for trial in tuning.trials if trial.result == "failed" and trial.why)
-        failures = [f"why trials failed: {reason}" for reason in [*reasons][:3]]
-        sentences = ["\n".join(lines) for lines in (failures, tuning.remarks, _describe_next(tuning)) if lines]
-        data, counts, folds = tuning.dataset, tuning.counts, tuning.search.folds
-        many = "every point of the grid" if tuning.sampler == "grid" else tuning.sampler
-        search = (
-            f"{tuning.given} on {title_data(data.name)} ({data.features}, {data.semantics}), dev stage, "
-            f"{'folds' if len(folds) > 1 else 'fold'} {', '.join(map(str, folds))}: "
-            f"{len(tuning.trials)} trials ({many}): {counts['ok']} ok, {counts['failed']} failed, "
-            f"{counts['pruned']} pruned. No test image was used for the choice.\n"
-            f"searched  {'; '.join(f'{name}: {words}' for name, words in tuning.search.space.words().items())}"
-        )
-        return "\n\n".join([search, *presets, *sentences]) + "\n"
-    rows = tuning.list_facts()
-    if format == "csv":
-        return csv_text(rows)
-    return json_text(
-        {
-            "method": tuning.given,
-            "stage": "dev",
-            "sampler": tuning.sampler,
-            "space": tuning.search.space.words(),
-            "trials": rows,
-            "presets": [dataclasses.asdict(preset) for preset in tuning.presets],
-            "remarks": list(tuning.remarks),
-            "interrupted": tuning.interrupted,
-        }
+    """Return the summary of a search, for a terminal or in Markdown."""
+    gap = "\n\n" if format == "markdown" else "\n"
+    presets = [_describe_preset(tuning, preset, format, gap) for preset in tuning.presets]
+    reasons = dict.fromkeys(trial.why for trial in tuning.trials if trial.result == "failed" and trial.why)
+    failures = [f"why trials failed: {reason}" for reason in [*reasons][:3]]
+    sentences = ["\n".join(lines) for lines in (failures, tuning.remarks, _describe_next(tuning)) if lines]
+    data, counts, folds = tuning.dataset, tuning.counts, tuning.search.folds
+    many = "every point of the grid" if tuning.sampler == "grid" else tuning.sampler
+    search = (
+        f"{tuning.given} on {title_data(data.name)} ({data.features}, {data.semantics}), dev stage, "
+        f"{'folds' if len(folds) > 1 else 'fold'} {', '.join(map(str, folds))}: "
+        f"{len(tuning.trials)} trials ({many}): {counts['ok']} ok, {counts['failed']} failed, "
+        f"{counts['pruned']} pruned. No test image was used for the choice.\n"
+        f"searched  {'; '.join(f'{name}: {words}' for name, words in tuning.search.space.words().items())}"
     )
+    return "\n\n".join([search, *presets, *sentences]) + "\n"
 
 
 def _trial_facts(tuning: Tuning, number: int, trial: Trial) -> dict[str, Any]:

@@ -44,10 +44,10 @@ class Stat:
         if self.std is None or not self.values:
             return None
         import numpy as np
-        from scipy import stats
+        from scipy.special import stdtrit
 
         values = np.array(self.values)
-        half = float(stats.t.ppf(0.975, self.n - 1) * values.std(ddof=1) / np.sqrt(self.n))
+        half = float(stdtrit(self.n - 1, 0.975) * values.std(ddof=1) / np.sqrt(self.n))
         return float(values.mean()) - half, float(values.mean()) + half
 
     @property
