@@ -202,7 +202,7 @@ def test_data_sets_that_lack_a_method_do_not_count_across(own_runs: Path) -> Non
     add_each(store, "cub", sae=0.4)
     compared = table(own_runs)
     assert names(compared["across"][0]) == ["ALE", "ESZSL", "LisGAN"]
-    assert "Not on SUN (fc1000, att) under zsl: sae." in compared["remarks"]
+    assert "Not on SUN (fc1000, att) under zsl and gzsl: SAE." in compared["remarks"]
     add_each(store, "awa", sae=0.4)
     assert table(own_runs, "sae", "ale")["across"] == []
     add_each(store, "awa", ale=0.7)
@@ -486,6 +486,35 @@ def test_without_names_a_matrix_shows_the_differences_of_the_details(tmp_path: P
     assert "95 % interval" not in compare_verb(**asked, width=120).text
 
 
+def test_a_matrix_explains_only_marks_that_it_has_and_says_where_none_can_be(tmp_path: Path) -> None:
+    few = [predictions(skill, 0, "zsl") for skill in (0.3, 0.9)]
+    store = ResultStore(tmp_path)
+    for name, answers in zip("ab", few, strict=True):
+        kept = {part: values[answers["label"] < 2] for part, values in answers.items()}
+        store.save(record(name, metrics=ZSL().metrics(kept)), kept)
+    text = " ".join(compare_verb(runs=tmp_path, draws=FEW, width=200).text.split())
+    assert "*" not in text
+    assert "none has p (Holm) ≤ 0.05 in the paired bootstrap over classes and over images." in text
+    assert (
+        "Unmarked, as too few classes differ to draw from: 1 of 1 pair (CUB, T1); --over images leaves them out."
+        in text
+    )
+    text = " ".join(compare_verb(runs=tmp_path, draws=FEW, over="images", width=200).text.split())
+    assert "* or bold: p (Holm) ≤ 0.05 in the paired bootstrap over images." in text
+    assert "Unmarked" not in text
+
+
+def test_a_difference_without_any_spread_has_its_dash_explained(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    for name, skill in (("a", 0.0), ("b", 1.0)):
+        answers = predictions(skill, 0, "zsl")
+        answers["unseen_class"] = np.where(skill, answers["label"], answers["label"] + 100)
+        store.save(record(name, metrics=ZSL().metrics(answers)), answers)
+    for caption in ("short", "full"):
+        text = compare("a", "b", runs=tmp_path, draws=FEW, caption=caption)
+        assert "–: no interval and no p, as the difference is the same in whatever is drawn." in text
+
+
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_matrix_keeps_to_the_screen_and_says_how_many_rows_it_leaves_out(tmp_path: Path, width: int) -> None:
     store = ResultStore(tmp_path)
@@ -576,9 +605,36 @@ def test_what_is_not_told_from_the_best_shares_its_mark(tmp_path: Path) -> None:
     text = zslbench.table(tmp_path, protocols=["zsl"], width=200).text
     marked = [line.split()[0] for line in text.splitlines() if line.endswith("*")]
     assert marked == ["close", "high"]
-    assert "Best among comparable rows marked *, and so are rows that do not differ significantly from it" in text
+    assert (
+        "Best among comparable rows marked *, and so are those next below it, down to the first that differs "
+        "significantly from it (paired 95 % interval). Where none does, none is marked."
+    ) in " ".join(text.split())
     for path in tmp_path.rglob("*.npz"):
         path.unlink()
     text = zslbench.table(tmp_path, protocols=["zsl"], width=200).text
     assert len([line for line in text.splitlines() if line.endswith("*")]) == 1
     assert "interval" not in text
+
+
+def test_what_is_marked_without_a_test_is_said(tmp_path: Path) -> None:
+    store = ResultStore(tmp_path)
+    for name, skill in {"low": 0.2, "close": 0.78, "high": 0.8, "best": 0.95}.items():
+        add(store, name, skill)
+    options: dict[str, Any] = {"protocols": ["gzsl"], "width": 300}
+    assert "Marked by the mean alone" not in zslbench.table(tmp_path, metrics=["H"], **options).text
+    by_mean = "Marked by the mean alone, without a test: AUSUC, H cs†."
+    with_curve = {"metrics": ["H", "AUSUC", "H cs†"], "calibrate": "oracle", **options}
+    assert by_mean in zslbench.table(tmp_path, **with_curve).text
+    assert by_mean in zslbench.table(tmp_path, caption="full", **with_curve).text
+    untested = "Not tested, as the predictions behind their numbers are not there: {}."
+    for name, others in (("close", ["best", "low"]), ("best", ["close", "high", "low"])):
+        (record,) = (record for record in store.load() if record.method["name"] == name and "H" in record.metrics)
+        path = store.path(record).with_suffix(".npz")
+        kept = path.read_bytes()
+        path.unlink()
+        text = zslbench.table(tmp_path, metrics=["U", "H"], **options).text
+        # Where the best itself cannot be tested, nothing is, and no test is spoken of.
+        assert (untested.format(name) in text) == (name == "close")
+        assert ("paired 95 % interval" in text) == (name == "close")
+        assert not [other for other in others if untested.format(other) in text]
+        path.write_bytes(kept)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from result_records import check_golden, pair, paper_study, saved, table
+from result_records import check_golden, pair, paper_study, record, saved, table
 
 from zslbench.errors import BadValue
 from zslbench.results import bibliography
@@ -306,6 +306,17 @@ def test_methods_and_published_sources_are_cited_with_the_keys_of_the_bibliograp
     assert "Warning" not in done.stdout, done.stdout
     compiled(pdflatex, tmp_path, page("two columns", body))
     check_clean(compiled(pdflatex, tmp_path, page("two columns", body)))
+
+
+@pytest.mark.parametrize("name", ["LisGAN@S3", "Prototype", "f-CLSWGAN"])
+def test_the_longest_name_stays_on_one_line_with_its_citation(tmp_path: Path, name: str) -> None:
+    """The room of names is that of the longest one, to the last bit of the sum of its parts."""
+    method, _, preset = name.partition("@")
+    label = "lisgan" + (f"@{preset}" if preset else "")
+    records = [record("lisgan", "cub", title=method, label=label), record("eszsl", "cub", title="ESZSL")]
+    for width in ("column", "page", None):
+        text = table(saved(tmp_path / "runs", records), format="latex", cite=True, width=width)
+        assert rf"{name}~\cite{{li2019lisgan}} &" in text
 
 
 def read_bibtex(text: str) -> dict[str, dict[str, str]]:

@@ -25,9 +25,10 @@ from zslbench.errors import BadValue, CaptionLeftOut, RecordsLeftOut, StoreError
 from zslbench.results.analysis.rows import summarise
 from zslbench.results.records.record import Record
 from zslbench.results.tables.layout import lay_out
+from zslbench.results.tables.pivot import pivot_tables
 from zslbench.results.tables.ranking import Ranking, mark_best
 from zslbench.results.tables.render import render
-from zslbench.results.tables.table import WARNINGS, Remark, RemarkKind, shorten, text_table
+from zslbench.results.tables.table import WARNINGS, NumberFormat, Remark, RemarkKind, shorten, text_table
 from zslbench.studies.record_table import table as table_verb
 
 RULES = ("fixed", "oracle")
@@ -117,7 +118,8 @@ def test_settings_that_nothing_selected_carry_no_mark_among_themselves(tmp_path:
     grid = [simple("eszsl", value, label=f"eszsl[g={g}]", params={"g": g}) for g, value in ((1, 0.4), (2, 0.6))]
     folder = saved(tmp_path, [*grid, simple("sae", 0.5), simple("ale", 0.3)])
     assert "*" not in "".join(table(folder).splitlines()[:9])
-    assert "Not marked: eszsl (several settings, none chosen in the dev stage)." in table(folder, width=300)
+    why = "Not marked: eszsl (several settings, none chosen in the dev stage), nor anything where one of them leads."
+    assert why in table(folder, width=300)
     saved(folder, [simple("sje", 0.7)])
     assert [name for name, (value,) in cells(folder).items() if "*" in value] == ["sje"]
     dev = [
@@ -660,6 +662,13 @@ def test_published_numbers_have_no_digit_that_nobody_published(tmp_path: Path) -
     assert cells(runs, decimals=0, published="best")["eszsl"] == ["50", "54"]
 
 
+def test_published_numbers_that_look_the_same_are_marked_the_same(tmp_path: Path) -> None:
+    runs = saved(tmp_path, [record("eszsl", "apy", metrics={"T1": 0.5}, features="res101")])
+    for decimals, best in ((1, ["DeViSE"]), (0, ["DeViSE", "ALE"])):  # 39.8 and 39.7
+        shown = cells(runs, layout="zsl", published="xian2018gbu", decimals=decimals)
+        assert [name for name, (value,) in shown.items() if "*" in value] == best
+
+
 # --- a grid as a matrix --------------------------------------------------------------------------------------------
 
 
@@ -702,6 +711,48 @@ def test_a_pivot_holds_each_point_at_its_values_and_marks_the_best_of_the_dev_st
     assert plain == pivoted
 
 
+def test_a_pivot_ranks_inductive_and_transductive_points_apart_and_says_once_what_marks_mean(tmp_path: Path) -> None:
+    records = [
+        record(
+            "lisgan",
+            data,
+            "gzsl",
+            metrics={"H": 0.3 + souls / 100 + (cascade == "nn") / 10},
+            label=f"lisgan[souls={souls},cascade={cascade}]",
+            params={"souls": souls, "cascade": cascade},
+            setting="inductive" if cascade == "off" else "transductive",
+            stage="dev",
+            fold=1,
+        )
+        for data, souls, cascade in itertools.product(("cub", "sun"), (1, 2, 3), ("off", "nn"))
+    ]
+    folder = saved(tmp_path, records)
+
+    def find_marked(**options: Any) -> list[str]:
+        (shown, _) = table_verb(folder, pivot="souls,cascade", stage="dev", **options).tables
+        return [cell.text + cell.marks for row in shown.rows for cell in row.cells if cell and cell.emphasis]
+
+    assert find_marked() == ["43.0‡", "33.0"]
+    assert table(folder, pivot="souls,cascade", stage="dev").count("Best among") == 1
+    assert find_marked(rank_together=True) == ["43.0‡"]
+
+
+def test_a_pivot_shows_which_points_are_of_an_older_source(tmp_path: Path) -> None:
+    old, *others = [run for run in grid_records() if run.stage == "final" and run.dataset["name"] == "cub"]
+    changed = dataclasses.replace(old, provenance={"source_state": "changed"})
+    (shown,) = pivot_tables(summarise([changed, *others]), ["gamma", "lam"], None, Ranking(), NumberFormat())
+    marks = {
+        (row.name, column.head): cell.marks
+        for row in shown.rows
+        for column, cell in zip(shown.columns, row.cells, strict=True)
+        if cell
+    }
+    assert [place for place, mark in marks.items() if mark] == [("1", "1")]
+    assert marks["1", "1"] == "§"
+    said = "§ The source of the method has changed since: ESZSL[gamma=1, lam=1]"
+    assert any(remark.text.startswith(said) for remark in shown.remarks)
+
+
 def test_a_pivot_of_one_name_has_the_metrics_across(tmp_path: Path) -> None:
     folder = saved(tmp_path, grid_records())
     (shown,) = table_verb(folder, pivot=["gamma"], methods=["eszsl[lam=1]"], datasets=["cub"]).tables
@@ -716,8 +767,11 @@ def test_a_pivot_of_one_name_has_the_metrics_across(tmp_path: Path) -> None:
     ("asked", "message"),
     [
         ({"pivot": "gamma"}, "lam varies .*'eszsl\\[lam=.*\\]', or show both with --pivot gamma,lam"),
-        ({"pivot": "gamma,lam,preprocess"}, "name one or two hyper-parameters"),
-        ({"pivot": "gamma,gamma"}, "name one or two hyper-parameters"),
+        ({"pivot": "gamma,lam,preprocess"}, "--pivot gamma,lam,preprocess names 3 hyper-parameters; give one or two"),
+        ({"pivot": "gamma,gamma"}, "--pivot gamma,gamma names gamma twice; give one or two"),
+        ({"pivot": ","}, "--pivot , names no hyper-parameters; give one or two, as in --pivot gamma,lam"),
+        ({"pivot": ""}, "--pivot '' names no hyper-parameters"),
+        ({"pivot": []}, "--pivot '' names no hyper-parameters"),
         ({"pivot": "gama,lam"}, "gamma"),
         ({"pivot": "gamma,lam", "published": "best"}, "leave out --published"),
         ({"pivot": "lam,gamma", "selection": "none"}, "none"),

@@ -20,7 +20,7 @@ from zslbench.results.analysis.comparison import (
     metrics_of,
 )
 from zslbench.results.analysis.gather import RecordFilter, choose
-from zslbench.results.analysis.rows import setup_key
+from zslbench.results.analysis.rows import group_values, setup_key
 from zslbench.results.plots.frame import file_kind
 from zslbench.results.plots.ranks import draw_diagram
 from zslbench.results.records.record import SELECTIONS, Record
@@ -120,12 +120,16 @@ def compare(
                 f"a critical-difference diagram needs two data sets that share two methods; {why[0].lower()}{why[1:]}"
             )
         draw_diagram(tests, Path(diagram))
-    missing = dict.fromkeys(
-        f"Not on {match.head} under {match.row.protocol}: {', '.join(match.missing)}."
+    missing = group_values(
+        ((match.head, match.missing), match.row.protocol)
         for match in (comparison.match for comparison in comparisons)
         if match.missing and not any(other.left_out for other in matches)
     )
-    remarks = (*missing, *_describe_failed(chosen, matches), *remarks, *store.left_out)
+    lacking = (
+        f"Not on {head} under {' and '.join(names)}: {', '.join(methods)}."
+        for (head, methods), names in missing.items()
+    )
+    remarks = (*lacking, *_describe_failed(chosen, matches), *remarks, *store.left_out)
     done = Comparisons(tuple(comparisons), tests, how, stage, remarks)
     result = TableResult(
         make_tables=lambda _, room: comparison_matrices(done, room) if as_matrix else comparison_tables(done, room),

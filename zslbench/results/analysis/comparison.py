@@ -55,7 +55,7 @@ class Entrant:
 class Match:
     """What is compared on one data set under one protocol: at least two entrants, in the order asked for.
 
-    `head` names the data set, with what tells it from others of that name; `missing` terms have no finished run here;
+    `head` names the data set, with what tells it from others of that name; `missing` names have no finished run here;
     `left_out` rows were too many to compare.
     """
 
@@ -92,7 +92,7 @@ def match_methods(records: Sequence[Record], terms: Sequence[str], keep_best: bo
     for by_term, rows, number in zip(picked, groups, numbers, strict=True):
         if len(by_term) > 1:
             entrants = tuple(Entrant(term, names[term], by_term[term]) for term in order if term in by_term)
-            missing = tuple(term for term in order if term not in by_term)
+            missing = tuple(names.get(term, one_line(term)) for term in order if term not in by_term)
             matches.append(Match(_head(entrants[0].row, groups), entrants, missing, number - len(rows)))
     if not matches:
         where = group_values(

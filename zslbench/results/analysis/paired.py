@@ -52,13 +52,21 @@ class PairedIntervals:
     _read: dict[str, Answers] = dataclasses.field(default_factory=dict)
 
     def can_test(self, row: Row, metric: str) -> bool:
-        """Return whether a row's metric is that of its predictions: of the last step, without calibration, one fold."""
-        return metric in SIDES and row.selected.get("last", True) is True and len(row.folds) < 2
+        """Return whether a row kept the predictions that its number of a metric (one of `SIDES`) was computed from.
+
+        A number of an earlier step, or a mean over folds, was computed from others than those.
+        """
+        if row.selected.get("last", True) is not True or len(row.folds) > 1:
+            return False
+        try:
+            return all(len(self._answers(record).row) for record in row.records)
+        except StoreError:
+            return False
 
     def includes_zero(self, first: Row, second: Row, metric: str) -> bool | None:
         """Return whether the interval of the difference of two rows, of which both can be tested, includes 0.
 
-        None: their predictions are missing, or are of other images.
+        None: their predictions are of other images.
         """
         try:
             match = Match("", (Entrant("first", "", first), Entrant("second", "", second)), ())

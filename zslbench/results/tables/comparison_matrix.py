@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from zslbench.results.analysis.comparison import Comparison, Pair
 from zslbench.results.analysis.rows import group_values
 from zslbench.results.tables.captions import TRANSDUCTIVE, distinct, source_sentences
-from zslbench.results.tables.comparison_tables import Comparisons, warn_of_few_draws
+from zslbench.results.tables.comparison_tables import Comparisons, is_undecidable, warn_of_few_draws
 from zslbench.results.tables.table import Block, Cell, Column, Remark, Table, TableRow, remarks, signed
-from zslbench.visible import one_line
+from zslbench.visible import format_count, one_line
 
 _CELL = 9
 """Characters of a column: a difference with its sign and mark, and the gap before it."""
@@ -23,7 +23,8 @@ def comparison_matrices(done: Comparisons, width: int = 100) -> list[Table]:
     """Return a matrix for each data set, protocol and metric, as large as fits into lines of `width` characters."""
     tables = [_matrix(comparison, done, width) for comparison in done.comparisons]
     last = tables[-1]
-    return [*tables[:-1], dataclasses.replace(last, remarks=(*last.remarks, *_describe(done)))]
+    marked = any(cell and cell.bold for table in tables for row in table.rows for cell in row.cells)
+    return [*tables[:-1], dataclasses.replace(last, remarks=(*last.remarks, *_describe(done, marked)))]
 
 
 def _matrix(comparison: Comparison, done: Comparisons, width: int) -> Table:
@@ -62,14 +63,28 @@ def _difference(pairs: Mapping[tuple[int, int], Pair], row: int, column: int, al
     return Cell(signed(sign * pair.difference), emphasis="outstanding" if stands_out else "")
 
 
-def _describe(done: Comparisons) -> list[Remark]:
+def _name_undecidable(done: Comparisons) -> list[str]:
+    """Say of how many pairs nothing can be told over classes, or over images, which leaves them without a mark."""
+    sentences = []
+    for kind in done.how.over:
+        where = []
+        for comparison in done.comparisons:
+            if number := sum(is_undecidable(pair.verdicts[kind]) for pair in comparison.pairs):
+                data = f"{comparison.match.row.data_name}, {comparison.metric}"
+                where.append(f"{number} of {format_count(len(comparison.pairs), 'pair')} ({data})")
+        other = [f"; --over {name} leaves them out" for name in done.how.over if name != kind]
+        if where:
+            sentences.append(f"Unmarked, as too few {kind} differ to draw from: {', '.join(where)}{''.join(other)}.")
+    return sentences
+
+
+def _describe(done: Comparisons, marked: bool) -> list[Remark]:
     entrants = [entrant for comparison in done.comparisons for entrant in comparison.match.entrants]
     kinds = " and ".join(f"over {kind}" for kind in done.how.over)
-    method = (
-        f"Differences in points, {done.stage} stage; * or bold: p (Holm) ≤ {done.alpha:g} in the paired bootstrap "
-        f"{kinds}. Intervals and p: name methods, or --details."
-    )
-    below = remarks("note", [method]) + warn_of_few_draws(done)
+    test = f"p (Holm) ≤ {done.alpha:g} in the paired bootstrap {kinds}"
+    what = f"* or bold: {test}" if marked else f"none has {test}"
+    method = f"Differences in points, {done.stage} stage; {what}. Intervals and p: name methods, or --details."
+    below = remarks("note", [method]) + remarks("note", _name_undecidable(done)) + warn_of_few_draws(done)
     settings = {entrant.row.setting == "transductive" for entrant in entrants}
     selections = distinct(entrant.row.selection for entrant in entrants)
     if len(settings) > 1:

@@ -11,6 +11,7 @@ from zslbench.results.analysis.comparison import (
     Comparison,
     CrossDatasetPair,
     CrossDatasetTest,
+    DifferenceEstimate,
     Entrant,
     Pair,
     Resampling,
@@ -31,6 +32,7 @@ _DATA = ("dataset", "features", "semantics")
 _SIZES = ("classes", "images")
 _MOST_COLUMNS = 44
 _NOTHING_SAID = "An interval of [−100.0, +100.0] says nothing: too few classes, or images, differ to draw from."
+_NO_INTERVAL = "–: no interval and no p, as the difference is the same in whatever is drawn."
 _H_OF_MEANS = "H is that of the mean U and S over seeds, which can round otherwise than the mean H of a table."
 _OVER = {
     "classes": "over classes: as if other classes of this kind had been the test classes",
@@ -79,6 +81,11 @@ def describe_comparisons(done: Comparisons) -> list[Remark]:
     below += remarks("oracle", [tried] if "†" in marks else [], tried)
     changed, unknown = (", ".join(sources.get(state, ())) for state in ("changed", "unknown"))
     return below + remarks("source", source_sentences(changed, unknown)) + remarks("warning", done.remarks)
+
+
+def is_undecidable(verdict: DifferenceEstimate) -> bool:
+    """Return whether a verdict says nothing: its interval is all that a difference can be, or there is none."""
+    return math.isnan(verdict.low) or (verdict.low <= -100 and verdict.high >= 100)
 
 
 def warn_of_few_draws(done: Comparisons) -> list[Remark]:
@@ -143,9 +150,11 @@ def _cautions(comparison: Comparison, done: Comparisons) -> list[str]:
                 f"{comparison.match.head}: {side.single} of {side.classes} {name} classes "
                 f"{'has' if side.single == 1 else 'have'} a single test image, which adds no spread over images."
             )
-    verdicts = (verdict for pair in comparison.pairs for verdict in pair.verdicts.values())
+    verdicts = [verdict for pair in comparison.pairs for verdict in pair.verdicts.values()]
     if any(verdict.low <= -100 and verdict.high >= 100 for verdict in verdicts):
         sentences.append(_NOTHING_SAID)
+    if any(math.isnan(verdict.low) for verdict in verdicts):
+        sentences.append(_NO_INTERVAL)
     return sentences
 
 

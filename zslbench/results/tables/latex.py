@@ -14,7 +14,17 @@ import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
-from zslbench.results.tables.table import Cell, Table, TableRow, column_widths, pack, pads, split_into_panels
+from zslbench.results.tables.table import (
+    Cell,
+    Table,
+    TableRow,
+    column_widths,
+    fold_text,
+    pack,
+    pads,
+    split_into_panels,
+    split_name,
+)
 
 _GREEK_NAMES = (
     "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi omicron pi rho varsigma sigma tau "
@@ -67,6 +77,7 @@ LINE = 9.5
 
 _CAPTION = 10 / 8, 12.0  # how much larger captions are set by default, and the distance of their lines
 _RAGGED = 1.12  # lines end before the margin
+_ROUNDED = 0.01
 
 
 def has_unsupported_characters(text: str) -> bool:
@@ -82,15 +93,10 @@ def breakable(text: str) -> str:
     """
 
     def parted(word: re.Match[str]) -> str:
-        pieces = (piece[at : at + _PIECE] for piece in _pieces(word[0]) for at in range(0, len(piece), _PIECE))
+        pieces = (piece[at : at + _PIECE] for piece in split_name(word[0], 2) for at in range(0, len(piece), _PIECE))
         return "\u200b".join(pieces)
 
     return escape(re.sub(rf"\S{{{_LONG},}}", parted, text))
-
-
-def _pieces(text: str) -> list[str]:
-    """Part `text` after spaces and punctuation: ``LisGAN@``, ``S3[``, ``souls=``, ``5]``."""
-    return re.findall(r".+?(?:[_@\[(,=/+:;)\]-]+ *| +)|.+", text)
 
 
 def escape(text: str) -> str:
@@ -124,22 +130,9 @@ def paragraph_height(text: str, width: float, caption: bool = False) -> float:
 
 
 def lines_of(text: str, width: float) -> list[str]:
-    """Part a name into lines of `width`: after spaces and punctuation, within a word only where it alone is wider.
-
-    >>> lines_of("LisGAN@S3[hidden=1024]", 60)
-    ['LisGAN@S3[', 'hidden=1024]']
-    """
-    if text_width(text) <= width:
-        return [text]
-    lines = [""]
-    for piece in _pieces(text):
-        if lines[-1] and text_width(piece.rstrip()) <= width < text_width((lines[-1] + piece).rstrip()):
-            lines.append("")
-        for sign in piece:
-            if lines[-1] and text_width(lines[-1] + sign) > width and sign != " ":
-                lines.append("")
-            lines[-1] += sign
-    return [line.strip() for line in lines if line.strip()] or [text]
+    """Part a name into lines of `width` points: see `fold_text`."""
+    # Widths are sums: a name takes no less than all of the room that was measured for it.
+    return fold_text(text, width + _ROUNDED, text_width)
 
 
 POINTS = 72.27

@@ -104,11 +104,12 @@ def lay_out(
     below += ranking.describe()
     placed = [(entry, group) for _, entry, group in beside]
     if cited:
-        blocks += _cited_blocks(cited, columns, notes, numbers, ranking.together)
-        apart = len(ranked_blocks(cited, ranking.together)) > 1
-        ranked = "each block ranked by itself" if apart else "ranked by themselves"
-        cited_text = f"Rows below “published” are cited, not measured here, and {ranked}."
-        below += remarks("published", [cited_text], "Rows below “published” are cited, not measured here.")
+        cited_blocks = _cited_blocks(cited, columns, notes, numbers, ranking.together)
+        ranking.marked |= any(cell and cell.bold for block in cited_blocks for row in block.rows for cell in row.cells)
+        blocks += cited_blocks
+        ranked = "each block ranked by itself" if len(cited_blocks) > 1 else "ranked by themselves"
+        cited_text = f"Rows below “published” are cited, not measured here, and {ranked}, without a test."
+        below += remarks("published", [cited_text], cited_text)
         if any(row.setting == "transductive" for row in cited) and TRANSDUCTIVE not in below:
             below.append(TRANSDUCTIVE)
         placed = [(entry, _column(columns, entry).group) for row in cited for entry in row.entries]
@@ -125,7 +126,7 @@ def lay_out(
         blocks=tuple(blocks),
         remarks=(*below, *_caution(placed, heads)),
         notes=tuple(notes),
-        is_tested=ranking.tested,
+        ranked_by=ranking.ranked_by,
     )
     return _put_data_on_top(table, columns) if put_data_on_top else table
 
@@ -239,8 +240,8 @@ def _put_data_on_top(table: Table, columns: Sequence[ColumnKey]) -> Table:
         )
         for group, column in zip(groups, table.columns, strict=True)
     ]
-    where = "T1 stands under each data set's name."
-    layout = Remark("layout", where, where)
+    what = "The numbers are T1."
+    layout = Remark("layout", what, what)
     below = [each for remark in table.remarks for each in ([remark, layout] if remark.kind == "stage" else [remark])]
     order = sorted(range(len(groups)), key=lambda number: names.index(names[number]))
     return take_columns(dataclasses.replace(table, columns=tuple(on_top), remarks=tuple(below)), order)
@@ -287,8 +288,13 @@ def _mark_cells(rows: Sequence[TableRow], marked: Sequence[Collection[int]], tit
 def _published_cell(entry: Published, notes: dict[str, int], numbers: NumberFormat, marks: str = "") -> Cell:
     """Return a published number; `notes` receives its footnote, numbered in reading order."""
     text = f"{entry.source}, {entry.table}: {entry.note}."
-    value = f"{entry.value:.{min(numbers.decimals, 1)}f}"
+    value = f"{entry.value:.{_published_decimals(numbers)}f}"
     return Cell(value, marks=marks, note=notes.setdefault(text, len(notes) + 1) if entry.note else 0)
+
+
+def _published_decimals(numbers: NumberFormat) -> int:
+    """Return the digits after the point of published numbers, which have no more than they were printed with."""
+    return min(numbers.decimals, 1)
 
 
 def _cited_blocks(
@@ -313,7 +319,8 @@ def _cited_blocks(
                 )
                 for row, entries in zip(block, placed, strict=True)
             ]
-            marked = [mark_best({at: row[key].value for at, row in enumerate(placed) if key in row}) for key in columns]
+            values = ({at: row[key].value for at, row in enumerate(placed) if key in row} for key in columns)
+            marked = [mark_best(of_column, decimals=_published_decimals(numbers)) for of_column in values]
             cited_block = _mark_cells(rows, marked, "" if number else f"published: {source}")
             blocks.append(dataclasses.replace(cited_block, source=source))
     return blocks

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from zslbench.errors import BadValue, UnknownName
@@ -10,7 +11,7 @@ from zslbench.metrics import order_metrics
 from zslbench.results.analysis.row_names import RowKey, describe_shared, row_keys, value_order
 from zslbench.results.analysis.rows import Row
 from zslbench.results.tables.captions import describe_rows
-from zslbench.results.tables.layout import column_key, group_heads
+from zslbench.results.tables.layout import column_key, group_heads, ranked_blocks
 from zslbench.results.tables.ranking import Ranking
 from zslbench.results.tables.table import Block, Cell, Column, NumberFormat, Table, TableRow, remarks, stat_cell
 from zslbench.spec import brackets, write_value
@@ -26,13 +27,21 @@ def read_pivot(pivot: str | Sequence[str] | None, useless: Mapping[str, object])
     """
     if pivot is None:
         return ()
-    if given := [option for option, value in useless.items() if value]:
-        raise BadValue(f"--pivot shows one method's grid; leave out {' and '.join(given)}.")
-    parts = pivot.split(",") if isinstance(pivot, str) else pivot
-    names = tuple(part.strip() for part in parts if part.strip())
+    if others := [option for option, value in useless.items() if value]:
+        raise BadValue(f"--pivot shows one method's grid; leave out {' and '.join(others)}.")
+    given = pivot if isinstance(pivot, str) else ",".join(pivot)
+    names = tuple(part.strip() for part in given.split(",") if part.strip())
     if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
-        raise BadValue(f"pivot is {', '.join(names) or 'empty'!r}; name one or two hyper-parameters, as in gamma,lam.")
+        raise BadValue(
+            f"--pivot {shlex.quote(given)} names {_count_names(names)}; give one or two, as in --pivot gamma,lam."
+        )
     return names
+
+
+def _count_names(names: Sequence[str]) -> str:
+    if len(set(names)) < len(names):
+        return f"{next(name for name in names if names.count(name) > 1)} twice"
+    return f"{len(names) or 'no'} hyper-parameters"
 
 
 def pivot_tables(
@@ -77,7 +86,7 @@ def pivot_tables(
     below = remarks("parameters", describe_shared(keys))
     below += describe_rows(rows, [key.short for key in keys], list(used), ranking.together, numbers.intervals)
     below += ranking.describe()
-    last = dataclasses.replace(tables[-1], remarks=tuple(below), is_tested=ranking.tested)
+    last = dataclasses.replace(tables[-1], remarks=tuple(below), ranked_by=ranking.ranked_by)
     return [*tables[:-1], last]
 
 
@@ -123,7 +132,8 @@ def _cells(
     pairs: Iterable[tuple[Row, RowKey]], metric: str, ranking: Ranking, numbers: NumberFormat
 ) -> dict[RowKey, Cell]:
     measured = {key: row for row, key in pairs if metric in row.metrics}
-    best = ranking.mark_column(measured, metric)
+    blocks = ranked_blocks(measured, ranking.together)
+    best = {key for block in blocks for key in ranking.mark_column({key: measured[key] for key in block}, metric)}
     one_kind = len({key.marks for key in measured}) == 1
     cells = {}
     for key, row in measured.items():

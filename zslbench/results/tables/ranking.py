@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Mapping
-from typing import TypeVar
+from typing import Literal, TypeVar
 
+from zslbench.results.analysis.comparison import SIDES
 from zslbench.results.analysis.paired import PairedIntervals
 from zslbench.results.analysis.row_names import RowKey
 from zslbench.results.analysis.rows import Row, group_values
@@ -53,12 +54,15 @@ class Ranking:
         intervals: what tells rows apart; None: nothing is tested.
         decimals: with which numbers are shown: what looks the same is ranked the same.
         tested: whether anything was.
+        marked: whether anything is.
     """
 
     together: bool = False
     intervals: PairedIntervals | None = None
     decimals: int = 1
     tested: bool = dataclasses.field(default=False, init=False)
+    marked: bool = dataclasses.field(default=False, init=False)
+    _by_mean: dict[str, None] = dataclasses.field(default_factory=dict, init=False)
     _unranked: dict[str, None] = dataclasses.field(default_factory=dict, init=False)
     _untested: dict[str, None] = dataclasses.field(default_factory=dict, init=False)
 
@@ -66,26 +70,37 @@ class Ranking:
         """Return which rows of one block are marked in one column of a metric."""
 
         def is_tied(best: RowKey, other: RowKey) -> bool | None:
-            if self.intervals is None:
+            if self.intervals is None or metric not in SIDES:
                 return False
-            if not all(self.intervals.can_test(rows[key], metric) for key in (best, other)):
-                return None  # AUSUC, say, has no paired test, whatever predictions there are
-            tied = self.intervals.includes_zero(rows[best], rows[other], metric)
+            lacking = [key for key in (best, other) if not self.intervals.can_test(rows[key], metric)]
+            tied = None if lacking else self.intervals.includes_zero(rows[best], rows[other], metric)
             if tied is None:
-                self._untested[other.short + other.marks] = None
+                self._untested |= dict.fromkeys(key.short + key.marks for key in lacking or (other,))
             else:
                 self.tested = True
             return tied
 
         unranked = unselected_settings(rows)
         self._unranked |= dict.fromkeys(key.plain + key.marks for key in unranked)
-        return mark_best({key: row.metrics[metric].mean for key, row in rows.items()}, is_tied, unranked, self.decimals)
+        means = {key: row.metrics[metric].mean for key, row in rows.items()}
+        marked = mark_best(means, is_tied, unranked, self.decimals)
+        self.marked |= bool(marked)
+        self._by_mean |= dict.fromkeys([metric] if marked and metric not in SIDES else ())
+        return marked
+
+    @property
+    def ranked_by(self) -> Literal["", "mean", "test"]:
+        """What the marks mean, once all columns are marked: see `Table`."""
+        return "test" if self.tested else "mean" if self.marked else ""
 
     def describe(self) -> list[Remark]:
         """Return what the marks mean, once all columns are marked."""
         below: list[Remark] = []
+        if self.tested and self._by_mean:
+            text = f"Marked by the mean alone, without a test: {', '.join(self._by_mean)}."
+            below += remarks("ranking", [text], text)
         if self.tested and self._untested:
-            text = f"Not tested against the best, as they have no predictions: {', '.join(self._untested)}."
+            text = f"Not tested, as the predictions behind their numbers are not there: {', '.join(self._untested)}."
             below += remarks("ranking", [text], text)
         if self._unranked:
             unmarked = f"Not marked: {', '.join(self._unranked)}"
@@ -93,7 +108,8 @@ class Ranking:
                 f"{unmarked}, several settings none of which was chosen in the dev stage; to take the best of them "
                 "would be to choose on test, and where it leads, nothing is marked."
             )
-            below += remarks("ranking", [text], f"{unmarked} (several settings, none chosen in the dev stage).")
+            why = "(several settings, none chosen in the dev stage), nor anything where one of them leads."
+            below += remarks("ranking", [text], f"{unmarked} {why}")
         return below
 
 

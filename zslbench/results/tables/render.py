@@ -21,10 +21,12 @@ from zslbench.results.tables.table import (
     NumberFormat,
     Table,
     column_widths,
+    fold_text,
     pads,
     remarks,
     shorten,
     split_into_panels,
+    split_name,
 )
 from zslbench.visible import visible
 
@@ -53,6 +55,7 @@ _NAMES = 0.4
 """Of a line of a terminal, for names of rows of values; longer ones take several lines."""
 _INDENT = 2
 _NARROWEST_WORDS = 16
+_BRACKETS, _GLUE = re.compile(r"\[[^\[\]]{,40}\]|\([^() ]+ = [^() ]+\)"), "\u00a0"
 """The fewest characters that words are folded to."""
 _SPECIAL = re.compile(r"([\\`*_<>|~$&#]|\](?=[(\[:]))")
 
@@ -277,7 +280,7 @@ def _names_width(table: Table, width: int) -> int:
     from rich.cells import cell_len
 
     names = _names(table)
-    words = max(cell_len(word) for name in names for word in name.split() or [""])
+    words = max(cell_len(word.rstrip()) for name in names for word in split_name(name) or [""])
     room = max(words + _INDENT, round(_NAMES * width), _NARROWEST_WORDS)
     return min(max(map(cell_len, names)), room)
 
@@ -330,19 +333,21 @@ def write_terminal(table: Table, width: int) -> str:
     notes = [f"[{number}] {text}" for number, text in enumerate(table.notes, start=1)]
     below = [*wrap_sentences(sentences, width), *wrap_sentences(notes, width, 4)]
     shown = "\n\n".join(_terminal_panel(part, width) for part in parts) if table.rows else ""
-    head = f"{table.title}\n" if table.title else ""
-    return "\n\n".join(part for part in (head + shown, table.drawing, "\n".join(below)) if part)
+    head = [*wrap_sentences([table.title] if table.title else [], width), shown]
+    return "\n\n".join(part for part in ("\n".join(head), table.drawing, "\n".join(below)) if part)
 
 
 def wrap_sentences(sentences: Iterable[str], width: int, indent: int = 2) -> list[str]:
     """Return each sentence in lines of at most `width` characters, those after its first indented.
 
-    A path or a spec that is longer stays whole, so that it can be copied.
+    What brackets hold, such as ``[gamma=1, lam=1]``, stays on one line; a path or a spec that is longer stays whole, so
+    that it can be copied.
     """
     wrapper = textwrap.TextWrapper(
         max(width, 40), subsequent_indent=" " * indent, break_on_hyphens=False, break_long_words=False
     )
-    return list(map(wrapper.fill, sentences))
+    glued = (_BRACKETS.sub(lambda match: match[0].replace(" ", _GLUE), sentence) for sentence in sentences)
+    return [wrapper.fill(sentence).replace(_GLUE, " ") for sentence in glued]
 
 
 def _plain(cell: Cell | None, longest: str) -> str:
@@ -400,7 +405,9 @@ def _fold(row: Sequence[str], widths: Sequence[int]) -> Iterator[tuple[str, ...]
     cells = [
         [text]
         if cell_len(text) <= width
-        else textwrap.wrap(text, width, break_on_hyphens=False, subsequent_indent=" " * (0 if number else _INDENT))
+        else fold_text(" ".join(text.split()), width, cell_len, 0 if number else _INDENT)
         for number, (text, width) in enumerate(zip(row, widths, strict=True))
     ]
+    name, *more = cells[0]
+    cells[0] = [name, *(" " * _INDENT + text for text in more)]
     yield from itertools.zip_longest(*cells, fillvalue="")

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import itertools
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Literal, TypeVar
 
 from zslbench.results.analysis.rows import Stat
@@ -152,7 +152,8 @@ class Table:
         name: the head of the names; title: what stands over the table.
         captioned: whether to say which number is the best.
         drawing: characters below it whose places matter; LaTeX leaves it out.
-        is_tested: the best shares its mark with what a test does not tell from it.
+        ranked_by: what the mark of the best means, here or in tables above that share the remarks: the highest
+            ``mean``, or that and what a ``test`` does not tell from it; empty: there is none.
     """
 
     columns: tuple[Column, ...]
@@ -163,7 +164,7 @@ class Table:
     title: str = ""
     drawing: str = ""
     captioned: bool = True
-    is_tested: bool = False
+    ranked_by: Literal["", "mean", "test"] = ""
 
     @property
     def rows(self) -> list[TableRow]:
@@ -193,15 +194,14 @@ class Table:
 
     def ranking_sentence(self, best: str) -> list[str]:
         """Say how the best is marked, where it is anywhere."""
-        if not self.captioned:
+        if not self.captioned or not self.ranked_by:
             return []
-        if self.is_tested:
-            return [
-                f"Best among comparable rows {best}, and so are rows that do not differ significantly from it "
-                "(paired 95 % interval). A column without marks has no significant difference."
-            ]
-        any_best = any(cell.emphasis == "best" for number in range(len(self.columns)) for cell in self.cells(number))
-        return [f"Best among comparable rows {best}."] if any_best else []
+        if self.ranked_by == "mean":
+            return [f"Best among comparable rows {best}."]
+        return [
+            f"Best among comparable rows {best}, and so are those next below it, down to the first that differs "
+            "significantly from it (paired 95 % interval). Where none does, none is marked."
+        ]
 
 
 def split_at_point(text: str) -> tuple[str, str]:
@@ -237,6 +237,43 @@ def pads(text: str, longest: str) -> tuple[str, str]:
     if not (decimals and most):
         return longest[: len(longest) - len(text)], ""
     return longest_whole[: len(longest_whole) - len(whole)], most[len(decimals) :]
+
+
+_PIECES = (r".+?(?:\s+|,(?!\d)\s*)|.+", r".+?\[|.+", r".+?[_@\[(,=/+:;)\]-]+|.+", r".")
+
+
+def split_name(text: str, level: int = 0) -> list[str]:
+    """Return the pieces that `fold_text` keeps whole: 0 ends them at spaces and commas, 1 at [, 2 at other punctuation.
+
+    >>> split_name("LisGAN@S3[souls=5, lr=0.1]"), split_name("souls=5", 2)
+    (['LisGAN@S3[souls=5, ', 'lr=0.1]'], ['souls=', '5'])
+    """
+    return re.findall(_PIECES[level], text)
+
+
+def fold_text(text: str, width: float, measure: Callable[[str], float] = len, indent: float = 0) -> list[str]:
+    """Part a text into lines of `width`, all but the first of which leave `indent` free.
+
+    Lines end after spaces and commas, or where no name fits, at other punctuation and at last anywhere.
+
+    >>> fold_text("LisGAN@S3[hidden=1024]", 12)
+    ['LisGAN@S3[', 'hidden=1024]']
+    """
+
+    def fitting(text: str, level: int = 0) -> Iterator[str]:
+        for piece in split_name(text, level):
+            if level < 3 and measure(piece.rstrip()) > width - indent:
+                yield from fitting(piece, level + 1)
+            else:
+                yield piece
+
+    lines = [""]
+    for piece in fitting(text):
+        room = width - (indent if len(lines) > 1 else 0)
+        if lines[-1] and measure((lines[-1] + piece).rstrip()) > room:
+            lines.append("")
+        lines[-1] += piece
+    return [line.strip() for line in lines if line.strip()] or [text]
 
 
 def cite_methods(table: Table, keys: Mapping[str, str]) -> Table:
