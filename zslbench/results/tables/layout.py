@@ -107,7 +107,7 @@ def lay_out(
         cited_blocks = _cited_blocks(cited, columns, notes, numbers, ranking.together)
         ranking.marked |= any(cell and cell.bold for block in cited_blocks for row in block.rows for cell in row.cells)
         blocks += cited_blocks
-        ranked = "each block ranked by itself" if len(cited_blocks) > 1 else "ranked by themselves"
+        ranked = "each block is ranked by itself" if len(cited_blocks) > 1 else "ranked by themselves"
         cited_text = f"Rows below “published” are cited, not measured here, and {ranked}, without a test."
         below += remarks("published", [cited_text], cited_text)
         if any(row.setting == "transductive" for row in cited) and TRANSDUCTIVE not in below:
