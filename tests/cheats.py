@@ -6,7 +6,6 @@ import contextlib
 import contextvars
 import dataclasses
 import functools
-import gc
 import hashlib
 import os
 import queue
@@ -19,6 +18,7 @@ from typing import Any, ClassVar, Self
 
 import fault_methods
 import numpy as np
+from spies import walked
 from toy_methods import Ridge, card
 
 from zslbench.arrays import Array
@@ -35,32 +35,6 @@ KEPT: list[Array] = []
 def digest_of(values: Any) -> str:
     """Return a digest of integers whatever their type and order."""
     return hashlib.sha256(np.sort(np.asarray(values).astype(np.int64).ravel()).tobytes()).hexdigest()
-
-
-def walked(*start: object, globals_too: bool = True) -> Iterator[object]:
-    """Yield all that attributes, items, closures, frames and types lead to, and what modules hold."""
-    known: set[int] = set()
-    alive: list[object] = []
-    waiting: list[Any] = [*start]
-    while waiting:
-        value = waiting.pop()
-        if id(value) in known or isinstance(value, str | bytes | int | float | complex | type(None) | types.CodeType):
-            continue
-        known.add(id(value))
-        alive.append(value)  # or another would be given its address
-        yield value
-        if isinstance(value, np.ndarray):  # of which the collector of garbage knows nothing
-            waiting.append(value.base)
-        elif isinstance(value, types.FrameType):
-            waiting += [dict(value.f_locals), value.f_globals, value.f_back]
-        elif isinstance(value, types.GeneratorType):
-            waiting += [value.gi_frame, value.gi_yieldfrom]
-        elif globals_too:
-            waiting += gc.get_referents(value)
-        elif isinstance(value, types.FunctionType):
-            waiting += [value.__closure__, value.__defaults__, value.__kwdefaults__]
-        elif not isinstance(value, type | types.ModuleType):
-            waiting += gc.get_referents(value)
 
 
 def is_integers(value: object) -> bool:

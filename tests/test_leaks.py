@@ -6,80 +6,28 @@ with which features and labels. Whatever `fit` and `checkpoint` receive must be 
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
-import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any
 
 import numpy as np
 import pytest
 import spied
-from cheats import walked
 from data_folders import column, write_folder
 from scipy.io import loadmat
 from scipy.stats import kstest, mannwhitneyu
-from toy_methods import card
+from spies import Spy, TransductiveSpy
 
 import zslbench
-from zslbench.arrays import Array
 from zslbench.data import array_store
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.data.loading import load_dataset
 from zslbench.data.splits import class_folds, split
-from zslbench.methods.base import Context, Method, MethodCard, Setting
-from zslbench.params import param
 from zslbench.registry import PROTOCOLS
 from zslbench.results.records.store import ResultStore
-from zslbench.task import Answers, ClassTable, Query, Train
+from zslbench.task import ClassTable, Train
 
 SEEN, UNSEEN, PER_CLASS, WIDTH, ATTRIBUTES = 8, 3, 6, 4, 5
-STREAMS = ("init", "batches", "noise", "classifier")
-
-
-@dataclasses.dataclass(kw_only=True)
-class Spy(Method):
-    """Keeps all that it receives; scores are noise of the features, so that selection has something to choose."""
-
-    card: ClassVar[MethodCard] = card(title="Spy")
-    epochs: int = param(3, low=1, high=9)
-    shift: float = param(1.0, low=0.0, high=9.0)
-    fits: ClassVar[list[Train]] = []
-    received: ClassVar[list[str]] = []
-    answered: ClassVar[list[object]] = []
-
-    def fit(self, train: Train, ctx: Context) -> Self:
-        self.epoch_ = 0
-        self.trained_ = train
-        for epoch in range(1, self.epochs + 1):
-            self.epoch_ = epoch
-            type(self).received.append(fingerprint((train, [ctx.rng(name).random(5) for name in STREAMS], vars(self))))
-            type(self).answered.append(ctx.log(self.epoch_, self.epochs, loss=0.0))
-            type(self).answered.append(ctx.checkpoint(self, self.epoch_))
-        type(self).received.append(fingerprint((ctx.seed, ctx.device, ctx.precision, sorted(vars(ctx)))))
-        for value in walked(ctx, globals_too=False):
-            assert not isinstance(value, Answers | Query | Dataset | ResultStore | Path), f"ctx leads to {value!r}"
-            assert not isinstance(value, np.ndarray), "ctx leads to an array"
-        type(self).fits.append(train)
-        return self
-
-    def scores(self, features: Array, classes: ClassTable) -> Array:
-        spied.NOWHERE.asked.append((features, classes))
-        return np.sin(features[:, 1:] @ np.ones((WIDTH - 1, 1)) + self.epoch_ * self.shift + classes.semantics[:, 0])
-
-
-@dataclasses.dataclass(kw_only=True)
-class TransductiveSpy(Spy):
-    """The same, declared to use the unlabelled rows that it is asked about."""
-
-    card: ClassVar[MethodCard] = card(title="Transductive spy", setting=Setting.TRANSDUCTIVE)
-
-
-def fingerprint(content: object) -> str:
-    """Return a digest of all content; no array may be part of a larger one, which would hold more."""
-    assert all(value.base is None for value in walked(content, globals_too=False) if isinstance(value, np.ndarray))
-    return hashlib.sha256(pickle.dumps(content)).hexdigest()
 
 
 def write_world(folder: Path, test_seed: int) -> Path:
@@ -136,7 +84,7 @@ def worlds(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 def observe(spies: Sequence[type[Spy]], folder: Path, runs: Path, **given: Any) -> Dataset:
     """Run spies on a world; return the data set."""
-    outcome = zslbench.run([f"test_leaks:{cls.__name__}" for cls in spies], str(folder), runs=runs, **given)
+    outcome = zslbench.run([f"spies:{cls.__name__}" for cls in spies], str(folder), runs=runs, **given)
     assert outcome.records, "nothing was run"
     assert not outcome.failed, outcome.failed[0].error
     return load_dataset(str(folder))
