@@ -93,6 +93,9 @@ def test_a_table_in_a_notebook(runs: Path) -> None:
     assert "ZSL, final stage · CUB: fc1000 features" in page.outside
     assert "Best among comparable rows in bold" in page.outside
     assert "1 run failed; not counted." in page.outside
+    assert 'More: caption="full"' in page.outside
+    assert "More:" not in Page(zslbench.table(runs, caption="full")._repr_html_()).outside
+    assert "More:" not in Page(zslbench.table(runs, caption="none")._repr_html_()).outside
 
 
 def test_a_frame_has_a_row_per_row_and_metric(runs: Path) -> None:
@@ -230,6 +233,7 @@ def test_trials_status_figures_and_reports(tmp_path: Path) -> None:
     assert json.loads(status.save("status.json").read_text())["complete"]
     drawn = zslbench.plot("curve")
     assert drawn._repr_png_().startswith(b"\x89PNG")
+    assert repr(drawn).startswith("<Figure: 1 panel, ")
     assert len(drawn.to_frame()) == len(drawn.rows)
     assert drawn.save(tmp_path / "c.svg").read_text().startswith("<?xml")
     report = zslbench.report(None, figures=False)

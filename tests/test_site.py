@@ -246,6 +246,17 @@ def test_presets_records_published_numbers_and_functions_are_in_the_reference(si
     assert {f"zslbench.{verb}" for verb in verbs} | {"zslbench.data.fetch", "zslbench.results.merge"} < set(heads)
 
 
+def test_the_notebook_is_a_page_with_its_outputs(site):
+    page = (site / "tutorial-notebook.html").read_text(encoding="utf-8")
+    assert page.count('<div class="output"') >= 5
+    assert '<img alt="the figure that the cell draws" src="data:image/png;base64,' in page
+    seen = " ".join(text_of(site / "tutorial-notebook.html").split())
+    assert "H is the harmonic mean of U and S" in seen
+    assert "ESZSL 71.8 25.7 88.8 39.8" in seen
+    assert "<style scoped>" not in page
+    assert (site / "tutorial.ipynb").is_file()
+
+
 def test_sources_differ_where_the_errata_say(site):
     seen = " ".join(text_of(site / "reference" / "published.html").split())
     differing = seen[seen.index("Where sources differ") :]
@@ -312,7 +323,14 @@ def test_a_browser_shows_pages_without_errors_and_asks_nobody_else(served, chrom
                 lambda sent: None if sent.url.startswith((served, "data:", "blob:")) else troubles.append(sent.url),
             )
             # Waiting for the network: a search index that the next page cuts off is an error on the console.
-            for name in ("index", "tutorial", "reference/command-line", "methods/lisgan", "reference/published"):
+            for name in (
+                "index",
+                "tutorial",
+                "tutorial-notebook",
+                "reference/command-line",
+                "methods/lisgan",
+                "reference/published",
+            ):
                 page.goto(f"{served}/{name}.html", wait_until="networkidle")
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, (name, width)
         page.set_viewport_size({"width": 1280, "height": 844})

@@ -10,6 +10,7 @@ import click
 
 import zslbench
 from builders.markdown import literal, table
+from builders.notebook_page import notebook
 from zslbench import data, results
 from zslbench.inspection import Info, Registered, info, list_
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
@@ -44,6 +45,7 @@ def fill_marks(page: str, program: click.Group) -> str:
         "datasets": datasets,
         "differing": differing,
         "functions": functions,
+        "notebook": notebook,
         "presets": presets,
         "protocols": protocols,
         "published": published,

@@ -22,6 +22,7 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.render import columns_of, wrap_sentences
 from zslbench.results.tables.table import WARNINGS, Remark, shorten
+from zslbench.visible import format_count
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -160,7 +161,8 @@ class DrawnFigure:
         return tuple(remark.text for remark in [*shown, *shorten(self.remarks)])
 
     def __repr__(self) -> str:
-        return f"<Drawn: {len(self.axes)} panels of {len(self.rows)} numbers>"
+        drawn = f"{format_count(len(self.axes), 'panel')}, {format_count(len(self.rows), 'row')} of numbers"
+        return f"<Figure: {drawn}; use .save(path) or .to_frame()>"
 
     def __str__(self) -> str:
         return "\n".join(wrap_sentences(self.describe("short"), columns_of(None)))

@@ -31,6 +31,8 @@ Item = TypeVar("Item")
 
 WITH_NOTES = ("terminal", "html")
 """Formats that show all notes; in the others a warning says them."""
+MORE = 'More: caption="full"'
+"""How to get the sentences that a short caption leaves out."""
 SUFFIXES: Mapping[str, str] = {
     ".tex": "latex",
     ".md": "markdown",
@@ -144,7 +146,9 @@ class VerbResult(abc.ABC):
         tables = self.lay_out(format, columns_of(width, piped) if format == "terminal" else piped)
         notes = self.notes_below() if has_notes else ()
         if format == "html":
-            return write_html(reduce_captions(tables, caption, format), notes)
+            reduced = reduce_captions(tables, caption, format)
+            shortened = any(short.remarks != table.remarks for short, table in zip(reduced, tables, strict=True))
+            return write_html(reduced, [*notes, *([MORE] if shortened and caption.length == "short" else [])])
         text = render(tables, format, width, piped, standalone, caption)
         return text + "".join(f"\n{note}\n" for note in notes)
 
