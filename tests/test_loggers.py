@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import types
 from pathlib import Path
@@ -144,6 +145,30 @@ def test_a_missing_package_is_named_before_anything_is_run(tmp_path, monkeypatch
     with pytest.raises(Unavailable, match=rf"--log {name} needs {name}, .*; pip install 'zslbench\[{name}\]'"):
         zslbench.run(RIDGE, "digits", "zsl", runs=tmp_path / "runs", log=name)
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("module", ["tensorboard", "torch.utils.tensorboard"])
+def test_a_package_that_is_there_and_breaks_is_named_too(tmp_path, monkeypatch, module):
+    usual = importlib.import_module
+
+    def broken(name: str) -> Any:
+        if name == module:
+            raise TypeError("Descriptors cannot be created directly.\nDowngrade protobuf.")
+        return usual(name)
+
+    monkeypatch.setattr(loggers.importlib, "import_module", broken)
+    with pytest.raises(
+        Unavailable, match=rf"needs {module}, which cannot be imported \(Descriptors .* directly\); pip"
+    ):
+        zslbench.run(RIDGE, "digits", "zsl", runs=tmp_path / "runs", log="tensorboard")
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_cannot_be_written_ends_nothing(tmp_path):
+    (tmp_path / ".logs").write_text("a file where the folder should be")
+    outcome = zslbench.run(RIDGE, "digits", "zsl", runs=tmp_path, log="tensorboard")
+    assert [record.ok for record in outcome.records] == [True]
+    assert any(remark.startswith("tensorboard got no more of the log: ") for remark in outcome.remarks)
 
 
 def test_a_tool_that_does_not_exist(tmp_path):

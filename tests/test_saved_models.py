@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import io
 import json
 import os
+import pickle
 import shutil
 import sys
 import threading
@@ -15,6 +17,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from faults import same_numbers
+from result_records import record
 from sklearn.linear_model import Ridge as SklearnRidge
 from sklearn.preprocessing import StandardScaler
 from toy_methods import Ridge
@@ -136,6 +139,45 @@ def test_what_cannot_be_kept_costs_one_sentence_and_no_result():
         zslbench.load_model(outcome.records[0].id)
 
 
+def test_a_model_too_large_to_be_read_again_is_not_written(monkeypatch):
+    monkeypatch.setattr("zslbench.runner.execute.MOST_IN_ARRAYS", 100)
+    outcome = zslbench.run("eszsl", "digits", "zsl", save_model=True)
+    assert not outcome.failed
+    assert "eszsl could not be kept for load_model: it takes " in "".join(outcome.remarks)
+    assert not [*ResultStore("runs").root.rglob("*.model.npz")]
+
+
+def test_a_full_disk_keeps_what_was_finished(monkeypatch):
+    zslbench.run("eszsl", "digits", "zsl", save_model=True)
+    write = np.savez_compressed
+
+    def full(file, **arrays):
+        if "state" in arrays:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(file, **arrays)
+
+    monkeypatch.setattr(np, "savez_compressed", full)
+    with pytest.raises(StoreError, match=r"No space left .*what was finished stays"):
+        zslbench.run("eszsl", "digits", "zsl", save_model=True, rerun="all")
+    (kept,) = ResultStore("runs").load()
+    np.testing.assert_array_equal(scores_of(zslbench.load_model(kept.id)), scores_of(zslbench.fit("eszsl", "digits")))
+    assert not [path for path in ResultStore("runs").root.rglob("*") if path.name.startswith(".") and path.is_file()]
+
+
+def test_a_record_whose_parameters_the_method_no_longer_takes():
+    odd = record(params={"no_such": 1}, version=METHODS.load("eszsl").card.version)
+    ResultStore("runs").save(odd, model={"state": np.frombuffer(b"{}", dtype=np.uint8)})
+    with pytest.raises(BadValue, match="cannot be made with these parameters"):
+        zslbench.load_model(odd.id)
+
+
+def test_a_class_of_a_script_is_to_be_defined_again():
+    odd = record("__main__:Mine")
+    ResultStore("runs").save(odd, model={"state": np.frombuffer(b"{}", dtype=np.uint8)})
+    with pytest.raises(BadValue, match="define that class here first"):
+        zslbench.load_model(odd.id)
+
+
 @pytest.mark.parametrize("together", ["never", "always"])
 def test_runs_keep_what_fit_returns_and_no_number_depends_on_it(together):
     quick = brackets({**METHODS.load("fclswgan").check_params, "epochs": 1})
@@ -143,20 +185,20 @@ def test_runs_keep_what_fit_returns_and_no_number_depends_on_it(together):
     zslbench.run(methods, "digits", seeds=2, runs="plain", seeds_at_once=together)
     kept = zslbench.run(methods, "digits", seeds=2, save_model=True, seeds_at_once=together)
     same_numbers("plain", "runs")
-    for record in kept.records:
-        again = zslbench.load_model(record.id)
-        assert current_values(again) == record.method["params"]
+    for kept_record in kept.records:
+        again = zslbench.load_model(kept_record.id)
+        assert current_values(again) == kept_record.method["params"]
         if together == "never":
-            named = record.method["name"] + brackets(record.method["params"])
-            fitted = zslbench.fit(named, "digits", seed=record.seed, protocol=record.protocol["name"])
+            named = kept_record.method["name"] + brackets(kept_record.method["params"])
+            fitted = zslbench.fit(named, "digits", seed=kept_record.seed, protocol=kept_record.protocol["name"])
             np.testing.assert_array_equal(scores_of(again), scores_of(fitted))
 
 
 def test_predictions_of_a_loaded_model_are_those_of_the_record():
     outcome = zslbench.run("sae", "digits", "zsl", save_model=True)
-    (record,) = outcome.records
-    kept = ResultStore("runs").predictions(record)
-    scores = zslbench.load_model(record.id).scores(DATA.features[kept["row"]], DATA.class_table(DATA.unseen))
+    (kept_record,) = outcome.records
+    kept = ResultStore("runs").predictions(kept_record)
+    scores = zslbench.load_model(kept_record.id).scores(DATA.features[kept["row"]], DATA.class_table(DATA.unseen))
     np.testing.assert_array_equal(DATA.unseen[scores.argmax(axis=1)], kept["unseen_class"])
 
 
@@ -214,7 +256,13 @@ def test_a_file_that_is_hostile_or_damaged_gets_a_sentence(tmp_path):
             file.writestr("state.npy", bytes(2**20))
             file.getinfo("state.npy").file_size = 2**40
 
+    def claiming(shape, kind):
+        head = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}, }}"
+        with zipfile.ZipFile(model, "a") as file:
+            file.writestr("99.npy", b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head.encode() + bytes(8))
+
     hostile = [
+        lambda: model.write_bytes(pickle.dumps({"state": 1})),
         pickled,
         cut,
         bomb,
@@ -227,12 +275,21 @@ def test_a_file_that_is_hostile_or_damaged_gets_a_sentence(tmp_path):
         lambda: rewritten(model, weights_={"object": "sklearn.utils:no", "attributes": {}}),
         lambda: rewritten(model, weights_={"code": "print()"}),
         lambda: rewritten(model, gamma=3.0),
+        lambda: rewritten(model, scores=3),
+        lambda: rewritten(model, weights_={"set": [{"list": []}]}),
+        lambda: rewritten(model, weights_={"tensor": 0, "type": "float32", "on": "nowhere"}),
+        lambda: claiming("(1099511627776,)", "<f8"),
+        lambda: claiming("(-1,)", "<f8"),
+        lambda: claiming("(1,)", "|O"),
+        lambda: claiming("__import__('sys').modules.clear()", "<f8"),
     ]
     for change in hostile:
         model.write_bytes(good)
         change()
-        with pytest.raises(StoreError, match="--rerun all"):
+        with pytest.raises(StoreError) as refused:
             zslbench.load_model(run)
+        assert str(refused.value).count("--rerun all") == 1
+        assert "unsafely" not in str(refused.value)
     model.write_bytes(good)
     zslbench.load_model(run)
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 import shlex
+import sys
 import tomllib
 from pathlib import Path
 
@@ -113,6 +114,32 @@ def test_what_was_asked_for_before_the_first_record_is_missing(runs):
     assert set(states(found)) == {(CLOSED, "digits", "zsl", 0)}
     assert not found.complete
     fill(runs, zslbench.status(runs))
+
+
+def test_what_was_asked_for_of_a_class_that_is_not_imported_here_is_missing(runs, tmp_path, monkeypatch):
+    (tmp_path / "asked_alone.py").write_text("import toy_methods\n\nclass Alone(toy_methods.Ridge):\n    pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    cut_short(0, ["asked_alone:Alone[ridge=2]", "asked_alone:Alone"], "digits", runs=runs)
+    monkeypatch.delitem(sys.modules, "asked_alone")
+    found = zslbench.status(runs)
+    assert states(found) == {
+        (row, "digits", protocol, 0): "missing"
+        for row in ("asked_alone:Alone", "asked_alone:Alone[ridge=2]")
+        for protocol in ("zsl", "gzsl")
+    }
+    assert not found.complete
+    fill(runs, found)
+
+
+def test_a_request_of_a_later_version_counts_for_nothing_and_is_not_to_be_deleted(runs):
+    cut_short(0, CLOSED, "digits", "zsl", runs=runs)
+    (path,) = (runs / requests.FOLDER).glob("*.json")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"schema": 2}))
+    zslbench.run(RIDGE, "digits", "zsl", runs=runs)
+    found = zslbench.status(runs)
+    assert set(states(found)) == {(RIDGE, "digits", "zsl", 0)}
+    assert f"{path} has schema 2, this zslbench reads up to 1; upgrade zslbench." in found.text
+    assert "delete" not in found.text
 
 
 def test_finished_studies_ask_for_nothing_more(runs):

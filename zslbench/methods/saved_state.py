@@ -67,6 +67,8 @@ def unpack_state(method: Method, arrays: Mapping[str, AnyArray], device: str | N
         raise StoreError(f"it holds no state of {type(method).__name__} ({why})") from None
     if taken := state.keys() & params.declared_params(type(method)).keys():
         raise StoreError(f"it holds the hyper-parameter {min(taken)}, which is of the record")
+    if parts := [name for name in state if callable(getattr(type(method), name, None))]:
+        raise StoreError(f"it holds {min(parts)}, which is a part of the class {type(method).__name__}")
     vars(method).update(state)
     return method
 

@@ -22,6 +22,7 @@ from zslbench.loss_curve import LossCurve
 from zslbench.methods.base import Context, Judge, Method, Size
 from zslbench.methods.preprocess import Preprocessor
 from zslbench.methods.saved_state import pack_state
+from zslbench.results.records.store import MOST_IN_ARRAYS
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.handout import OpenedHandout, PackedHandout
 from zslbench.runner.jobs import Batch, Job, Run
@@ -254,9 +255,12 @@ def _scored(
 def _keep_state(method: Method) -> KeptState:
     """Return the state of a method that has been scored, or why it cannot be kept: its numbers stay."""
     try:
-        return KeptState(pack_state(method))
+        arrays = pack_state(method)
     except Exception as error:
         return KeptState(None, last_line(describe_error(error)))
+    if (size := sum(array.nbytes for array in arrays.values())) > MOST_IN_ARRAYS:  # what nobody could read again
+        return KeptState(None, f"it takes {size:,} bytes, and at most {MOST_IN_ARRAYS:,} are kept")
+    return KeptState(arrays)
 
 
 def _work(method: Method, train: Train) -> dict[str, float]:

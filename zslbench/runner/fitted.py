@@ -10,7 +10,7 @@ from zslbench.methods.base import Context, Method
 from zslbench.methods.saved_state import unpack_state
 from zslbench.results.records.store import find_run
 from zslbench.results.records.tuned_presets import PresetStore
-from zslbench.runner.class_lookup import recorded_method
+from zslbench.runner.class_lookup import built, recorded_method
 from zslbench.runner.execute import build_method
 from zslbench.runner.handout import dataset_of
 from zslbench.runner.plan import Precision, RunOptions, plan
@@ -97,16 +97,19 @@ def load_model(run: str | Path, runs: Path | str = "runs", device: str | None = 
     name = str(record.method["name"])
     cls = recorded_method(name)
     if cls is None:  # nothing is imported for a name in a file
-        raise BadValue(f"run {record.id} is of {name}; import {name.partition(':')[0]} first, then load it again.")
+        module = name.partition(":")[0]
+        first = "define that class here" if module == "__main__" else f"import {module}"
+        raise BadValue(f"run {record.id} is of {name}; {first} first, then load it again.")
     changed = SourceCheck().state(name, record.provenance) == "changed"
     if cls.card.version != record.method["version"] or changed:
         raise BadValue(
             f"run {record.id} is of an earlier version of {name}, whose state may mean something else now; do it again "
             "with --save-model --rerun all."
         )
-    arrays = store.model(record)
+    arrays = dict(store.model(record))
+    method = built(cls, name, record.method["params"])
     try:
-        return unpack_state(cls(**record.method["params"]), arrays, device)
+        return unpack_state(method, arrays, device)
     except StoreError as error:
         raise StoreError(
             f"the kept model of run {record.id} is damaged: {error}; run it again with --save-model --rerun all."

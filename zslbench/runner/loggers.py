@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from zslbench.errors import Unavailable, UnknownName
+from zslbench.errors import Unavailable, UnknownName, first_line
 from zslbench.loss_curve import read_losses
 from zslbench.results.records.store import safe_folder_name
 from zslbench.runner.executors import Listener
@@ -43,18 +43,22 @@ class Logger(Listener, abc.ABC):
     module: ClassVar[str]
 
     def __init__(self, runs: Path) -> None:
-        try:
-            self.package: Any = importlib.import_module(self.module)
-        except ImportError as error:
-            raise Unavailable(
-                f"--log {self.name} needs {self.module}, which cannot be imported ({error}); "
-                f"pip install 'zslbench[{self.name}]'"
-            ) from None
+        self.package = self.import_module(self.module)
         self.folder = runs.absolute() / FOLDER / self.name
         self.remark = ""
         self._fits: dict[str, Any] = {}
         self._with_losses: set[str] = set()
         self._failed = False
+
+    def import_module(self, module: str) -> Any:
+        """Return a module of the tool (Unavailable: it cannot be imported, for whatever reason)."""
+        try:
+            return importlib.import_module(module)
+        except Exception as error:  # versions that do not fit raise all kinds of errors
+            raise Unavailable(
+                f"--log {self.name} needs {module}, which cannot be imported ({first_line(error)}); "
+                f"pip install 'zslbench[{self.name}]'"
+            ) from None
 
     @abc.abstractmethod
     def begin(self, name: str, parameters: Mapping[str, Any]) -> Any:
@@ -147,7 +151,7 @@ class TensorBoard(Logger):
 
     def __init__(self, runs: Path) -> None:
         super().__init__(runs)
-        self.writing = importlib.import_module("torch.utils.tensorboard")
+        self.writing = self.import_module("torch.utils.tensorboard")
 
     def begin(self, name: str, parameters: Mapping[str, Any]) -> Any:
         """Open a writer in a new folder."""

@@ -142,10 +142,7 @@ def survey(
     places = sorted({place for _, place, _, _ in asked})
     protocols = sorted({protocol for _, _, protocol, _ in asked}, reverse=True)
     loaded, broken = load_classes(labels)
-    newest: dict[tuple[object, ...], Record] = {}
-    for record in sorted(records, key=finishing_time):
-        made_at = record.label, place_of(record), protocol_text(record)
-        newest |= dict.fromkeys([(record.label,), made_at, (*made_at, record.method.get("version", 1))], record)
+    newest = _index_newest_records(records, beside)
     meanings = {
         (label, place, protocol): _meaning(label, loaded.get(label), place, protocol, newest, tuned)
         for label, place, protocol in itertools.product(labels, places, protocols)
@@ -193,6 +190,22 @@ def survey(
         outdated=tuple(record for record in records if record.id not in used),
         unimportable=broken,
     )
+
+
+def _index_newest_records(records: Sequence[Record], beside: Sequence[Record]) -> Mapping[tuple[object, ...], Record]:
+    """Return the newest record by label; by label, place and protocol; and by these and the version of the method.
+
+    Of a label that only records `beside` have, what was asked for is all that is known.
+    """
+    newest: dict[tuple[object, ...], Record] = {}
+    for record in sorted(records, key=finishing_time):
+        made_at = record.label, place_of(record), protocol_text(record)
+        newest |= dict.fromkeys([(record.label,), made_at, (*made_at, record.method.get("version", 1))], record)
+    known = {record.label for record in records}
+    for record in beside:
+        if record.label not in known:
+            newest |= dict.fromkeys([(record.label,), (record.label, place_of(record), protocol_text(record))], record)
+    return newest
 
 
 def _index_newest_content(records: Sequence[Record]) -> dict[tuple[Meaning, DataChoice, str, int], dict[int, Record]]:

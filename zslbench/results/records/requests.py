@@ -22,6 +22,7 @@ from zslbench.identity import canonical_json, digest
 from zslbench.results.records.record import Record, Stage
 
 FOLDER = ".requests"
+SCHEMA = 1
 _MOST_FILES = 1000
 
 
@@ -64,7 +65,7 @@ class Request(Struct, frozen=True):
     """What one command or plan asked for."""
 
     parts: tuple[RequestPart, ...]
-    schema: int = 1
+    schema: int = SCHEMA
 
 
 def make_request(asked: Iterable[tuple[RequestedMethod, RequestedRuns]]) -> Request:
@@ -108,7 +109,12 @@ def load_requested(root: Path) -> tuple[list[Record], list[str]]:
     problems: list[str] = []
     for path in list_requests(root):
         try:
-            request = convert(decode_json(read_regular(path)), Request)
+            document = decode_json(read_regular(path))
+            schema = document.get("schema") if isinstance(document, dict) else None
+            if isinstance(schema, int) and schema > SCHEMA:
+                problems.append(f"{path} has schema {schema}, this zslbench reads up to {SCHEMA}; upgrade zslbench.")
+                continue
+            request = convert(document, Request)
             records += [
                 _record(method, runs, json.loads(runs.protocol_params), seed)
                 for part in request.parts

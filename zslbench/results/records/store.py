@@ -7,6 +7,7 @@ import gc
 import hashlib
 import os
 import re
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,7 @@ _ENDINGS = (".npz", _FEATURES, _MODEL, ".trace.json.gz")
 _ID = re.compile(r"[0-9a-f]{16}")
 _PART_OF_ID = re.compile(r"[0-9a-f]{4,16}")
 _IDS_SHOWN = 5
-_MOST_IN_ARRAYS = 2**31
+MOST_IN_ARRAYS = 2**31
 """Bytes of the arrays in one file, such as the predictions of 30 million test images."""
 _Kind = tuple[str, int, str]
 """What an array must be: its kinds of numbers, its dimensions, and what each of its rows is of."""
@@ -328,9 +329,11 @@ def _read_arrays(
     again = f"run it again with{option} --rerun all"
     try:
         check_regular(path, path.stat().st_mode)
+        if not zipfile.is_zipfile(path):  # NumPy would advise to unpickle it
+            raise StoreError(f"the {content} {path} cannot be read: it is no .npz file; delete it and {again}.")
         with np.load(path, allow_pickle=False) as file:
             declared = sum(member.file_size for member in file.zip.infolist())
-            if declared > _MOST_IN_ARRAYS:
+            if declared > MOST_IN_ARRAYS:
                 raise StoreError(
                     f"the {content} {path} would take {declared:,} bytes of memory; delete it and {again}."
                 )
