@@ -1,4 +1,4 @@
-"""What a contract is: named checks run in order on one subject, the first failure said in a sentence."""
+"""`Contract`: named checks that run in order on one subject and stop at the first failure with one sentence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ S = TypeVar("S")
 
 
 class CheckFailed(ZslbenchError):
-    """A contract is broken; `check` names the check, `passed` those that held before it."""
+    """A contract is broken; `check` names the check that failed, `passed` those that passed before it."""
 
     def __init__(self, subject: str, check: str, why: str, passed: Iterable[str] = ()) -> None:
         super().__init__(f"{subject} fails the check {check!r}: {why}")
@@ -39,7 +39,7 @@ class Contract(Generic[S]):
     def check(
         self, name: str, applies: Callable[[S], bool] = lambda _: True
     ) -> Callable[[Callable[[S], None]], Callable[[S], None]]:
-        """Add the decorated function as a check; it is left out for subjects to which it does not apply."""
+        """Add the decorated function as a check; it is skipped for subjects to which it does not apply."""
 
         def add(function: Callable[[S], None]) -> Callable[[S], None]:
             self.checks[name] = function, applies
@@ -51,7 +51,7 @@ class Contract(Generic[S]):
         """Return the names of the checks that passed.
 
         Raises:
-            CheckFailed: the first check that does not hold, or that cannot be carried out because the subject raises.
+            CheckFailed: the first check that fails, or that cannot be carried out because the subject raises an error.
         """
         passed: list[str] = []
         for name, (function, applies) in self.checks.items():
@@ -68,7 +68,7 @@ class Contract(Generic[S]):
 
 
 def require_parameters(cls: type[Any]) -> None:
-    """Require that every parameter is explained, survives the spec grammar, and refuses what is out of range."""
+    """Require that every parameter has a help text, survives the spec grammar, and refuses bad values."""
     defaults = params.current_values(cls())
     for name, param in params.declared_params(cls).items():
         require(param.help, f"parameter {name!r} has no help text.")
@@ -98,7 +98,7 @@ def require_card(card: Any, kind: type, *texts: str) -> None:
 
 
 def require_text(owner: str, **texts: str) -> None:
-    """Require that each text is there and one line long."""
+    """Require that no text is empty and that each is one line long."""
     for name, text in texts.items():
         require(isinstance(text, str) and text.strip(), f"the {name} of its {owner} is empty.")
         require("\n" not in text, f"the {name} of its {owner} has more than one line.")

@@ -1,8 +1,8 @@
-"""Lazy registries of methods, datasets and protocols.
+"""Registries of methods, data sets and protocols, which import a class only when it is asked for.
 
 Built-ins are ``"module:Class"`` texts, so listing names imports nothing. Third parties add theirs by entry point
-(groups ``zslbench.methods``, ``zslbench.datasets``, ``zslbench.protocols``), or are named directly as
-``pkg.module:Class`` wherever a name is.
+(groups ``zslbench.methods``, ``zslbench.datasets``, ``zslbench.protocols``), or a class is named directly as
+``pkg.module:Class`` wherever a name is expected.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from zslbench.visible import describe_exception
 
 @dataclasses.dataclass(frozen=True)
 class Entry:
-    """A registered class: its name, where it is, and who brought it (``zslbench`` or a distribution)."""
+    """A registered class: its name, where it is, and who provides it (``zslbench`` or a distribution)."""
 
     name: str
     target: str
@@ -55,7 +55,7 @@ class Entry:
         return cls
 
     def _describe_missing(self, module: str, error: ModuleNotFoundError) -> str:
-        """Return a sentence on a module that is not there, be it the one that was named or one that it imports."""
+        """Return a sentence on a missing module, either the named one or one that it imports."""
         missing = error.name or ""
         if self.name != self.target or not f"{module}.".startswith(f"{missing}."):
             return f"{self.name!r} is unavailable: importing {module} failed ({error})."
@@ -68,7 +68,7 @@ class Entry:
 
 
 def _suggest_methods(module: types.ModuleType) -> str:
-    """Return which classes of a module have what a method needs, as the end of a sentence; nothing where none has."""
+    """Return, as the end of a sentence, which classes of a module could be methods; empty if there are none."""
     names = [
         name
         for name, cls in vars(module).items()
@@ -81,12 +81,12 @@ def _suggest_methods(module: types.ModuleType) -> str:
 
 @functools.cache  # three registries ask, and the metadata of every distribution is read for it
 def read_entry_points() -> Any:
-    """Return the entry points of all that is installed."""
+    """Return the entry points of all installed distributions."""
     return importlib.metadata.entry_points()
 
 
 class Registry:
-    """Names of one kind of thing, each loaded only when asked for."""
+    """Names of one kind of thing, each imported only when asked for."""
 
     def __init__(self, kind: str, group: str, builtins: Mapping[str, str]) -> None:
         self.kind, self.group = kind, group
@@ -116,7 +116,7 @@ class Registry:
         """Return the entry of a name or of a ``pkg.module:Class`` text.
 
         Raises:
-            UnknownName: neither; the nearest registered name is offered.
+            UnknownName: it is neither; the message offers the nearest registered name.
             BadSpec: parameters after a colon or in parentheses.
         """
         if ":" in name:
@@ -145,10 +145,10 @@ class Registry:
         return named
 
     def load_recorded(self, name: str) -> type | None:
-        """Return the class of a name that was read from a record, and import no module for it that its user did not.
+        """Return the class of a name from a record, without importing a module that the user did not import.
 
-        Registered names are loaded, since their user installed them. Any other is looked up among the modules that
-        this process has imported already, and None where it is not there.
+        Registered names are loaded, since their user installed them. Any other class is looked up among the modules
+        that this process has already imported; None if it is not there.
 
         Raises:
             Unavailable: a registered class that cannot be imported.
@@ -161,7 +161,7 @@ class Registry:
         return cls if isinstance(cls, type) else None
 
     def load(self, name: str) -> type:
-        """Import and return the class of `name` (see `Entry.load` and `entry` for what it raises)."""
+        """Import and return the class of `name`; raises as `Entry.load` and `entry`."""
         return self.entry(name).load()
 
 

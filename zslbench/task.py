@@ -15,13 +15,13 @@ from zslbench.arrays import Array, BoolArray, IntArray
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class ClassTable:
-    """Classes and what is known of them.
+    """Classes and their semantics.
 
     Attributes:
         ids: (k,) int64 class ids, distinct; their values and order carry no meaning.
         semantics: (k, a) float32, row i describes class ids[i].
         original: (k, a) float32, the attributes before they were scaled to `semantics` (xlsa17's ``original_att``);
-            None where the semantics are no attributes, or nobody kept them.
+            None if the semantics are not attributes, or if the originals were not kept.
     """
 
     ids: IntArray
@@ -40,15 +40,15 @@ class ClassTable:
         return len(self.ids)
 
     def take(self, rows: IntArray | slice) -> ClassTable:
-        """Return the table of some (r,) rows, in the order given."""
+        """Return the table of some (r,) rows, in the given order."""
         return ClassTable(self.ids[rows], self.semantics[rows], None if self.original is None else self.original[rows])
 
     def canonical(self) -> IntArray:
         """Return (k,) positions that sort the classes by their semantics.
 
-        An order that depends neither on ids nor on how the table was handed over: methods that draw random numbers
-        a class go through it, so that relabelling or reordering classes changes nothing. Classes with equal semantics,
-        which no method can tell apart, keep their order.
+        This order depends neither on ids nor on the order of the table. Methods that draw random numbers per class use
+        it, so that renumbering or reordering classes changes nothing. Classes with equal semantics, which no method can
+        distinguish, keep their order.
         """
         return np.lexsort(self.semantics.T[::-1]).astype(np.int64)
 

@@ -1,4 +1,4 @@
-"""An easy task: classes far apart, features an affine map of semantics. Any method should be far above chance on it."""
+"""An easy task: classes are far apart and features are an affine map of semantics. Every method should solve it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class EasyTask:
     """A training set, test rows of seen and unseen classes mixed, and their labels. All arrays are read-only.
 
     Attributes:
-        classes: all, seen ones first.
+        classes: all classes, seen ones first.
     """
 
     train: Train
@@ -40,7 +40,7 @@ class EasyTask:
 
     @property
     def candidates(self) -> ClassTable:
-        """Seen and unseen classes, mixed."""
+        """Seen and unseen classes in mixed order."""
         return _copy(self.classes, seeding.stream(0, "easy candidates").permutation(len(self.classes)))
 
     @property
@@ -50,7 +50,7 @@ class EasyTask:
 
 
 def easy_task(seed: int = 0, shuffled: bool = False) -> EasyTask:
-    """Return the task drawn from `seed`; `shuffled` hands the semantics to the wrong classes, with no fixed point."""
+    """Return the task drawn from `seed`; with `shuffled`, every class gets the semantics of another class."""
     rng = seeding.stream(seed, "easy task")
     count = SEEN + UNSEEN
     ids = rng.permutation(10 * count)[:count].astype(np.int64)
@@ -76,7 +76,7 @@ def easy_task(seed: int = 0, shuffled: bool = False) -> EasyTask:
 
 
 def relabelled(task: EasyTask, seed: int) -> EasyTask:
-    """Return the same task with other class ids and the class tables in another order."""
+    """Return the same task with other class ids and with the class tables in another order."""
     rng = seeding.stream(seed, "easy relabelling")
     ids = rng.permutation(100 * len(task.classes))[: len(task.classes)].astype(np.int64)
     classes = dataclasses.replace(task.classes, ids=ids)

@@ -1,4 +1,4 @@
-"""`check_method`: what every method must hold to, tried on an easy task."""
+"""`check_method`: the contract of methods, tried on an easy task."""
 
 from __future__ import annotations
 
@@ -29,15 +29,16 @@ _BACKWARDS = slice(None, None, -1)
 
 
 def check_method(method: type | Method | str, **given: Any) -> list[str]:
-    """Return the names of the checks that a method passes; raise at the first that it does not.
+    """Return the names of the checks that a method passes; raise an error at the first that fails.
 
     Args:
-        method: a class, an instance, or text as `zslbench run` takes it: ``eszsl``, ``eszsl[gamma=10]``,
-            ``my_pkg.my_module:MyMethod``. A class and a text start from the ``check_params`` that the class declares.
+        method: a class, an instance, or text as for `zslbench run`: ``eszsl``, ``eszsl[gamma=10]``,
+            ``my_pkg.my_module:MyMethod``. A class or a text starts with the parameters that the class declares as
+            ``quick``.
         given: parameters to set, for instance fewer epochs.
 
     Raises:
-        CheckFailed: the check that failed, and why.
+        CheckFailed: a check failed; the error says which, and why.
         UnknownName, Unavailable, BadSpec, BadValue: no such method or parameter.
     """
     values: dict[str, Any] = {}
@@ -55,7 +56,7 @@ def check_method(method: type | Method | str, **given: Any) -> list[str]:
 
 
 class _StreamRecorder(Context):
-    """A context that notes the purposes of the streams that are opened."""
+    """A context that notes the purposes of the random streams that are opened."""
 
     def __init__(self) -> None:
         super().__init__(SEED)
@@ -72,7 +73,7 @@ class _StreamRecorder(Context):
 
 @dataclasses.dataclass(eq=False)
 class CheckedMethod:
-    """A method class with the parameters to try it with; what several checks look at is done once."""
+    """A method class with the parameters to try; a result that several checks need is computed once."""
 
     cls: type[Method]
     values: dict[str, Any]
@@ -105,7 +106,7 @@ class CheckedMethod:
 
     @property
     def fitted(self) -> Method:
-        """An instance fitted to the easy task; checks may call its `scores`, no more."""
+        """An instance fitted to the easy task; checks may only call its `scores`."""
         return self.first_fit[0]
 
     @cached_property
@@ -115,12 +116,12 @@ class CheckedMethod:
 
     @cached_property
     def scored_unseen(self) -> Array:
-        """The scores of `fitted` of the rows of unseen classes over these classes."""
+        """The scores of `fitted` for the rows of unseen classes, with these classes as candidates."""
         return _score_unseen(self.fitted, self.task)
 
     @cached_property
     def again(self) -> tuple[Array, list[str]]:
-        """Scores of a second fit with the same seed, global generators standing elsewhere, and those it touched."""
+        """Scores of a second fit with the same seed and other global random states, and the generators it changed."""
         assert self.scored is not None  # whatever fit imports is imported by now, torch for one
         with _global_generators_elsewhere():
             before = _global_state()
@@ -130,14 +131,14 @@ class CheckedMethod:
 
     @cached_property
     def of_shuffled(self) -> tuple[Method, float]:
-        """An instance fitted to another easy task, its semantics shuffled, and its accuracy on unseen classes there."""
+        """An instance fitted to another easy task with shuffled semantics, and its accuracy on unseen classes there."""
         task = easy_task(seed=1, shuffled=True)
         method = self.fit(task)
         return method, _unseen_accuracy(_score_unseen(method, task), task)
 
     @cached_property
     def refitted(self) -> Method:
-        """An instance fitted to the easy task after another, and not asked for scores since."""
+        """An instance fitted to the easy task after another task, and not asked for scores since."""
         method = self.of_shuffled[0]
         method.fit(self.task.train, Context(SEED))
         return method
@@ -147,15 +148,15 @@ class CheckedMethod:
         require(np.allclose(scores, wanted, rtol=_CLOSE, atol=_CLOSE * float(np.abs(wanted).max())), why)
 
     def require_same(self, method: Method, why: str) -> None:
-        """Require that a method scores as the first fit does, to the bit."""
+        """Require that a method gives the scores of the first fit, to the bit."""
         require(np.array_equal(self.score(method), self.scored), why)
 
     @property
     def grid_points(self) -> list[dict[str, Any]]:
-        """Points that differ from the subject's in one parameter each, and the subject's first and last.
+        """Points that differ from the subject's in one parameter each; the subject's own is first and last.
 
-        Where points that only score differently share a fit, one point differs in all of these parameters, and one in
-        another parameter: few fits, each of them long.
+        If points that differ only in scoring share a fit, one point differs in all of these parameters, and another in
+        one other parameter: there are few fits, since each takes long.
         """
         scoring, base = self.cls.scoring, dict(self.values)
         others = {name: self._other_values(param) for name, param in params.declared_params(self.cls).items()}
@@ -209,7 +210,7 @@ def _global_generators_elsewhere() -> Iterator[None]:
 
 
 def _score_unseen(method: Method, task: EasyTask) -> Array:
-    """Return the scores of the rows of unseen classes over these classes."""
+    """Return the scores of the rows of unseen classes, with these classes as candidates."""
     return np.array(method.scores(task.features[task.unseen_rows], task.unseen))
 
 

@@ -1,4 +1,4 @@
-"""`check_protocol`: what every protocol must hold to, tried on a small data set."""
+"""`check_protocol`: the contract of protocols, tried on a small data set."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ _TOLERANCE = 1e-12
 
 
 def check_protocol(protocol: type[Protocol] | Protocol | str, dataset: Dataset | None = None) -> list[str]:
-    """Return the names of the checks that a protocol passes; raise at the first that it does not.
+    """Return the names of the checks that a protocol passes; raise an error at the first that fails.
 
     Args:
-        protocol: a class, an instance, or text as `zslbench run` takes it (``gzsl``, ``pkg.module:MyProtocol``).
+        protocol: a class, an instance, or text as for `zslbench run` (``gzsl``, ``pkg.module:MyProtocol``).
         dataset: what to try it on; by default 40 synthetic classes, 16 of them unseen.
 
     Raises:
-        CheckFailed: the check that failed, and why.
+        CheckFailed: a check failed; the error says which, and why.
         UnknownName, Unavailable, BadSpec, BadValue: no such protocol or parameter.
     """
     if isinstance(protocol, str):
@@ -54,7 +54,7 @@ class CheckedProtocol:
 
     @cached_property
     def split(self) -> Split:
-        """The final stage."""
+        """The split of the final stage."""
         return split(self.dataset)
 
     @cached_property
@@ -67,7 +67,7 @@ class CheckedProtocol:
         return self.protocol.judge(answers or self.asked[1], scores).metrics
 
     def random(self, draw: int) -> Array:
-        """Return (m, k) scores that know nothing."""
+        """Return (m, k) random scores, which contain no information."""
         return seeding.stream(draw, "check_protocol scores").standard_normal(self.perfect.shape)
 
     @property
@@ -212,6 +212,6 @@ def _require_equal(subject: CheckedProtocol, scores: Array, turned: Answers, wan
 
 
 def _stand_together(marks: AnyArray) -> bool:
-    """Whether equal marks stand together, where there are several: about as many runs as there are marks."""
+    """Return whether equal marks are grouped: there are about as many runs of equal marks as different marks."""
     different = len(np.unique(marks))
     return different > 1 and 1 + int((marks[1:] != marks[:-1]).sum()) <= different + 1

@@ -1,4 +1,4 @@
-"""Methods, and what is needed to write one."""
+"""Methods, and everything that is needed to write one."""
 
 from zslbench.methods.base import Ablation, Context, Method, MethodCard, Preset, Setting, Size
 

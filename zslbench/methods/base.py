@@ -1,4 +1,4 @@
-"""`Method`: the one interface that every ZSL method has, with its card, presets and ablations."""
+"""`Method`: the interface of every ZSL method, with its card, presets and ablations."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from zslbench.task import ClassTable, Train
 
 
 class Setting(enum.StrEnum):
-    """What of the unseen classes a method uses before it predicts."""
+    """What a method uses of the unseen classes before it predicts."""
 
     INDUCTIVE = "inductive"
     """No semantics of unseen classes in fit."""
@@ -40,11 +40,12 @@ class MethodCard:
 
     Attributes:
         title: the name in print (``LisGAN``).
-        citation: the key of the paper; reference: authors, venue, year.
+        citation: the key of the paper.
+        reference: authors, venue, year.
         version: raise it when a change alters results; it is part of a run's identity.
-        setting: of the default parameters; `Method.setting` gives that of an instance.
+        setting: with the default parameters; `Method.setting` gives that of an instance.
         stochastic: whether results depend on the seed. Other methods are run with one seed only.
-        formula: the model in a line of plain text.
+        formula: the model in one line of plain text.
         differences: sentences, each on one difference from the paper or its public code.
     """
 
@@ -61,9 +62,9 @@ class MethodCard:
 
 @dataclasses.dataclass(frozen=True)
 class Preset:
-    """Hyper-parameters with their source, such as a paper: for every data set and protocol, and by (dataset, protocol).
+    """Hyper-parameters with their source, such as a paper: for every data set and protocol, or by (dataset, protocol).
 
-    Where there are `cells`, only their pairs have the preset.
+    If there are `cells`, the preset exists only for their pairs.
     """
 
     source: str
@@ -87,7 +88,7 @@ class Preset:
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """How large a training set is: rows, dimensions of features and of semantics, classes in the table."""
+    """The size of a training set: rows, dimensions of features and of semantics, classes in the table."""
 
     images: int
     features: int
@@ -102,7 +103,7 @@ class Size:
 
 @dataclasses.dataclass
 class Cost:
-    """Seconds that a piece of work took, in all and by phase, and the losses that it logged."""
+    """The seconds that a piece of work took, in all and by phase, and the losses that it logged."""
 
     seconds: float = 0.0
     phases: dict[str, float] = dataclasses.field(default_factory=dict)
@@ -111,7 +112,7 @@ class Cost:
 
 @dataclasses.dataclass(frozen=True)
 class Ablation:
-    """A named setting of parameters, for instance one of LisGAN's S1 to S4."""
+    """A named choice of parameter values, for instance one of LisGAN's S1 to S4."""
 
     values: Mapping[str, Any]
     help: str
@@ -122,21 +123,22 @@ Judge: TypeAlias = "Callable[[Method, int], None]"
 
 
 class Context:
-    """What a method gets besides data: random streams, the device, a log, and checkpoints.
+    """What a method receives besides data: random streams, the device, a log, and checkpoints.
 
     Args:
+        seed: of all random streams.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         on_log: receives (step, total, values) from `log`.
-        judge: receives the method at each checkpoint. It must not lead to what it judges with: the runner passes one
+        judge: receives the method at each checkpoint. It must not lead to the test labels: the runner passes an object
             that holds a number, not the answers.
         precision: of matrix products while a generative method trains: ``float32``, ``tf32`` or ``bf16``.
         profile: whether phases wait for the device, so that each is charged with its own work.
 
     Attributes:
-        seconds: wall-clock seconds by phase, those charged included.
-        shared: seconds that were charged: of work that another fit had done already.
+        seconds: wall-clock seconds by phase, including those charged.
+        shared: seconds that were charged for work that another fit had already done.
         apart: whether work that can be shared was measured, so that each fit of a grid can be charged with it.
-        losses: what was logged, thinned; that of work that was charged included.
+        losses: what was logged, thinned, including the losses of charged work.
     """
 
     def __init__(
@@ -162,17 +164,17 @@ class Context:
         return self._judge is not None
 
     def rng(self, purpose: str) -> np.random.Generator:
-        """Return the NumPy stream of one purpose (``init``, ``batches``, ``noise``, ``classifier``, …)."""
+        """Return the NumPy random stream for one purpose (``init``, ``batches``, ``noise``, ``classifier``, …)."""
         return seeding.stream(self.seed, purpose)
 
     def stream_seed(self, purpose: str) -> int:
-        """Return a 63-bit seed of one purpose, for torch or scikit-learn."""
+        """Return a 63-bit seed for one purpose, for torch or scikit-learn."""
         return seeding.stream_seed(self.seed, purpose)
 
     def log(self, step: int, total: int, beside: Mapping[str, float] | None = None, **values: float) -> None:
-        """Report that `step` of `total` epochs (or iterations) is done, with losses worth showing.
+        """Report that `step` of `total` epochs (or iterations) are done, with the losses to show.
 
-        Values `beside` them are shown too, and are no losses: the record does not keep them.
+        The values in `beside` are shown too, but are not losses: the record does not keep them.
         """
         self.losses.add(step, values)
         if self._on_log:
@@ -181,13 +183,13 @@ class Context:
     def progress(self, step: int, total: int, phase: str = TRAINING) -> bool:
         """Report that `step` of `total` training steps (batches, not epochs) are done; see `report_progress`.
 
-        Where it returns True, the time of a fit is only being measured: end the loop.
+        If it returns True, the fit is only being timed: end the loop.
         """
         self._steps_reported = True
         return report_progress(phase, step, total)
 
     def checkpoint(self, method: Method, step: int) -> None:
-        """Offer the runner a moment at which `method` may be judged. Nothing comes back."""
+        """Offer the runner a moment at which `method` may be judged. Nothing is returned."""
         if self._judge:
             self._judge(method, step)
 
@@ -205,7 +207,7 @@ class Context:
 
     @contextlib.contextmanager
     def measured(self) -> Iterator[Cost]:
-        """Give the cost of the enclosed block, complete after it, to charge other fits that use its result with."""
+        """Yield the cost of the enclosed block, complete after it, to charge other fits that use the result."""
         cost, before, shared, start = Cost(), dict(self.seconds), self.shared, self._now(wait=True)
         outer, self.losses = self.losses, cost.losses
         try:
@@ -220,14 +222,14 @@ class Context:
         self.apart = True
 
     def charge(self, cost: Cost) -> None:
-        """Count work that another fit did as if this one had done it: a run's seconds are those it takes alone."""
+        """Count work of another fit as if this one had done it: a run's seconds are those that it takes alone."""
         self.shared += cost.seconds
         self.losses.extend(cost.losses)
         for name, seconds in cost.phases.items():
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     def _now(self, wait: bool) -> float:
-        """Return the time, with `wait` after the device has done what it was given."""
+        """Return the time; with `wait`, after the device has finished its work."""
         torch = sys.modules.get("torch")
         if wait and torch is not None:
             if torch.cuda.is_initialized():
@@ -239,7 +241,7 @@ class Context:
 
 @dataclasses.dataclass(kw_only=True)
 class Method(abc.ABC):
-    """A ZSL method: keyword-only hyper-parameters as fields, `fit`, `scores`; fitted state ends in ``_``."""
+    """A ZSL method: keyword-only hyper-parameters as fields, `fit`, `scores`; names of fitted state end in ``_``."""
 
     card: ClassVar[MethodCard]
     presets: ClassVar[Mapping[str, Preset]] = {}
@@ -264,7 +266,7 @@ class Method(abc.ABC):
 
     @property
     def setting(self) -> Setting:
-        """The setting of this instance; override it where a parameter decides."""
+        """The setting of this instance; override it if a parameter decides."""
         return self.card.setting
 
     @property
@@ -274,14 +276,14 @@ class Method(abc.ABC):
 
     @property
     def one_scale(self) -> bool:
-        """Whether the scores of all rows are on one scale, as calibrated stacking and AUSUC need it."""
+        """Whether the scores of all rows are on one scale, which calibrated stacking and AUSUC require."""
         return True
 
     def cost(self, size: Size) -> float | None:
-        """Return a number that the seconds of a fit are proportional to; None: nothing is known of them.
+        """Return a number to which the seconds of a fit are proportional; None: nothing is known of them.
 
-        Estimates of time scale by it from one training set, or from one value of a hyper-parameter, to another. Units
-        times rows times epochs will do: what counts are its ratios.
+        Estimates of time use it to scale from one training set, or one value of a hyper-parameter, to another. Only
+        ratios matter: units times rows times epochs will do.
         """
         return None
 
@@ -293,11 +295,11 @@ class Method(abc.ABC):
     def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
         """Fit unfitted instances of this class to one training set; yield each, in order, as soon as it is fitted.
 
-        Override it where points can share work, a factorization for instance: the runner then hands over all points of
-        a grid at once. A point must come out as its own `fit` leaves it, to the bit: a run means the same number alone
-        and with others. Hold on to no point that was yielded, so that one fit at a time is in memory. Do what is shared
-        in ``with ctx.measured() as cost:`` and ``ctx.charge(cost)`` to each later point that uses it; the seconds of a
-        grid that measures nothing are left out of comparisons.
+        Override it if points can share work, for instance a factorization: the runner then passes all points of a grid
+        at once. Each point must be, to the bit, what its own `fit` makes it: a run must give the same number alone and
+        in a grid. Keep no reference to a yielded point, so that one fit at a time is in memory. Do shared work in
+        ``with ctx.measured() as cost:`` and call ``ctx.charge(cost)`` for each later point that uses it; the seconds of
+        a grid that measures nothing are left out of comparisons.
         """
         for point in points:
             yield point.fit(train, ctx)
@@ -306,43 +308,43 @@ class Method(abc.ABC):
     def fit_seeds(cls, points: Sequence[Self], train: Train, contexts: Sequence[Context]) -> Iterator[Self]:
         """Fit unfitted instances with equal parameters, each with its own context (seed); yield each, in order.
 
-        Override it where a device does several fits in one go: the runner then hands over several seeds at once. A
-        point must come out as its own `fit` leaves it, up to rounding.
+        Override it if a device can do several fits together: the runner then passes several seeds at once. Each point
+        must be what its own `fit` makes it, up to rounding.
         """
         for point, ctx in zip(points, contexts, strict=True):
             yield point.fit(train, ctx)
 
     @classmethod
     def offers_seeds(cls) -> bool:
-        """Tell whether several seeds are best fitted together: whether `fit_seeds` is the class's own."""
+        """Return whether the class overrides `fit_seeds`, so that several seeds are best fitted together."""
         return cls.fit_seeds.__func__ is not Method.fit_seeds.__func__  # type: ignore[attr-defined]
 
     @classmethod
     def offers_grid(cls) -> bool:
-        """Tell whether points of a grid are best fitted together: whether `fit_grid` is the class's own."""
+        """Return whether the class overrides `fit_grid`, so that points of a grid are best fitted together."""
         return cls.fit_grid.__func__ is not Method.fit_grid.__func__  # type: ignore[attr-defined]
 
     @abc.abstractmethod
     def scores(self, features: Array, classes: ClassTable) -> Array:
-        """Return (n, k) scores of (n, d) features for k candidate classes; higher is likelier.
+        """Return (n, k) scores of (n, d) features for k candidate classes; a higher score means a likelier class.
 
-        Called any number of times after `fit`, with any candidates; the same arguments give the same scores.
+        It is called any number of times after `fit`, with any candidates; equal arguments must give equal scores.
         """
 
     def synthesise(self, classes: ClassTable, per_class: int) -> Array:
-        """Return (k, per_class, d) features that the fitted method makes up for k classes; for pictures of them alone.
+        """Return (k, per_class, d) features that the fitted method generates for k classes; only figures use them.
 
-        Optional: override it in a method that generates features. The rows are in the space of what a
-        `zslbench.methods.preprocess.Preprocessor` in `preprocessor_` makes of features where the method keeps one, in
-        that of the data set's features otherwise: real rows are brought there before they are drawn beside these.
-        Draw from a random stream that `scores` does not use; the same arguments give the same rows, whatever the order
-        of the classes, and nothing is changed by the call.
+        Optional: override it in a method that generates features. If the method keeps a
+        `zslbench.methods.preprocess.Preprocessor` in `preprocessor_`, the features are preprocessed ones, otherwise
+        they are in the space of the data set's features; real features are brought into the same space before both are
+        drawn. Use a random stream that `scores` does not use. Equal arguments must give equal features, independent of
+        the order of the classes, and the call must change nothing.
         """
         raise NotImplementedError(f"{type(self).__name__} synthesises no features")
 
     @classmethod
     def offers_synthesis(cls) -> bool:
-        """Tell whether the class makes features: whether `synthesise` is its own."""
+        """Return whether the class overrides `synthesise`, that is, generates features."""
         return cls.synthesise is not Method.synthesise
 
 
@@ -358,8 +360,10 @@ def report_losses(
     """Log the losses of a round of training and offer a checkpoint.
 
     Args:
-        at: the round's number and how many there are; unit: what a round is called; advice: what helps a divergence.
-        beside: which of the losses are values of another kind, shown and not kept.
+        at: the round's number and how many there are.
+        unit: the name of a round.
+        advice: what to try if the loss diverges.
+        beside: which of the values are not losses; they are shown and not kept.
 
     Raises:
         BadValue: a loss is not finite.
@@ -382,13 +386,13 @@ def overlay(
     protocol: str,
     tuned: Mapping[str, Mapping[str, Any]] | None = None,
 ) -> dict[str, Any]:
-    """Return the values of presets and ablations laid over each other: presets in order, then ablations in order.
+    """Return the values of presets and ablations combined: first presets in order, then ablations in order.
 
-    An ablation takes something away from whatever the presets say, so ``lisgan@S1@paper`` is ``lisgan@paper@S1``.
-    `tuned` holds the values of presets that are no part of the class.
+    An ablation removes something from what the presets say, so ``lisgan@S1@paper`` means ``lisgan@paper@S1``. `tuned`
+    holds the values of presets that are not part of the class.
 
     Raises:
-        BadValue: a name that `cls` does not have, or a preset that says nothing about this data set and protocol.
+        BadValue: a name that `cls` does not have, or a preset without values for this data set and protocol.
     """
     values: dict[str, Any] = {}
     for preset in presets:

@@ -1,7 +1,7 @@
-"""Results that several fits of one process would compute alike, computed once and charged to each.
+"""Results that several fits of one process need, computed once and charged to each of them.
 
-Points of a grid share by hyper-parameters (`Shared`); other fits by the content that a result is computed from: the
-settings of an ablation share their k-means and their pre-trained classifier.
+Points of a grid share results by hyper-parameters (`Shared`). Other fits share by the arrays that a result is computed
+from: the settings of an ablation share their k-means and their pre-trained classifier.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def clear_cache() -> None:
 
 @contextlib.contextmanager
 def empty_cache() -> Iterator[None]:
-    """Work without kept results in this block, and have those of before back after it."""
+    """Start this block without kept results, and restore the earlier ones after it."""
     with _lock:
         before = dict(_kept)
         _kept.clear()
@@ -50,10 +50,10 @@ def empty_cache() -> Iterator[None]:
 
 
 def reuse_once(make: Callable[[], T], name: str, arrays: dict[str, AnyArray], **values: Scalar) -> T:
-    """Return ``make()``, or, a single time, what the last call made of the same arrays and values.
+    """Return ``make()``, or, a single time, the result of the last call for the same arrays and values.
 
-    A run scores a few rows by themselves right after all of them: what depends on the candidates alone is made once.
-    No other run takes it over, so the seconds of scoring stay those of making it.
+    A run scores a few rows again directly after scoring all of them: what depends only on the candidates is computed
+    once. No other run uses the result, so the seconds of scoring still include computing it.
     """
     key = digest([name, fingerprint(arrays), values])
     with _lock:
@@ -67,12 +67,13 @@ def reuse_once(make: Callable[[], T], name: str, arrays: dict[str, AnyArray], **
 
 
 def cache_result(make: Callable[[], T], name: str, arrays: dict[str, AnyArray], ctx: Context, **values: Scalar) -> T:
-    """Return ``make()``, or what it returned before for the same arrays and values.
+    """Return ``make()``, or its earlier result for the same arrays and values.
 
-    The result must not be changed. The fit of `ctx` is charged with the seconds that making it took.
+    The result must not be changed. The fit of `ctx` is charged with the seconds that computing it took.
 
     Args:
-        name: of the computation and its version; arrays, values: all that the result depends on.
+        name: of the computation and its version.
+        arrays, values: everything that the result depends on.
     """
     key = digest([name, fingerprint(arrays), values])
     with _lock:
@@ -91,11 +92,11 @@ def cache_result(make: Callable[[], T], name: str, arrays: dict[str, AnyArray], 
 
 
 class Shared:
-    """What points of a grid have in common: each thing computed once, and dropped after the last point that needs it.
+    """What points of a grid have in common: each result is computed once, and dropped after its last use.
 
     Args:
-        points: all that will ask, each once for a thing. None of them is kept.
-        ctx: what they are fitted with; each is charged with what it takes over from an earlier one.
+        points: all points that will ask, each once per result. None of them is kept.
+        ctx: their context; each point is charged with the results that it takes over from an earlier one.
     """
 
     def __init__(self, points: Sequence[Method], ctx: Context) -> None:
@@ -105,13 +106,13 @@ class Shared:
         self._kept: dict[Hashable, tuple[Any, Cost]] = {}
 
     def once(self, point: Method, make: Callable[..., T], *given: Any, by: Sequence[str] | None = None) -> T:
-        """Return ``make(*given, **parameters)``: what `make` takes besides `given` are the point's hyper-parameters.
+        """Return ``make(*given, **parameters)``; its arguments besides `given` are the point's hyper-parameters.
 
-        The first of the points that agree on them computes it; `given` must be the same for all of these. The result
-        is to be read, never to be kept or changed.
+        It is computed for the first of the points that agree on these hyper-parameters; `given` must be the same for
+        all of them. The result may be read, but not kept or changed.
 
         Args:
-            by: the hyper-parameters, where their names do not stand in the signature of `make`.
+            by: the names of the hyper-parameters, if they are not in the signature of `make`.
         """
         names = tuple(inspect.signature(make).parameters)[len(given) :] if by is None else tuple(by)
         name = make.__qualname__

@@ -1,4 +1,4 @@
-"""Minimal methods: a class with `fit` and `scores` and no card, as a `Method` that the rest of the package knows."""
+"""Minimal methods: a class with `fit` and `scores` and no card becomes a `Method` for the rest of the package."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ _SAID = ("card", "name", "setting", "stochastic", "version")
 
 
 def as_method(cls: type) -> type[Method]:
-    """Return a class with a card as it is, and any other class with `fit` and `scores` as the method that it means.
+    """Return a class with a card unchanged, and for any other class with `fit` and `scores` the method it describes.
 
-    That is a subclass with the same name and module. Its hyper-parameters are the fields of a dataclass, the annotated
-    attributes or the arguments of ``__init__`` that are numbers, texts or booleans by default. Its card says what the
-    class says by plain attributes, `name`, `setting`, `stochastic` and `version`: without these it is inductive, takes
-    the seed into account, and is of version 1.
+    That method is a subclass with the same name and module. Its hyper-parameters are the fields of a dataclass, the
+    annotated attributes, or the arguments of ``__init__``, if their defaults are numbers, texts or booleans. Its card
+    is made of the class's plain attributes `name`, `setting`, `stochastic` and `version`: without these it is
+    inductive, depends on the seed, and has version 1.
 
     Raises:
-        BadValue: a class that lacks `fit` or `scores`, or says something that cannot be.
+        BadValue: the class lacks `fit` or `scores`, or declares something that is not allowed.
     """
     if issubclass(cls, Method) and isinstance(getattr(cls, "card", None), MethodCard) and dataclasses.is_dataclass(cls):
         return cls
@@ -37,17 +37,17 @@ def as_method(cls: type) -> type[Method]:
 
 
 def is_method(cls: type) -> bool:
-    """Return whether a class has, or is meant to have, what a method needs: it derives from `Method`, or has verbs."""
+    """Return whether a class is, or is meant to be, a method: it derives from `Method`, or has `fit` and `scores`."""
     return issubclass(cls, Method) or all(callable(getattr(cls, verb, None)) for verb in _VERBS)
 
 
 def says_stochastic(cls: type) -> bool:
-    """Return whether a class says itself whether its results depend on the seed; a minimal one need not."""
+    """Return whether a class declares if its results depend on the seed; a minimal one need not."""
     return not isinstance(vars(cls).get("written_as"), type) or hasattr(cls, "stochastic")
 
 
 class Completed(Method):
-    """What a minimal class is completed with, behind it in the order of bases."""
+    """What is added to a minimal class; it comes after the class in the order of bases."""
 
     written_as: ClassVar[type]
     """The class as its user wrote it: the one that has a source."""
@@ -121,7 +121,7 @@ def _make_card(cls: type, title: str) -> MethodCard:
 
 
 def _read(cls: type, attribute: str, usual: Any) -> Any:
-    """Return what a class says of itself, as written: a property is not asked."""
+    """Return an attribute of a class as it is written; a property is not evaluated."""
     given = inspect.getattr_static(cls, attribute, usual)
     return usual if given is inspect.getattr_static(Method, attribute, None) else given
 

@@ -29,10 +29,10 @@ with torch.autograd.profiler.record_function("load"):
 
 
 def resolve_device(name: str) -> torch.device:
-    """Return the device that `name` means: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
+    """Return the torch device for ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
 
     Raises:
-        BadValue: no such device, or not on this machine.
+        BadValue: there is no such device, or it is not on this machine.
     """
     cuda, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
     if name == "auto":
@@ -50,14 +50,14 @@ def resolve_device(name: str) -> torch.device:
 
 
 def random_stream(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
-    """Return a random generator on `device`, so that torch's global one is never touched."""
+    """Return a random generator on `device`; torch's global one is never used."""
     return torch.Generator(device=device).manual_seed(seed)
 
 
 class EmptyLinear(torch.nn.Linear):
-    """A linear layer whose weights its maker fills.
+    """A linear layer whose weights are set by the code that makes it.
 
-    `torch.nn.utils.skip_init` does the same, but imports SymPy for it: 0.4 s of every process that trains.
+    `torch.nn.utils.skip_init` does the same, but it imports SymPy: 0.4 s in every process that trains.
     """
 
     def reset_parameters(self) -> None:
@@ -65,7 +65,7 @@ class EmptyLinear(torch.nn.Linear):
 
 
 def tensor_on(device: torch.device, array: AnyArray) -> Tensor:
-    """Return a copy of an array on a device: what a method is given is read-only and stays untouched."""
+    """Return a copy of an array on a device: a method's inputs are read-only and stay unchanged."""
     return torch.tensor(np.ascontiguousarray(array), device=device)
 
 
@@ -84,7 +84,7 @@ def linear(
 class _Adam(torch.optim.Adam):
     """torch's Adam without the wrappers that only `torch.compile` needs.
 
-    They import `torch._dynamo` at the first step, which takes 1.7 s of every process that trains.
+    The wrappers import `torch._dynamo` at the first step: 1.7 s in every process that trains.
     """
 
     add_param_group = inspect.unwrap(torch.optim.Adam.add_param_group)
@@ -95,9 +95,9 @@ class _Adam(torch.optim.Adam):
 def adam(
     parameters: Iterable[Tensor], lr: float, betas: tuple[float, float] = BETAS, decay: float = 0.0
 ) -> torch.optim.Adam:
-    """Return Adam, by default with the betas that the public GANs around f-CLSWGAN use; `decay` is Adam's own L2.
+    """Return Adam, by default with the betas of the public GANs around f-CLSWGAN; `decay` is Adam's own L2 term.
 
-    Fused where torch has it: the plain one costs as much as the rest of a critic step on a CPU.
+    It is fused if torch offers that: on a CPU the plain one takes as long as the rest of a critic step.
     """
     held = list(parameters)
     kind = held[0].device.type
@@ -115,7 +115,7 @@ def take_steps(
 ) -> tuple[Tensor, Tensor]:
     """Take steps of gradient descent on the next batches; return the sum of the losses, and the last one.
 
-    `advance` hears how many were taken, after each, and says whether to end.
+    After each step `advance` is called with the number of steps taken; if it returns True, the loop ends.
     """
     total = last = torch.zeros(())
     with in_threads(threads):
@@ -132,10 +132,10 @@ def take_steps(
 
 
 def threads_for(operations: float) -> int:
-    """Return how many of this process's torch threads a matrix product of so many operations can occupy, at least 1.
+    """Return how many torch threads of this process a matrix product of so many operations can keep busy, at least 1.
 
-    In smaller products threads wait for each other; beside other processes, for one that has no processor, and training
-    takes many times as long.
+    In smaller products threads wait for each other. If other processes compute too, a thread waits for one that has no
+    processor, and training takes many times as long.
     """
     return max(1, min(torch.get_num_threads(), int(operations // OPERATIONS_A_THREAD)))
 
@@ -153,7 +153,7 @@ def in_threads(count: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def at_precision(precision: str, device: torch.device) -> Iterator[None]:
-    """Multiply matrices in this block at a precision: ``float32``, ``tf32`` (CUDA) or ``bf16`` (autocast)."""
+    """Compute the matrix products of this block at a precision: ``float32``, ``tf32`` (CUDA) or ``bf16`` (autocast)."""
     before = torch.backends.cuda.matmul.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = precision == "tf32"
     low = torch.autocast(device.type, torch.bfloat16, cache_enabled=False) if precision == "bf16" else None
@@ -167,8 +167,8 @@ def at_precision(precision: str, device: torch.device) -> Iterator[None]:
 def row_batches(rows: int, batch: int, stream: torch.Generator) -> Iterator[Tensor]:
     """Yield, without end, the (m,) row numbers of a step, m = min(batch, rows), on the device of `stream`.
 
-    Rows come in one random order after the other, and a step may end one and begin the next: a short step at the end
-    of a pass would move Adam as far as any other, on the gradient of a few rows.
+    Rows come in one random order after another, and a step may end one order and begin the next. All steps thus have m
+    rows: with Adam, a short step at the end of a pass would move as far as any other, on the gradient of a few rows.
     """
     size, left = min(batch, rows), torch.empty(0, dtype=torch.int64, device=stream.device)
     while True:

@@ -1,8 +1,8 @@
-"""Preprocessing of image features and class vectors, their means per class, and how alike they are.
+"""Preprocessing of image features and class vectors, means per class, and similarities.
 
-Image features go through a chain of scalings, fitted on training rows only. The steps give the bits of scikit-learn's
-MinMaxScaler, StandardScaler and Normalizer. They stand here because loading scikit-learn takes every process longer
-than most fits of a closed form do.
+Image features go through a chain of scalings, fitted on training rows only. The steps give the same bits as
+scikit-learn's MinMaxScaler, StandardScaler and Normalizer. They are implemented here because importing scikit-learn
+takes longer than most fits of a closed-form method.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from zslbench.task import ClassTable, Train
 
 
 class _Step:
-    """A step of a chain; here, one that does nothing."""
+    """A step of a chain; this base class does nothing."""
 
     def fit(self, features: Array) -> None:
         """Learn what the step needs from (n, d) float32 rows."""
 
     def transform(self, features: Array) -> Array:
-        """Return the transformed rows; those that are given may be written into."""
+        """Return the transformed rows; the given rows may be overwritten."""
         return features
 
 
@@ -42,7 +42,7 @@ class _MinMax(_Step):
 
 class _Standard(_Step):
     def fit(self, features: Array) -> None:
-        """Take means and deviations in float64, by the corrected two-pass algorithm (Chan, Golub & LeVeque 1983)."""
+        """Compute means and deviations in float64 by the corrected two-pass algorithm (Chan, Golub & LeVeque 1983)."""
         count, eps = len(features), np.finfo(np.float64).eps
         mean = features.sum(axis=0, dtype=np.float64) / count
         centred = features - mean
@@ -69,7 +69,7 @@ class _PositivePart(_Step):
 
 
 def _divisor(scale: Array) -> Array:
-    """Return the scale, and 1 in place of what is too small to divide by."""
+    """Return the scale, with 1 in place of values that are too small to divide by."""
     return np.where(scale < 10 * np.finfo(scale.dtype).eps, np.ones_like(scale), scale)
 
 
@@ -114,16 +114,16 @@ class Preprocessor:
         return self
 
     def fit_transform(self, features: Array) -> Array:
-        """Return ``fit(features).transform(features)`` at the price of one pass."""
+        """Return ``fit(features).transform(features)`` in one pass."""
         self._steps = [STEPS[name]() for name in self.chain.split("+")]
         return self._apply(features, fit=True)
 
     def copy(self) -> Preprocessor:
-        """Return a preprocessor as far fitted as this one, which shares no array with it."""
+        """Return a copy in the same state of fitting, which shares no array with this one."""
         return copy.deepcopy(self)
 
     def transform(self, features: Array) -> Array:
-        """Return (n, d) float32 features, transformed; the input is not touched (``none`` returns it as it is)."""
+        """Return (n, d) float32 features, transformed; the input is not changed (``none`` returns the input itself)."""
         return self._apply(features)
 
     def _apply(self, features: Array, fit: bool = False) -> Array:
@@ -141,7 +141,7 @@ class Preprocessor:
 def prepare(train: Train, chain: str) -> tuple[ClassTable, Preprocessor, Array, IntArray]:
     """Return classes in canonical order, the fitted preprocessor, preprocessed rows, and positions of their classes.
 
-    Whatever draws random numbers by class then depends neither on ids nor on the order of the class table.
+    Random numbers that are drawn per class then depend neither on class ids nor on the order of the class table.
     """
     classes = train.classes.take(train.classes.canonical())
     fitted = Preprocessor(chain)
@@ -160,12 +160,12 @@ def unit(rows: Array) -> Array:
 
 
 def normed(semantics: Array, norm: str) -> Array:
-    """Return class vectors as ``semantic_norm`` says: of length 1 (``l2``), or as they are (``none``)."""
+    """Return class vectors with length 1 if `semantic_norm` is ``l2``, unchanged if it is ``none``."""
     return unit(semantics) if norm == "l2" else semantics
 
 
 def attribute_values(classes: ClassTable, original: bool, method: str, otherwise: str = "") -> Array:
-    """Return the (k, a) original attributes where a fit used them, else the semantics; BadValue where they lack."""
+    """Return the (k, a) original attributes if the fit used them, else the semantics; BadValue if they are missing."""
     if not original:
         return classes.semantics
     if classes.original is None:
@@ -177,14 +177,14 @@ def attribute_values(classes: ClassTable, original: bool, method: str, otherwise
 
 
 def class_means(features: Array, positions: IntArray, start: Array) -> Array:
-    """Return (c, d) float64 means of the rows of each class, written into `start`: what classes without rows keep."""
+    """Return (c, d) float64 means of the rows of each class, in `start`; a class without rows keeps its value there."""
     for rows in positions_by_label(positions):
         start[positions[rows[0]]] = features[rows].mean(axis=0, dtype=np.float64)
     return start
 
 
 def cosines(rows: Array, others: Array) -> Array:
-    """Return (n, k) cosines of (n, d) rows with (k, d) others; 0 where one has no length."""
+    """Return (n, k) cosines of (n, d) rows with (k, d) others; 0 if a vector has length 0."""
     return unit(rows) @ unit(others).T
 
 

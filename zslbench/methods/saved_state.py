@@ -1,8 +1,8 @@
-"""The state of a fitted method as named arrays, and back: what ``run --save-model`` keeps. Nothing is pickled.
+"""Convert the state of a fitted method to named arrays and back, for ``run --save-model``. Nothing is pickled.
 
-Kept are numbers, texts, arrays, tensors, containers of these, and objects of classes of this package, of torch's
-modules, of scikit-learn and of the method's own project, attribute by attribute. One array holds the JSON text of how
-they hang together.
+Numbers, texts, arrays, tensors and containers of these are kept, and, attribute by attribute, objects of classes of
+this package, of torch's modules, of scikit-learn and of the method's own project. One array holds JSON text that says
+how they belong together.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _OF_MODULE = ("training", "_parameters", "_buffers", "_modules", "_non_persisten
 
 
 def pack_state(method: Method) -> dict[str, AnyArray]:
-    """Return the attributes of a fitted method, its hyper-parameters aside, as named arrays.
+    """Return the attributes of a fitted method, except its hyper-parameters, as named arrays.
 
     Raises:
         BadValue: something cannot be kept; the sentence names it.
@@ -48,10 +48,10 @@ def pack_state(method: Method) -> dict[str, AnyArray]:
 
 
 def unpack_state(method: Method, arrays: Mapping[str, AnyArray], device: str | None = None) -> Method:
-    """Give an unfitted method the state that `pack_state` took, and return it.
+    """Give an unfitted method the state that `pack_state` returned, and return the method.
 
     Args:
-        device: where tensors go; None: where they were, or to the CPU where this machine has no such device.
+        device: where tensors go; None: their former device, or the CPU if this machine has no such device.
 
     Raises:
         StoreError: the arrays hold something else.
@@ -86,7 +86,7 @@ def _is_kept_module(method: Method, module: str) -> bool:
 
 
 class _Packer:
-    """Turns values into a tree that JSON can hold, and arrays that the tree names by number."""
+    """Turns values into a tree that JSON can hold, and arrays to which the tree refers by number."""
 
     def __init__(self, method: Method) -> None:
         self.method = method
@@ -96,7 +96,7 @@ class _Packer:
         self._open: set[int] = set()
 
     def tree(self, value: Any, where: str) -> Any:
-        """Return the tree of a value; `where` names it in the sentence on what cannot be kept."""
+        """Return the tree of a value; `where` names the value in the error if it cannot be kept."""
         if type(value) in _PLAIN:
             return value
         if id(value) in self._open:
@@ -159,7 +159,7 @@ class _Packer:
         return {"object": f"{kind.__module__}:{kind.__qualname__}", "attributes": inner}
 
     def _number(self, value: object, array: AnyArray) -> int:
-        """Return the number of an array; one that occurs twice is kept once."""
+        """Return the number of an array; an array that occurs twice is kept once."""
         if id(value) not in self._numbers:
             self._numbers[id(value)] = len(self.arrays)
             self._alive.append(value)
@@ -168,7 +168,7 @@ class _Packer:
 
 
 def _refuse_slots(value: object, prefix: str) -> None:
-    """Refuse what a class keeps in ``__slots__``: `vars` does not show it, and it would be lost without a word."""
+    """Refuse a class that keeps values in ``__slots__``: `vars` does not show them, and they would be lost silently."""
     for cls in type(value).__mro__:
         for name, member in vars(cls).items():
             if isinstance(member, types.MemberDescriptorType) and hasattr(value, name):
@@ -180,7 +180,7 @@ def _refuse(where: str, why: str) -> BadValue:
 
 
 class _Unpacker:
-    """Turns a tree and its arrays into values again. What is named in the tree is checked: a file may hold anything."""
+    """Turns a tree and its arrays into values again. Names in the tree are checked, since a file may hold anything."""
 
     def __init__(self, method: Method, arrays: Mapping[str, AnyArray], device: str | None) -> None:
         self.method, self.arrays, self.device = method, arrays, device

@@ -1,4 +1,4 @@
-"""Protocols, and what is needed to write one."""
+"""Protocols, and everything that is needed to write one."""
 
 from zslbench.protocols.protocol import Judgement, Protocol, ProtocolCard
 

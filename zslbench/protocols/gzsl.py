@@ -27,7 +27,7 @@ class GZSL(Protocol):
     )
 
     def query(self, dataset: Dataset, split: Split, seed: int) -> tuple[Query, Answers]:
-        """Ask about seen and unseen test images mixed in one batch, with all classes to choose among."""
+        """Ask about seen and unseen test images mixed in one batch, with all classes as candidates."""
         rows = np.concatenate([split.asked_seen, split.asked_unseen])
         return build_shuffled_query(dataset, rows, np.concatenate([split.seen, split.unseen]), split.unseen, seed)
 

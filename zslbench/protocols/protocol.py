@@ -1,4 +1,4 @@
-"""`Protocol`: how a query is put and how its scores are judged."""
+"""`Protocol`: how a query is made and how its scores are judged."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _ALL = "scores"
 
 @dataclasses.dataclass(frozen=True)
 class ProtocolCard:
-    """What is said of a protocol in lists, pages and records."""
+    """What lists, pages and records show of a protocol."""
 
     title: str
     summary: str
@@ -32,12 +32,12 @@ class ProtocolCard:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Judgement:
-    """The metrics of one query (fractions from 0 to 1, by name) and what they were computed from.
+    """The metrics of one query (fractions from 0 to 1, by name) and the predictions that they were computed from.
 
     Attributes:
-        predictions: arrays of one entry per test image, by ascending row: row, label, whether of an unseen class, best
-            seen score and class, best unseen score and class (a class of -1 and a score of -inf where there is no such
-            candidate).
+        predictions: arrays of one entry per test image, in ascending order of the data set's rows: row, label, whether
+            of an unseen class, best seen score and class, best unseen score and class (class -1 and score -inf if there
+            is no such candidate).
     """
 
     metrics: Mapping[str, float]
@@ -46,10 +46,10 @@ class Judgement:
 
 @dataclasses.dataclass(kw_only=True)
 class Protocol(abc.ABC):
-    """An evaluation protocol. Parameters are dataclass fields made by `zslbench.params.param`.
+    """An evaluation protocol. Its parameters are dataclass fields made by `zslbench.params.param`.
 
     A run judges in two steps: `condense` where the method is, without any answer, then `mark` with the answers in the
-    coordinator. A protocol that overrides `judge` skips the first: all scores travel, and `mark` hands them to `judge`.
+    coordinator. If a protocol overrides `judge`, `condense` returns all scores, and `mark` passes them to `judge`.
     """
 
     card: ClassVar[ProtocolCard]
@@ -59,7 +59,7 @@ class Protocol(abc.ABC):
 
     @abc.abstractmethod
     def query(self, dataset: Dataset, split: Split, seed: int) -> tuple[Query, Answers]:
-        """Return what the method sees and what stays here, shuffled by `seed`."""
+        """Return the query that the method sees and the answers that it does not see, shuffled by `seed`."""
 
     @abc.abstractmethod
     def metrics(self, predictions: Predictions) -> dict[str, float]:
@@ -70,16 +70,16 @@ class Protocol(abc.ABC):
         return self.mark(answers, _condense(len(answers.rows), answers.classes, answers.unseen, scores))
 
     def condense(self, rows: int, classes: IntArray, unseen: BoolArray, scores: Array) -> Mapping[str, AnyArray]:
-        """Return what of (m, k) scores is judged; no answer is needed for it, so it is done where the method runs.
+        """Return the part of (m, k) scores that is judged; this needs no answer, so it is done where the method runs.
 
-        A protocol that overrides `judge` gets all scores there.
+        If a protocol overrides `judge`, it returns all scores.
         """
         if type(self).judge is not Protocol.judge:
             return {_ALL: np.asarray(scores)}
         return _condense(rows, classes, unseen, scores)
 
     def mark(self, answers: Answers, condensed: Mapping[str, AnyArray]) -> Judgement:
-        """Return the metrics of what `condense` made of the scores, against the answers of the same query."""
+        """Return the metrics of what `condense` returned, judged by the answers of the same query."""
         if _ALL in condensed:
             return self.judge(answers, condensed[_ALL])
         order = np.argsort(answers.rows, kind="stable")
@@ -92,10 +92,10 @@ class Protocol(abc.ABC):
 def build_shuffled_query(
     dataset: Dataset, rows: IntArray, candidates: IntArray, unseen: IntArray, seed: int
 ) -> tuple[Query, Answers]:
-    """Return the query over (m,) rows of the data set with (k,) candidate ids, some of them unseen, and its answers.
+    """Return the query over (m,) rows of the data set with (k,) candidate ids, and its answers.
 
-    Rows and candidates are shuffled, so neither order tells seen from unseen. The draw depends on the seed and on all
-    labels of the data set, those of the test included: whoever could work out the order would have to know the
+    Rows and candidates are shuffled, so that neither order reveals which are seen. The draw depends on the seed and on
+    all labels of the data set, including those of the test images: to compute the order, one would have to know the
     answers. The same data and seed give the same order everywhere.
     """
     rows = drawn_order(dataset, seed, "rows", rows)
@@ -108,7 +108,7 @@ def build_shuffled_query(
 
 
 def drawn_order(dataset: Dataset, seed: int, what: str, items: IntArray) -> IntArray:
-    """Return items in an order drawn from a key that only the labels of the whole data set give."""
+    """Return items in an order that depends on a key, which is derived from the labels of the whole data set."""
     key = hashlib.sha256(f"zslbench query {what} {seed}".encode())
     for array in (dataset.labels, items):
         key.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
@@ -116,10 +116,10 @@ def drawn_order(dataset: Dataset, seed: int, what: str, items: IntArray) -> IntA
 
 
 def _condense(rows: int, classes: IntArray, unseen: BoolArray, scores: Array) -> dict[str, AnyArray]:
-    """Return, for each of the rows that were asked about, the best seen and the best unseen candidate and its score.
+    """Return, for each row of the query, the best seen and the best unseen candidate and its score.
 
     Raises:
-        ValueError: scores of another shape, not numbers, or not finite: a fault of the method.
+        ValueError: the scores have another shape, are not numbers, or are not finite: a fault of the method.
     """
     scores = np.asarray(scores)
     if not np.issubdtype(scores.dtype, np.number) or np.iscomplexobj(scores):

@@ -24,7 +24,7 @@ class ZSL(Protocol):
     )
 
     def query(self, dataset: Dataset, split: Split, seed: int) -> tuple[Query, Answers]:
-        """Ask about the images of unseen classes, with the unseen classes to choose among."""
+        """Ask about the images of unseen classes, with the unseen classes as candidates."""
         return build_shuffled_query(dataset, split.asked_unseen, split.unseen, split.unseen, seed)
 
     def metrics(self, predictions: Predictions) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Records and all that is made of them. The verbs of `zslbench results` are functions here, imported on first use."""
+"""Records and what is computed from them. The verbs of `zslbench results` are functions here, imported on first use."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Linear classifiers of seen classes or attributes, carried over to unseen classes by their semantics."""
+"""Linear classifiers of seen classes or attributes, transferred to unseen classes by their semantics."""

@@ -16,11 +16,11 @@ from zslbench.task import ClassTable, Train
 
 @dataclasses.dataclass(kw_only=True)
 class CONSE(Method):
-    """Convex combination of semantic embeddings: a softmax regression over seen classes, carried to semantics.
+    """Convex combination of semantic embeddings: a softmax regression over seen classes, transferred to semantics.
 
     An image is placed at f(x) = Σ_{t ≤ T} p(ĉ_t | x) a_{ĉ_t} / Σ_{t ≤ T} p(ĉ_t | x), where ĉ_1, …, ĉ_T are its T
-    likeliest seen classes, and goes to the candidate with the largest cosine. In generalized ZSL it nearly always
-    chooses a seen class, by construction: f(x) lies among the semantics of seen classes.
+    likeliest seen classes. The candidate with the largest cosine is predicted. In generalized ZSL this is nearly always
+    a seen class, by construction: f(x) lies among the semantics of seen classes.
     """
 
     card = MethodCard(
@@ -60,7 +60,7 @@ class CONSE(Method):
         return self
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
-        """Return (n, k) float64 cosines; 0 where a vector has no length."""
+        """Return (n, k) float64 cosines; 0 if a vector has length 0."""
         embedded = self.embed(features)
         semantics = classes.semantics.astype(np.float64)
         products = embedded @ semantics.T

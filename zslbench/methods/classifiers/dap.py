@@ -27,8 +27,8 @@ class DAP(Method):
     """Direct attribute prediction: one probabilistic classifier p(a_m = 1 | x) for each binary attribute.
 
     A class c with binary attributes a^c scores log Π_m p(a_m = a_m^c | x) / p(a_m^c); p(a_m) is the share of seen
-    classes that have attribute m. Attributes that all seen classes share, or that none has, are left out: nothing can
-    be learned of them.
+    classes that have attribute m. Attributes that all seen classes have, or none has, are left out: nothing can be
+    learned about them.
     """
 
     card = MethodCard(
@@ -127,7 +127,7 @@ class DAP(Method):
 
 
 def platt_scaled(machine: Linear, scores: Array, targets: Array) -> Linear:
-    """Return `machine` with scores turned to log-odds by Platt scaling (2000) on (h, m) held-out scores and targets.
+    """Return `machine` with scores turned into log-odds by Platt scaling (2000) on (h, m) held-out scores and targets.
 
     For each target a sigmoid σ(A s + B) is fitted to smoothed targets (N₊ + 1)/(N₊ + 2) and 1/(N₋ + 2).
     """

@@ -1,8 +1,8 @@
-"""Regularised linear models of many targets at once: logistic, softmax, one-vs-rest and margin losses by L-BFGS.
+"""Regularised linear models with many targets: logistic, softmax, one-vs-rest and margin losses, by L-BFGS.
 
 All minimise (1/n) Σ_i loss_i(x_i W + b) + (l2/2) ‖W‖² over (d, m) weights, in float64. The search runs in coordinates
-in which the Hessian is about the identity, so tens of passes solve problems on which plain L-BFGS needs hundreds, and m
-targets cost one matrix product a pass.
+in which the Hessian is about the identity, so that tens of passes solve problems for which plain L-BFGS needs hundreds.
+One pass over m targets costs one matrix product.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ TOLERANCE = 1e-4
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Linear:
-    """Fitted (d, m) weights and (m,) bias, zeros for a model without one.
+    """Fitted (d, m) weights and (m,) bias; the bias is zero for a model without one.
 
-    `gradient` is the largest entry of the objective's gradient where the search ended, as a share of that at W = 0.
+    `gradient` is the largest entry of the objective's gradient at the end of the search, as a share of that at W = 0.
     """
 
     weights: Array
@@ -74,7 +74,7 @@ def squared_hinge(
 def margin_machine(
     features: Array, positions: IntArray, margins: Array, l2: float, smoothing: float, tolerance: float = TOLERANCE
 ) -> Linear:
-    """Fit a multi-class machine without bias to (n,) positions, margins[y, r] asked of class y against class r.
+    """Fit a multi-class machine without bias to (n,) positions; margins[y, r] is required of class y against class r.
 
     The loss is `margin_loss`, which tends to Crammer and Singer's as `smoothing` goes to 0.
     """
@@ -121,8 +121,8 @@ def margin_loss(scores: Array, positions: IntArray, margins: Array, smoothing: f
 def _minimise(features: Array, loss: Loss, l2: float, curvature: Array, tolerance: float, *, bias: bool) -> Linear:
     """Minimise (1/n) loss(XW + b) + (l2/2)‖W‖² over m = len(curvature) targets.
 
-    `curvature` says, roughly, how large the loss's second derivative in a score of each target is on average; it
-    shapes the coordinates of the search, not the solution.
+    `curvature` is, roughly, the average second derivative of the loss by a score of each target; it shapes the
+    coordinates of the search, not the solution.
     """
     count, targets = len(features), len(curvature)
     rows = features.astype(np.float64)
@@ -159,9 +159,9 @@ def _minimise(features: Array, loss: Loss, l2: float, curvature: Array, toleranc
 
 
 def _axes(rows: Array) -> tuple[Array, Array]:
-    """Return the (r,) positive eigenvalues of XᵀX/n and their (d, r) eigenvectors, by its smaller Gram matrix.
+    """Return the (r,) positive eigenvalues of XᵀX/n and their (d, r) eigenvectors, from the smaller Gram matrix of X.
 
-    Weights outside their span only cost: they are zero in the solution.
+    Weights outside their span need not be computed: they are zero in the solution.
     """
     count, width = rows.shape
     values, axes = np.linalg.eigh((rows.T @ rows if count >= width else rows @ rows.T) / count)

@@ -31,10 +31,10 @@ class SSE(Method):
     """Semantic similarity embedding: classes and images both become mixtures of seen classes.
 
     A class with semantics a_c is the mixture z_c = argmin over the simplex of ½‖a_c − Σ_y α_y a_y‖² + (γ/2)‖α‖² of
-    seen classes y. An image gets for each seen class a response ⟨w_y, ψ_y(x)⟩, with ψ_y(x) = min(x, v_y)
+    seen classes y. An image has one response ⟨w_y, ψ_y(x)⟩ per seen class, with ψ_y(x) = min(x, v_y)
     (``intersection``) or max(0, x − v_y) (``relu``), entry by entry. Its score for c is Σ_y z_cy ⟨w_y, ψ_y(x)⟩.
 
-    W and V minimise (1/n) Σ_i L(x_i) + (λ_w/2)‖W‖² + (λ_v/2)‖V‖² by turns, V ≥ 0 for ``intersection``; L is the
+    W and V alternately minimise (1/n) Σ_i L(x_i) + (λ_w/2)‖W‖² + (λ_v/2)‖V‖², V ≥ 0 for ``intersection``; L is the
     multi-class hinge over seen classes, margin 1.
     """
 
@@ -80,7 +80,7 @@ class SSE(Method):
     preprocess: str = param("minmax", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
     def fit(self, train: Train, ctx: Context) -> Self:
-        """Learn W and V by turns."""
+        """Learn W and V alternately."""
         from zslbench.methods.classifiers.linear_models import margin_loss
 
         classes, self.preprocessor_, features, positions = prepare(train, self.preprocess)
@@ -120,11 +120,11 @@ class SSE(Method):
         return simplex_mixtures(unit(classes.semantics.astype(np.float64)), self.corners_, self.gamma)
 
     def _learn_weights(self, features: Array, mixtures: Array, loss: Loss) -> None:
-        """Let W go down the objective with V fixed: a convex problem.
+        """Minimise the objective over W with V fixed, which is a convex problem.
 
-        The search runs over U with W = Q_z (S ∘ U) Q_xᵀ, axes and scales those of the Hessian if all classes had one
-        transform: mixtures of near classes are nearly equal and features are correlated, and a few dozen iterations
-        in the coordinates of W itself would leave the differences unlearned.
+        The search runs over U with W = Q_z (S ∘ U) Q_xᵀ, with the axes and scales that the Hessian would have if all
+        classes had one transform. Mixtures of similar classes are nearly equal and features are correlated: a few dozen
+        iterations in the coordinates of W itself would not learn the differences.
         """
         pivots, ridge = self.pivots_, self.l2_w
         spread_z, axes_z = np.linalg.eigh(mixtures.T @ mixtures / len(mixtures))
@@ -220,8 +220,8 @@ def _descend(objective: Loss, start: Array, iterations: int, lowest: float | Non
 def simplex_mixtures(points: Array, corners: Array, ridge: float) -> Array:
     """Return (k, c) rows α minimising ½‖p − Σ_y α_y s_y‖² + (ridge/2)‖α‖² over the simplex, for each of k points p.
 
-    Accelerated projected gradient for all points at once finds where α is positive or nearly so; an active-set search
-    then solves each program exactly. `ridge` above 0 makes the solution unique. Corners are the (c, a) vectors s_y.
+    Accelerated projected gradient for all points together finds which entries of α are positive; an active-set search
+    then solves each problem exactly. `ridge` above 0 makes the solution unique. Corners are the (c, a) vectors s_y.
     """
     points, corners = points.astype(np.float64), corners.astype(np.float64)
     hessian = corners @ corners.T
@@ -249,9 +249,9 @@ def _accelerated(hessian: Array, linear: Array) -> Array:
 def _active_set(hessian: Array, linear: Array, start: Array) -> Array:
     """Return the (c,) minimiser of ½αᵀHα − bᵀα over the simplex, for a positive definite H.
 
-    The primal active-set method: minimise on the face of the positive entries; stop at the first entry that falls to
-    zero and drop it, or, where the face's minimum lies inside it, admit the entry along which the objective falls
-    fastest; none left means the optimum.
+    The primal active-set method: minimise on the face of the positive entries. If an entry falls to zero on the way,
+    stop there and drop it; if the face's minimum lies inside the face, add the entry along which the objective falls
+    fastest. If there is no such entry, the minimum is reached.
     """
     alpha = start.copy()
     face = np.flatnonzero(alpha > 0)

@@ -23,10 +23,10 @@ class SYNC(Method):
     """Synthesised classifiers: w_c = Σ_r sim(c, r) v_r from the classifiers v_r of phantom classes r.
 
     sim(c, r) = softmax_r(−scale · ‖a_c − b_r‖²); the phantoms b_r are the seen classes. Linear classifiers W of the
-    seen classes are learned from images, V = pinv(Sim_seen) W, and a candidate scores x · (Sim V)_c.
+    seen classes are learned from images, V = pinv(Sim_seen) W, and the score of a candidate is x · (Sim V)_c.
 
-    Signatures a_c are class semantics (original attributes where there are any) of unit length, divided by the median
-    distance between two seen classes.
+    Signatures a_c are class semantics (original attributes if the data set has them) scaled to unit length and divided
+    by the median distance between two seen classes.
     """
 
     card = MethodCard(

@@ -1,4 +1,4 @@
-"""`ClosedForm`: methods that solve equations, the ridge regressions they solve, and what points of a grid share."""
+"""`ClosedForm`: methods that solve equations, the ridge regressions they use, and what points of a grid share."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ClosedForm(Method):
     libraries = ("scipy.linalg",)
 
     def cost(self, size: Size) -> float:
-        """Return the products of a Gram matrix of the features and of its factorization."""
+        """Return the operations of the Gram matrix of the features and of its factorization."""
         order = min(size.images, size.features)
         return float(size.images * size.features * order + order**3)
 
@@ -50,16 +50,16 @@ class ClosedForm(Method):
 
     @abc.abstractmethod
     def solve(self, train: Train, ctx: Context, shared: Shared) -> None:
-        """Set the fitted state, from arrays of this point's own: nothing that `shared` hands out may be kept."""
+        """Set the fitted state to arrays that belong to this point alone: keep nothing that `shared` returns."""
 
     def _keep(self, chain: Preprocessor) -> None:
         self.preprocessor_ = chain.copy()
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
-        """Return (n, k) float64 scores, a block of rows at a time: copies that scoring makes are those of a block.
+        """Return (n, k) float64 scores, computed in blocks of rows, so that only a block is copied at a time.
 
-        A block holds `BLOCK` features or scores, more than a query of any set in the catalogue has at 2,048 features,
-        so that its products are those of one call.
+        A block has `BLOCK` entries of features or scores. A query of any catalogued set has fewer at 2,048 features, so
+        it is one block and its products are those of one call.
         """
         out = np.empty((len(features), len(classes)))
         size = max(BLOCK // max(features.shape[1], len(classes)), 1)
@@ -89,15 +89,16 @@ def preprocessed(train: Train, preprocess: str) -> tuple[Preprocessor, Array, In
 class ShiftedGram:
     """(G + γI)⁻¹ for a symmetric positive semi-definite (m, m) G and any number of γ, in float64.
 
-    G = QTQᵀ with T tridiagonal (LAPACK's sytrd) has the spectrum of G, and G + γI = Q(T + γI)Qᵀ is solved in O(m) a
-    column, whatever γ. T costs a quarter of an eigen-decomposition and about two Cholesky factorizations with their
-    solutions, so that one γ alone does not pay for the grid either.
+    G = QTQᵀ with T tridiagonal (LAPACK's sytrd) has the spectrum of G, and G + γI = Q(T + γI)Qᵀ is solved in O(m) per
+    column for every γ. Computing T costs a quarter of an eigen-decomposition, or about two Cholesky factorizations with
+    their solutions, so it is affordable for a single γ, too.
 
     Attributes:
-        diagonal: (m,) of T; beside: (m − 1,) off its diagonal.
+        diagonal: (m,) of T.
+        beside: (m − 1,) off the diagonal of T.
         reflectors: (m − 1, m − 1) Householder vectors of Q, and tau: (m − 1,) their factors, as LAPACK keeps them.
-        floor: the least γ that rounding leaves meaning. A smaller one is raised to it: directions that are null but
-            for rounding are damped instead of blown up.
+        floor: the smallest γ that is meaningful in view of rounding. A smaller γ is raised to it: directions that are
+            null up to rounding are damped and not amplified.
     """
 
     diagonal: Array
@@ -120,11 +121,11 @@ class ShiftedGram:
         return cls(diagonal, beside, np.asfortranarray(packed[1:, :-1]), tau, floor)
 
     def rotate(self, right: Array) -> Array:
-        """Return QᵀR of an (m, r) R: what `solve_rotated` takes, for R that meet many γ."""
+        """Return QᵀR of an (m, r) R, the argument of `solve_rotated`, for an R that is used with many γ."""
         return self._times_q(right, b"T")
 
     def solve_rotated(self, rotated: Array, shift: float | Array) -> Array:
-        """Return (G + γI)⁻¹R of QᵀR; `shift` is γ, or (r,) one γ a column."""
+        """Return (G + γI)⁻¹R for a given QᵀR; `shift` is γ, or (r,) with one γ per column."""
         # where G is 0, so is its floor; R, in the range of G, is 0 then
         shifts = np.maximum(shift, self.floor or np.finfo(np.float64).tiny)
         if shifts.ndim == 0:
@@ -135,7 +136,7 @@ class ShiftedGram:
         return self._times_q(out, b"N")
 
     def solve(self, right: Array, shift: float | Array) -> Array:
-        """Return (G + γI)⁻¹R of an (m, r) R in the range of G; `shift` is γ, or (r,) one γ a column."""
+        """Return (G + γI)⁻¹R of an (m, r) R in the range of G; `shift` is γ, or (r,) with one γ per column."""
         return self.solve_rotated(self.rotate(right), shift)
 
     def _tridiagonal(self, right: Array, shift: float) -> Array:
@@ -164,13 +165,13 @@ class ShiftedGram:
 class ClassRidge:
     """(XᵀX + γI)⁻¹XᵀYT for any number of γ: ridge regression of (n, d) X on class-level (c, r) targets T.
 
-    Y are the (n, c) one-hot labels, so a row's target is its class's. With fewer rows than columns the same solution
-    comes from the kernel form Xᵀ(XXᵀ + γI)⁻¹YT, which factorizes n×n instead of d×d.
+    Y are the (n, c) one-hot labels, so the target of a row is that of its class. With fewer rows than columns the same
+    solution comes from the kernel form Xᵀ(XXᵀ + γI)⁻¹YT, which factorizes n×n instead of d×d.
 
     Attributes:
         gram: the factorization of XᵀX, or of XXᵀ.
         rotated: Qᵀ times XᵀY, or times Y.
-        rows: X where the kernel form is used.
+        rows: X if the kernel form is used.
     """
 
     gram: ShiftedGram
@@ -197,7 +198,7 @@ class ClassRidge:
         return cls.of(rows, np.arange(len(rows)), len(rows))
 
     def solve(self, ridge: float | Array, targets: Array | None = None) -> Array:
-        """Return (d, r) coefficients; `ridge` is γ, or (r,) one γ a column, and without targets T is the identity."""
+        """Return (d, r) coefficients; `ridge` is γ, or (r,): one γ per column; without targets, T is the identity."""
         rotated = self.rotated if targets is None else self.rotated @ targets
         solution = self.gram.solve_rotated(rotated, ridge)
         return solution if self.rows is None else self.rows.T @ solution
@@ -206,8 +207,8 @@ class ClassRidge:
 def class_moments(features: Array, positions: IntArray, classes: int) -> tuple[Array, Array]:
     """Return (d, d) XᵀX and (classes, d) YᵀX in float64, Y the one-hot labels that (n,) positions give.
 
-    With class semantics S these are all the products that a linear method meets; per-image semantics Y S are never
-    formed. Rows are widened to float64 in chunks, so memory stays at one chunk beside the result.
+    With class semantics S these are all the products that a linear method needs; per-image semantics Y S are never
+    formed. Rows are converted to float64 in chunks, so that besides the result only one chunk is in memory.
     """
     width = features.shape[1]
     gram, sums = np.zeros((width, width)), np.zeros((classes, width))

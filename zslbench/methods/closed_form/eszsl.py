@@ -28,9 +28,9 @@ class ESZSL(ClosedForm):
     0 (its public code) or -1 (the paper) for the others. V minimises
     ‖XVSᵀ − Y‖² + γ‖VSᵀ‖² + λ‖XV‖² + γλ‖V‖² (the paper's objective with its choice β = γλ).
 
-    γ is an absolute number, and its default of 1000 suits deep features of thousands of images: where it exceeds most
-    eigenvalues of XᵀX (few images, features of small scale) nothing takes out what all classes share, and T1 may fall
-    far below that of ridge regression; take gamma=1, lam=0.1 and preprocess=l2 there.
+    γ is an absolute number. Its default of 1000 suits deep features of thousands of images. If γ exceeds most
+    eigenvalues of XᵀX (few images, or features of small scale), nothing removes what all classes share, and T1 may fall
+    far below that of ridge regression: use gamma=1, lam=0.1 and preprocess=l2 then.
     """
 
     card = MethodCard(
@@ -108,7 +108,8 @@ class ESZSL(ClosedForm):
 def _feature_solution(side: ClassRidge, preprocess: str, gamma: float) -> Array:
     """Return (d, c) (XᵀX + γI)⁻¹Xᵀ·onehot.
 
-    `preprocess` made the rows of `side`: it stands here so that points of a grid with another chain share nothing.
+    `preprocess` made the rows of `side`. It is an argument so that points of a grid with different chains share
+    nothing.
     """
     return side.solve(gamma)
 

@@ -29,9 +29,9 @@ def _cell(lam_mean: float, lam_variance: float, offset: float, noise: float = 0.
 class GFZSL(ClosedForm):
     """A generative framework of exponential families, with Gaussians: p(x|c) = N(μ_c, diag σ_c²).
 
-    Means and variances of seen classes are estimated from their images; two kernel ridge regressions from semantics,
-    of μ and of log σ², give the Gaussian of any class: f(a) = k(a, S)(K + λI)⁻¹F with (c, d) targets F of the seen
-    classes. The score is the log-likelihood, so all classes have the same prior.
+    Means and variances of seen classes are estimated from their images. Two kernel ridge regressions from semantics,
+    one of μ and one of log σ², give the Gaussian of any class: f(a) = k(a, S)(K + λI)⁻¹F with (c, d) targets F of the
+    seen classes. The score is the log-likelihood, so all classes have the same prior.
     """
 
     card = MethodCard(
@@ -130,7 +130,7 @@ def log_likelihoods(rows: Array, means: Array, variances: Array) -> Array:
 
 
 def _estimate_gaussians(train: Train, preprocess: str) -> tuple[Preprocessor, IntArray, Array, Array]:
-    """Return the fitted preprocessor, and of the c classes with images (c,) positions, (c, d) means and variances.
+    """Return the fitted preprocessor, and the (c,) positions, (c, d) means and (c, d) variances of classes with images.
 
     A class of one image has variance 0.
     """

@@ -1,4 +1,4 @@
-"""The floor: features regressed on semantics, and the class whose semantics are nearest."""
+"""Nearest semantic prototype: features are regressed on semantics, and the class with the nearest semantics wins."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from zslbench.task import ClassTable, Train
 class Prototype(ClosedForm):
     """Nearest semantic prototype: W = (XᵀX + λI)⁻¹XᵀS predicts semantics, the nearest class by cosine wins.
 
-    X are (n, d) features and S (n, a) the semantics of each image's class. Nothing simpler uses both; a method that
+    X are (n, d) features and S (n, a) the semantics of each image's class. No simpler method uses both; a method that
     does not beat it has not earned its parameters.
     """
 
@@ -54,5 +54,5 @@ class Prototype(ClosedForm):
             self.weights_ = side.solve(self.lam, train.classes.semantics.astype(np.float64))
 
     def compare(self, rows: Array, classes: ClassTable) -> Array:
-        """Return (n, k) cosines of predicted and given semantics; 0 where one of them has no length."""
+        """Return (n, k) cosines of predicted and given semantics; 0 if a vector has length 0."""
         return cosines(rows @ self.weights_, classes.semantics.astype(np.float64))

@@ -17,12 +17,12 @@ from zslbench.task import ClassTable, Train
 
 @dataclasses.dataclass(kw_only=True)
 class Ridge(ClosedForm):
-    """Semantic → visual ridge regression: min_P ‖X − SP‖² + λ‖P‖², and the nearest a P among features.
+    """Semantic → visual ridge regression: min_P ‖X − SP‖² + λ‖P‖²; the class whose a P is nearest to x wins.
 
-    X are (n, d) features and S (n, a) the semantics of each image's class. Semantics are projected among features, and
-    not the other way round: shrinking the targets' side is what makes hubs, candidates that are near to everything
-    (Shigeto et al., section 3). As images of one class share their semantics, class means and class sizes are all that
-    the solution needs: P = (SᵀNS + λI)⁻¹SᵀNM, with (c, a) S, (c, d) means M and the sizes on N's diagonal.
+    X are (n, d) features and S (n, a) the semantics of each image's class. Semantics are projected into the space of
+    features, and not the other way round: shrinking the side of the targets creates hubs, candidates that are near to
+    everything (Shigeto et al., section 3). As images of one class share their semantics, the solution needs only class
+    means and class sizes: P = (SᵀNS + λI)⁻¹SᵀNM, with (c, a) S, (c, d) means M and the sizes on N's diagonal.
     """
 
     card = MethodCard(
@@ -65,7 +65,7 @@ class Ridge(ClosedForm):
             self.weights_ = side.solve(self.lam) @ (weights[:, None] * means)
 
     def compare(self, rows: Array, classes: ClassTable) -> Array:
-        """Return (n, k) −‖x − aP‖², or cosines of x and aP (0 where one of them has no length)."""
+        """Return (n, k) −‖x − aP‖², or cosines of x and aP (0 if a vector has length 0)."""
         projected = classes.semantics.astype(np.float64) @ self.weights_
         return cosines(rows, projected) if self.metric == "cosine" else closeness(rows, projected)
 
@@ -78,7 +78,7 @@ def _class_means(train: Train, preprocess: str) -> tuple[Preprocessor, Array]:
 
 
 def _semantic_side(train: Train, weighting: str) -> tuple[Array, ClassRidge]:
-    """Return (c,) roots of the classes' weights and the factorization of their weighted semantics."""
+    """Return (c,) square roots of the classes' weights and the factorization of their weighted semantics."""
     counts = np.bincount(train.classes.positions(train.labels), minlength=len(train.classes))
     weights = np.sqrt(counts if weighting == "images" else counts > 0)
     return weights, ClassRidge.of_rows(weights[:, None] * train.classes.semantics.astype(np.float64))

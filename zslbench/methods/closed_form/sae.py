@@ -36,8 +36,8 @@ class SAE(ClosedForm):
     """Semantic autoencoder: min_W ‖X − WᵀS‖² + λ‖WX − S‖², the Sylvester equation SSᵀ W + W λXXᵀ = (1+λ) SXᵀ.
 
     As in the paper, X is (d, n), S (a, n) has the semantics of each image's class and W is (a, d). Scores are cosines,
-    in the space of semantics (``f2s``: W x against a) or of features (``s2f``: x against Wᵀ a); the length of x does
-    not matter in either, so unit-length features are a matter of training alone.
+    in the space of semantics (``f2s``: W x against a) or of features (``s2f``: x against Wᵀ a). The length of x matters
+    in neither space, so scaling features to unit length affects training alone.
     """
 
     card = MethodCard(
@@ -94,9 +94,9 @@ class SAE(ClosedForm):
         """Solve the Sylvester equation for W.
 
         Along an eigenvector p of A = SSᵀ, with eigenvalue α, the equation is a ridge regression of the class-level
-        targets pᵀS: (XXᵀ + α/λ I) Wᵀp = (1+λ)/λ XSᵀp. Where α is 0, pᵀS and so pᵀW is 0: W is the solution of least
-        norm, defined also where A and XXᵀ are singular together (more attributes than classes, features that are
-        always 0), where `scipy.linalg.solve_sylvester` is not.
+        targets pᵀS: (XXᵀ + α/λ I) Wᵀp = (1+λ)/λ XSᵀp. If α is 0, so are pᵀS and pᵀW: W is the solution of least norm.
+        It exists even if A and XXᵀ are both singular (more attributes than classes, features that are always 0), when
+        `scipy.linalg.solve_sylvester` has no solution.
         """
         with ctx.phase("factorize"):
             chain, side = shared.once(self, feature_side, train)
@@ -108,7 +108,7 @@ class SAE(ClosedForm):
             self.weights_ = (1 + self.lam) / self.lam * (vectors @ along.T)
 
     def compare(self, rows: Array, classes: ClassTable) -> Array:
-        """Return (n, k) cosines in the space of `direction`; 0 where a vector has no length."""
+        """Return (n, k) cosines in the space of `direction`; 0 if a vector has length 0."""
         semantics = classes.semantics.astype(np.float64)
         weights = unit(self.weights_) if self.unit_rows else self.weights_
         if self.direction == "f2s":

@@ -1,6 +1,6 @@
 """What the methods built on a Wasserstein GAN share: preparation, training, divergence, synthesis.
 
-Torch is imported inside the functions: the classes can be listed and described without it.
+Torch is imported inside the functions, so that the classes can be listed and described without it.
 """
 
 from __future__ import annotations
@@ -36,8 +36,9 @@ PICTURED = "pictured synthesis"
 class AdversarialMethod(Method):
     """A method that trains a generator of features from semantics against a Wasserstein critic.
 
-    Whatever is drawn a class goes through `ClassTable.canonical`, so neither ids nor order of classes matter. Every
-    purpose has a random stream of its own: settings that differ in a loss term share initial weights and batches.
+    Random numbers that are drawn per class use the order of `ClassTable.canonical`, so neither ids nor the order of
+    classes matter. Every purpose has its own random stream: settings that differ in a loss term share initial weights
+    and batches.
     """
 
     libraries: ClassVar[tuple[str, ...]] = (
@@ -72,7 +73,7 @@ class AdversarialMethod(Method):
 
     @classmethod
     def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
-        """Train once for all points that differ in `scoring` only; what is trained is read by scores, never changed."""
+        """Train once for all points that differ only in `scoring`, which never changes the trained networks."""
 
         def fitted_state(point: Self, **_values: params.Scalar) -> dict[str, Any]:
             point.fit(train, ctx)
@@ -86,7 +87,7 @@ class AdversarialMethod(Method):
 
     @classmethod
     def fit_seeds(cls, points: Sequence[Self], train: Train, contexts: Sequence[Context]) -> Iterator[Self]:
-        """Train all points, several in batched products; each ends where its own `fit` would, up to rounding."""
+        """Train all points, several in batched products; each result equals that of its own `fit`, up to rounding."""
         from zslbench.methods import nn
         from zslbench.methods.generative.training import JointTraining
 
@@ -122,25 +123,25 @@ class AdversarialMethod(Method):
             yield point
 
     def cost(self, size: Size) -> float:
-        """Return rows that pass through the networks in all steps, times the weights that they meet."""
+        """Return the rows that pass through the networks in all steps, times the weights that they meet."""
         batch = min(self.batch, size.images)
         steps = sum(count for count, _, _ in self._rounds(-(-size.images // batch)))
         return steps * (self.critic_steps + 1) * self._operations(size) / 2
 
     def _operations(self, size: Size) -> float:
-        """Return multiplications and additions of one product of rows and weights, the mean over the steps."""
+        """Return the multiplications and additions of one product of rows and weights, averaged over the steps."""
         rows = min(self.batch, size.images) + self._further_fakes(size) / (self.critic_steps + 1)
         return 2 * rows * self.hidden * (size.features + size.semantics)
 
     def _further_fakes(self, size: Size) -> int:
-        """Return the fakes that a generator step makes besides its batch."""
+        """Return how many fakes a generator step makes besides its batch."""
         return 0
 
     def _begin(self, train: Train, ctx: Context, like: AdversarialMethod | None = None) -> GanTraining:
         """Prepare the data, make the networks, and return their training before its first step.
 
         Args:
-            like: a method with the same parameters that has prepared the same data: it is shared.
+            like: a method with the same parameters that has prepared the same data; its data is used.
         """
         from zslbench.methods import nn
         from zslbench.methods.generative.training import GanOptions, GanTraining
@@ -193,15 +194,15 @@ class AdversarialMethod(Method):
         """Yield, for each round of training, its generator steps, its number, and how many there will be."""
 
     def _branch_weight(self) -> float:
-        """Return the weight of the losses of the critic's classifying branch in the critic's loss; 0: no branch."""
+        """Return the weight of the critic's classifying branch in the critic's loss; 0: no branch."""
         return 0.0
 
     def _networks(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return the options with which `wgan.Generator` and `wgan.Critic` are made."""
+        """Return the options for `wgan.Generator` and `wgan.Critic`."""
         return {}, {}
 
     def _prepare(self, train: Train, device: torch.device) -> SeenRows:
-        """Keep the training rows on the device, preprocessed, and the classes that have any in canonical order."""
+        """Keep the preprocessed training rows on the device, and the classes that have rows in canonical order."""
         from zslbench.methods.generative.training import SeenRows
 
         order = train.classes.canonical()
@@ -218,7 +219,7 @@ class AdversarialMethod(Method):
         return self.rows_
 
     def _refuse_features(self, features: Array) -> None:
-        """Raise BadValue where the generator's output cannot reach the preprocessed training features."""
+        """Raise BadValue if the generator's output cannot reach the preprocessed training features."""
         if features.min() < 0:
             raise BadValue(
                 f"{type(self).__name__}: preprocess={self.preprocess} leaves training features down to "
@@ -227,7 +228,7 @@ class AdversarialMethod(Method):
             )
 
     def synthesise(self, classes: ClassTable, per_class: int) -> Array:
-        """Return (k, per_class, d) fakes of k classes, preprocessed as `preprocess` says; not those of `scores`."""
+        """Return (k, per_class, d) fakes of k classes, preprocessed as `preprocess` says; `scores` uses others."""
         order = classes.canonical()
         return self._synthesise(classes.take(order), per_class, PICTURED).cpu().numpy()[np.argsort(order)]
 

@@ -1,6 +1,6 @@
 """f-CLSWGAN: feature generating networks (Xian et al., CVPR 2018); LisGAN builds on them.
 
-Torch is imported inside the functions: the classes can be listed and described without it.
+Torch is imported inside the functions, so that the classes can be listed and described without it.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ COMMANDS: Mapping[tuple[str, str], tuple[float, ...]] = {
 
 
 def command_values(row: Sequence[float], final_epochs: int, classes_in_batch: int) -> dict[str, Any]:
-    """Return a command's values as parameters; a batch of the final classifier has so many classes' synthesised rows.
+    """Return a command's values as parameters; a batch of the final classifier has the fakes of so many classes.
 
-    A shorter row has the first ones: f-CLSWGAN's five come before those of the souls and the cascade.
+    A shorter row has the first values: the five of f-CLSWGAN come before those of the souls and the cascade.
     """
     values = dict(zip(_NAMES, row, strict=False))
     return values | {"final_epochs": final_epochs, "final_batch": classes_in_batch * values["per_class"]}
@@ -70,7 +70,10 @@ def command_values(row: Sequence[float], final_epochs: int, classes_in_batch: in
 
 @dataclasses.dataclass(kw_only=True)
 class GenerativeMethod(AdversarialMethod):
-    """A conditional WGAN on seen classes; a softmax classifier on what it makes of unseen ones (Xian et al., 2018)."""
+    """A conditional WGAN on seen classes, and a softmax classifier on the features that it synthesises for unseen ones.
+
+    The architecture is that of Xian et al. (2018).
+    """
 
     later = ("synthesis", "final classifier")
     scoring: ClassVar[tuple[str, ...]] = ("per_class", "final_epochs", "final_batch", "final_tol", "final_lr")
@@ -104,7 +107,7 @@ class GenerativeMethod(AdversarialMethod):
             yield epoch_steps, epoch, self.epochs
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
-        """Return the classification loss by a frozen classifier, trained on real rows; none where its weight is 0."""
+        """Return the classification loss by a frozen classifier, trained on real rows; nothing if its weight is 0."""
         import torch
 
         from zslbench.methods.generative.final_classifiers import train_softmax
@@ -124,7 +127,7 @@ class GenerativeMethod(AdversarialMethod):
         return [classification_term(self.cls_weight, classifier)]
 
     def refine(self, first: Tensor, rows: Tensor, references: Tensor, labels: Tensor) -> Tensor:
-        """Return what becomes of the (n, k) log-probabilities of the final softmax classifier: here, nothing."""
+        """Return the final (n, k) log-probabilities, given those of the softmax classifier; here they are unchanged."""
         return first
 
     def scores(self, features: Array, classes: ClassTable) -> Array:

@@ -1,4 +1,4 @@
-"""Classifiers of synthesised features: the linear softmax (LisGAN, Eq. 7, 8), nearest neighbours, the cascade (3.4)."""
+"""Classifiers of synthesised features: linear softmax (LisGAN, Eq. 7, 8), nearest neighbours, SVM, cascade (3.4)."""
 
 from __future__ import annotations
 
@@ -33,11 +33,13 @@ def train_softmax(
     """Return a linear layer fitted by Adam to minimise the negative log-likelihood (LisGAN, Eq. 7).
 
     Args:
-        features: (n, d) rows; labels: (n,) positions from 0 to classes − 1, on the same device.
-        epochs: of ⌈n / batch⌉ steps each; batch: rows of every step (see `row_batches`).
-        seed: of the initial weights and of the order of the rows; nothing else is drawn.
-        tol: stop after an epoch whose mean loss is not below that of the epoch before by at least this share.
-        phase: what its progress is reported as.
+        features: (n, d) rows.
+        labels: (n,) positions from 0 to classes − 1, on the same device.
+        epochs: of ⌈n / batch⌉ steps each.
+        batch: rows of every step (see `row_batches`).
+        seed: of the initial weights and of the order of the rows; nothing else is random.
+        tol: stop after an epoch whose mean loss is not lower than that of the epoch before by at least this share.
+        phase: the name under which progress is reported.
     """
     device = features.device
     layer = linear(features.shape[1], classes, random_stream(seed)).to(device)
@@ -72,10 +74,10 @@ def log_probabilities(layer: torch.nn.Linear, features: Tensor) -> Tensor:
 
 
 def uncertainty(log_probabilities: Array, rule: str) -> Array:
-    """Return (n,) values by which rows are ranked, the most confident row having the lowest.
+    """Return (n,) values that rank the rows; the most confident row has the lowest.
 
-    ``paper``: the entropy −Σ p log p of each row (Eq. 9). ``reference``: the public code hands log-probabilities to an
-    entropy that renormalises, and takes the largest first; that is minus the entropy of |log p| / Σ|log p|.
+    ``paper``: the entropy −Σ p log p of each row (Eq. 9). ``reference``: the public code passes log-probabilities to an
+    entropy function that renormalises, and takes the largest first; that is minus the entropy of |log p| / Σ|log p|.
     """
     logs = log_probabilities.astype(np.float64)
     if rule == "paper":
@@ -109,7 +111,7 @@ def nearest_neighbour(references: Tensor, labels: Tensor, rows: Tensor, classes:
 
 
 def support_vectors(references: Tensor, labels: Tensor, rows: Tensor, classes: int, seed: int) -> Tensor:
-    """Return (m, k) log-softmax of the margins of one linear SVM a class against the rest (scikit-learn)."""
+    """Return (m, k) log-softmax of the margins of linear SVMs, one per class against the rest (scikit-learn)."""
     from sklearn.svm import LinearSVC
 
     if classes == 1:
@@ -135,8 +137,8 @@ def cascade(
 
     Args:
         first: (n, k) log-probabilities of the first classifier on (n, d) rows.
-        references: (r, d) and labels: (r,), what the first classifier was trained on.
-        second: called with references, labels and rows, the confident rows among the references.
+        references, labels: (r, d) and (r,): the training data of the first classifier.
+        second: called with references, labels and rows; the confident rows are among the references.
     """
     picked = torch.from_numpy(confident_rows(first.cpu().numpy(), rule, fraction)).to(rows.device)
     others = torch.ones(len(rows), dtype=torch.bool, device=rows.device)
@@ -150,14 +152,15 @@ def cascade(
 
 
 def neighbour_votes(references: Tensor, rows: Tensor, neighbours: int) -> Tensor:
-    """Return (n, k) shares of the votes of each row's nearest references by cosine, ties broken.
+    """Return (n, k) shares of the votes of each row's nearest references by cosine, with ties broken.
 
-    A class with more votes is always ahead. Among classes with as many, that of the nearer nearest reference is: to
-    its votes, at most half a vote is added, (1 + the largest cosine with the class's references) / 4.
+    A class with more votes always ranks higher. Among classes with equal votes, the class with the nearer nearest
+    reference ranks higher: at most half a vote is added to its votes, (1 + the largest cosine with its references) / 4.
 
     Args:
-        references: (k, r, d), r rows a class; rows: (n, d).
-        neighbours: how many vote; all references where there are fewer.
+        references: (k, r, d), r rows per class.
+        rows: (n, d).
+        neighbours: how many references vote; all of them if there are fewer.
     """
     classes, per_class, _ = references.shape
     exact = torch.float32 if references.device.type == "mps" else torch.float64  # a vote hangs on the last digits

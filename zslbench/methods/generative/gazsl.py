@@ -31,10 +31,10 @@ _NOISE = {"cub": 100, "flo": 100, "awa1": 10, "awa2": 10, "apy": 10, "sun": 10}
 
 @dataclasses.dataclass(kw_only=True)
 class GAZSL(AdversarialMethod):
-    """A WGAN whose critic classifies too and whose fakes must average to their class's mean (Zhu et al., 2018).
+    """A WGAN whose critic also classifies, and whose fakes must average to the mean of their class (Zhu et al., 2018).
 
-    The critic sees no semantics: its second head tells the classes apart. Candidates, seen and unseen alike, are
-    represented by synthesised rows; the nearest ones by cosine vote.
+    The critic does not see the semantics: its second head distinguishes the classes. All candidates, seen and unseen,
+    are represented by synthesised rows; the nearest rows by cosine vote.
     """
 
     card = MethodCard(
@@ -139,7 +139,7 @@ class GAZSL(AdversarialMethod):
     preprocess: str = param("minmax", validate=check_chain, help="none, minmax, standard, l2, clip, or a chain by '+'")
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
-        """Return the classification loss, the visual pivot and the squared weights, each where its weight is not 0."""
+        """Return the classification loss, the visual pivot and the squared weights, each if its weight is not 0."""
         from zslbench.methods.generative import regularisers
         from zslbench.methods.generative.wgan import LossTerm
 
@@ -152,7 +152,7 @@ class GAZSL(AdversarialMethod):
         return [term for term in terms if term.weight]
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
-        """Return (n, k) float64 shares of the votes of the nearest synthesised rows, seen candidates' included."""
+        """Return (n, k) float64 shares of the votes of the nearest synthesised rows, also for seen candidates."""
         from zslbench.methods.generative import final_classifiers
 
         order = classes.canonical()

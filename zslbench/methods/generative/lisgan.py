@@ -218,12 +218,12 @@ class LisGAN(GenerativeMethod):
 
     @property
     def setting(self) -> Setting:
-        """Transductive with the cascade, inductive without."""
+        """Transductive with the cascade, inductive without it."""
         return Setting.INDUCTIVE if self.cascade == "off" else Setting.TRANSDUCTIVE
 
     @property
     def one_scale(self) -> bool:
-        """Not with the cascade: confident rows keep the first classifier's scores, the others have the second's."""
+        """False with the cascade: confident rows keep the first classifier's scores, the others have the second's."""
         return self.cascade == "off"
 
     def _branch_weight(self) -> float:
@@ -237,7 +237,7 @@ class LisGAN(GenerativeMethod):
         return {"slope": self.generator_slope}, {"layers": self.critic_layers}
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
-        """Return the classification loss, L_R1 and L_R2, each where its weight is not 0."""
+        """Return the classification loss, L_R1 and L_R2, each if its weight is not 0."""
         from zslbench.methods.generative import regularisers
         from zslbench.methods.generative.wgan import LossTerm
 
@@ -262,8 +262,8 @@ class LisGAN(GenerativeMethod):
     def _group_term(self, rows: SeenRows, noise: int, real: Tensor, ctx: Context) -> LossTerm:
         """Return L_R2 on fresh fakes of every seen class, of as many drawn ones, or of the classes of the batch's rows.
 
-        The mean over classes drawn uniformly without replacement has the mean over all classes as its expectation;
-        that over the batch's rows weights each class by its images.
+        The mean over classes that are drawn uniformly without replacement has the mean over all classes as its
+        expectation; the mean over the batch's rows weights each class by its number of images.
         """
         import torch
 
@@ -311,7 +311,7 @@ class LisGAN(GenerativeMethod):
     def refine(self, first: Tensor, rows: Tensor, references: Tensor, labels: Tensor) -> Tensor:
         """Return the cascade's log-probabilities; the second softmax starts from the first one's initial weights.
 
-        Started afresh on the joined references, it differs from the first in these references alone.
+        It is trained anew on the extended references, so the two classifiers differ only because of these references.
         """
         if self.cascade == "off":
             return first

@@ -22,7 +22,8 @@ def soul_samples(features: Array, labels: IntArray, classes: int, k: int, seed: 
     no minimum over them.
 
     Args:
-        features: (n, d) rows; labels: (n,) positions from 0 to classes − 1, every class at least once.
+        features: (n, d) rows.
+        labels: (n,) positions from 0 to classes − 1, every class at least once.
         seed: of k-means, the same for each class.
     """
     from sklearn.cluster import KMeans
@@ -53,7 +54,7 @@ def l_r1(fakes: Tensor, labels: Tensor, souls: Tensor) -> Tensor:
 def l_r2(fake_souls: Tensor, filled: Tensor, souls: Tensor) -> Tensor:
     """Return L_R2 (Eq. 6): the squared distance of each fake soul to the nearest real soul of its class.
 
-    Averaged over the (c, j, d) fake souls of a class that are `filled`, then over classes.
+    It is averaged over those of the (c, j, d) fake souls of a class that are `filled`, then over classes.
     """
     nearest = squared_distances(fake_souls, souls).amin(2)
     weights = filled.to(nearest.dtype)
@@ -61,29 +62,29 @@ def l_r2(fake_souls: Tensor, filled: Tensor, souls: Tensor) -> Tensor:
 
 
 def l_r2_numbered(fake_souls: Tensor, filled: Tensor, souls: Tensor) -> Tensor:
-    """Return L_R2 by the letter of Eq. 6, where one j numbers a fake and a real soul: the smallest of k distances.
+    """Return L_R2 exactly as Eq. 6 is printed, where one j numbers a fake and a real soul: the smallest of k distances.
 
-    The paper does not say which cluster of fakes has which number; here it is the one that k-means++ gives it. A
-    single fake soul has every number.
+    The paper does not say how clusters of fakes are numbered; here the number is the one that k-means++ gives. A single
+    fake soul has every number.
     """
     distances = (fake_souls - souls).square().sum(-1)
     return torch.where(filled, distances, torch.inf).amin(1).mean()
 
 
 def mean_fake_souls(fakes: Tensor) -> tuple[Tensor, Tensor]:
-    """Return one fake soul a class, (c, 1, d), the mean of its (c, r, d) fakes: what the public code does."""
+    """Return (c, 1, d) fake souls, one per class: the mean of its (c, r, d) fakes, as in the public code."""
     return fakes.mean(1, keepdim=True), torch.ones(len(fakes), 1, dtype=torch.bool, device=fakes.device)
 
 
 def cluster_fake_souls(fakes: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
-    """Return (c, k, d) fake souls, the means of k clusters of (c, r, d) fakes (Eq. 4), and which hold anything.
+    """Return (c, k, d) fake souls, the means of k clusters of (c, r, d) fakes (Eq. 4), and which are not empty.
 
-    Lloyd's algorithm for all classes at once, on detached values, started by k-means++ on the fakes themselves;
+    Lloyd's algorithm runs for all classes at once, on detached values, started by k-means++ on the fakes themselves;
     gradients flow through the means, not through the grouping. A centre is kept as its weights on the fakes of its
     class, so that every step works on their inner products and not on d columns.
 
     Args:
-        fakes: independent and alike in each class: the first is a centre drawn at random.
+        fakes: independent and alike in each class, so the first of them serves as a centre drawn at random.
         draws: (c, k − 1) uniform numbers from 0 to 1, which pick the other centres.
     """
     away = fakes.detach() - fakes.detach().mean(1, keepdim=True)
@@ -100,7 +101,7 @@ def cluster_fake_souls(fakes: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
 def _first_centres(products: Tensor, draws: Tensor) -> Tensor:
     """Return (c, k, r) weights of the centres of k-means++ for (c, r, r) inner products of fakes.
 
-    Each next centre is drawn by its squared distance.
+    Each further centre is drawn with probability proportional to its squared distance.
     """
     squares = products.diagonal(dim1=1, dim2=2)
     distances = (squares.unsqueeze(2) + squares.unsqueeze(1) - 2 * products).clamp(min=0)

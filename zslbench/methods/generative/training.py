@@ -1,9 +1,9 @@
-"""The iterations of a Wasserstein GAN, of one fit or of several at once: their order, phases and recorded graphs.
+"""The iterations of a Wasserstein GAN, for one fit or several together: their order, phases and recorded graphs.
 
-On a CUDA device an iteration is recorded once as a graph and replayed: one launch, where a step of small matrices costs
-hundreds. Several fits have weights with a leading axis over fits and batched products; each keeps its random streams,
-so it goes through the numbers that it would go through alone, up to the rounding of batched products. On a GPU that a
-single fit leaves idle, eight cost little more than one. Torch is imported at the top.
+On a CUDA device an iteration is recorded once as a graph and replayed: one launch, whereas a step of small matrices
+needs hundreds. Several fits have weights with a leading axis over fits and batched products. Each fit keeps its own
+random streams, so it computes the numbers that it would compute alone, up to the rounding of batched products. On a
+GPU that a single fit leaves idle, eight fits cost little more than one. Torch is imported at the top.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ class RecordingFailed(ZslbenchError):
 class RecordedIteration:
     """Calls a step again and again; on CUDA, from the fourth call on, as one recorded graph.
 
-    The step is handed over at each call, and must be the same: kept here, it would tie whatever it belongs to, and its
-    memory on the device, into a cycle. It must take its inputs from tensors that stay where they are, ask nothing of
-    the device (no size that depends on values), and draw from the given streams only: these are registered, so a
-    replay draws the numbers that a call would.
+    The step is passed at each call, and must be the same. If it were kept here, it would tie its owner, and the owner's
+    memory on the device, into a reference cycle. The step must take its inputs from tensors that stay where they are,
+    must ask nothing of the device (no size that depends on values), and must draw only from the given streams. These
+    are registered, so that a replay draws the numbers that a call would draw.
     """
 
     def __init__(self, streams: Iterable[torch.Generator], device: torch.device) -> None:
@@ -63,7 +63,7 @@ class RecordedIteration:
         """Do one iteration: call `step`, or replay it.
 
         Raises:
-            RecordingFailed: the step does something that a graph cannot hold. The device is in no state to go on.
+            RecordingFailed: the step does something that a graph cannot hold. The device cannot be used any more.
         """
         if self.device.type != "cuda":
             step()
@@ -83,7 +83,7 @@ class RecordedIteration:
             self._graph.replay()
 
     def _record(self, step: Callable[[], object]) -> torch.cuda.CUDAGraph:
-        """Record the step without doing it."""
+        """Record the step without executing it."""
         graph = torch.cuda.CUDAGraph()
         for stream in self.streams:
             graph.register_generator_state(stream)
@@ -103,7 +103,8 @@ class SeenRows:
     """Training data on the device.
 
     Attributes:
-        features: (n, d) preprocessed rows; labels: (n,) positions of their classes in `semantics`.
+        features: (n, d) preprocessed rows.
+        labels: (n,) positions of their classes in `semantics`.
         semantics: (c, a) seen classes in canonical order.
     """
 
@@ -117,7 +118,9 @@ class GanOptions:
     """How a GAN is trained.
 
     Attributes:
-        batch: rows per step; critic_steps: before each generator step; lr, betas: of both Adams.
+        batch: rows per step.
+        critic_steps: before each generator step.
+        lr, betas: of both Adams.
         gp, branch_weight: weights of the penalty and of the branch's classification loss in the critic's loss.
     """
 
@@ -130,13 +133,13 @@ class GanOptions:
 
 
 class GanTraining:
-    """Alternates critic steps and generator steps (both by Adam), and sums their losses where they are computed.
+    """Alternates critic steps and generator steps (both by Adam), and sums their losses on the device.
 
     Tensors stay on the device and nothing waits for them.
 
     Args:
         rows: the seen rows; batches are drawn from them without replacement, anew for every critic step.
-        terms: what the generator's loss holds besides −E D(x̃, a).
+        terms: the terms of the generator's loss besides −E D(x̃, a).
         streams: generators ``batches``, ``noise`` and ``interpolation``.
     """
 
@@ -176,8 +179,9 @@ class GanTraining:
     ) -> list[dict[str, float]]:
         """Take `count` iterations; return, for each fit, the mean of every loss by name.
 
-        On CUDA the iterations are recorded as a graph, unless `record` is false: to time their phases apart.
-        `advance` hears how many were taken (on CUDA: handed to the device), after each, and says whether to end.
+        On CUDA the iterations are recorded as a graph, unless `record` is false, which allows to time their phases
+        separately. After each iteration (on CUDA: after it was given to the device) `advance` is called with the number
+        of iterations; if it returns True, the loop ends.
         """
         for total in self._sums.values():
             total.zero_()
@@ -206,7 +210,7 @@ class GanTraining:
     def draw(self) -> list[CriticBatch]:
         """Return the batches of the critic steps before one generator step; their fakes are made in one pass.
 
-        The generator does not move between these steps, so one pass over all batches is what a pass for each would be.
+        The generator does not change between these steps, so one pass over all batches equals one pass per batch.
         """
         noise, picked, mix = self._draw_inputs()
         labels = self.rows.labels[picked]
@@ -233,7 +237,7 @@ class GanTraining:
             self._note(name, value)
 
     def write_back(self) -> None:
-        """Copy the weights to the networks of the fits, where others are trained."""
+        """Copy the weights to the networks of the fits, if copies of them were trained."""
 
     def _note(self, name: str, value: Tensor) -> None:
         """Add to the sum of a loss, in place: a recorded graph adds to the same tensor."""
@@ -259,7 +263,7 @@ class GanTraining:
         return fakes
 
     def _set_critic_gradients(self, batch: CriticBatch) -> tuple[Tensor, Tensor]:
-        """Set the gradients of the critic's weights for a batch; return the loss and, of it, the penalty."""
+        """Set the gradients of the critic's weights for a batch; return the loss and its part, the penalty."""
         return self.critic_loss.set_gradients(batch)
 
     def _generator_losses(self, labels: Tensor) -> tuple[Tensor, ...]:
@@ -276,7 +280,7 @@ class JointTraining(GanTraining):
     """Trainings of the same shape that take their steps together.
 
     Args:
-        members: as set up for training alone; they differ in weights, streams, and what their terms hold and draw.
+        members: each set up as for training alone; they differ in weights, streams, and the tensors of their terms.
     """
 
     def __init__(self, members: Sequence[GanTraining]) -> None:
@@ -334,7 +338,7 @@ class JointTraining(GanTraining):
 
 
 def _stack_weights(networks: Sequence[torch.nn.Module]) -> Weights:
-    """Return the weights of equal networks with a leading axis, as leaves of their own."""
+    """Return the weights of equal networks with a leading axis, as new leaf tensors."""
     return {
         name: torch.stack([network.get_parameter(name).detach() for network in networks]).requires_grad_()
         for name, _ in networks[0].named_parameters()

@@ -2,11 +2,11 @@
 
 The generator's loss takes further terms, each with a name and a weight, so that a method is the list of its terms.
 
-The gradient of the critic's loss is written out, a few matrix products and no graph. For a critic of one hidden layer,
+The gradient of the critic's loss is written out: a few matrix products and no graph. For a critic of one hidden layer,
 D(x, a) = w₂ᵀ φ(W_x x + W_a a + b₁) + b₂ with φ a leaky ReLU, every derivative of the loss (Eq. 2) is a product of
-matrices that the forward pass has at hand; the second derivative that the penalty needs is one of them, since
-∇ₓD = W_xᵀ(s ∘ w₂) is linear in W_x and in w₂. Autograd through `CriticLoss` gives the same numbers; it remains the
-oracle, and the way for critics of two layers. Torch is imported at the top.
+matrices that the forward pass computes; so is the second derivative that the penalty needs, since ∇ₓD = W_xᵀ(s ∘ w₂) is
+linear in W_x and in w₂. Autograd through `CriticLoss` gives the same numbers; it is the oracle in tests, and it
+computes the gradients of critics of two layers. Torch is imported at the top.
 """
 
 from __future__ import annotations
@@ -38,14 +38,15 @@ def _initial_std(inputs: int, outputs: int, xavier: bool) -> float:
 
 
 class Generator(torch.nn.Module):
-    """x̃ = g(W₂ LReLU(W_z z + W_a a + b₁) + b₂): noise and semantics in, features out; g is ReLU unless said otherwise.
+    """x̃ = g(W₂ LReLU(W_z z + W_a a + b₁) + b₂): noise and semantics in, features out; g is `output`, usually ReLU.
 
-    The first layer on the concatenation [z, a] is kept as two, one of noise and one of semantics: the same map, and
-    rows that share a class share its part.
+    The first layer on the concatenation [z, a] is kept as two layers, one of noise and one of semantics. The map is the
+    same, and rows of one class share the second part.
 
     Args:
-        stream: of the initial weights, from Glorot's normal distribution with `xavier`, else from N(0, 0.02²).
-        output: ``relu``, ``tanh`` or ``linear``; slope: of the leaky ReLU below zero.
+        stream: of the initial weights, from Glorot's normal distribution with `xavier`, otherwise from N(0, 0.02²).
+        output: ``relu``, ``tanh`` or ``linear``.
+        slope: of the leaky ReLU below zero.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class Generator(torch.nn.Module):
         return out.tanh() if self.output == "tanh" else functional.relu(out)
 
     def synthesise(self, semantics: Tensor, rows: int, stream: torch.Generator) -> Tensor:
-        """Return (c, rows, d) features of (c, a) classes from fresh noise; chunks bound the hidden units in memory."""
+        """Return (c, rows, d) features of (c, a) classes from fresh noise, in chunks that limit the memory needed."""
         each = max(1, CHUNK_ROWS // rows)
         out = semantics.new_empty(len(semantics), rows, self.out.out_features)
         for start in range(0, len(semantics), each):
@@ -87,16 +88,17 @@ class Generator(torch.nn.Module):
 
 
 class Critic(torch.nn.Module):
-    """D(x, a) = w₂ᵀ LReLU(W_x x + W_a a + b₁) + b₂, with a classifying branch on demand.
+    """D(x, a) = w₂ᵀ LReLU(W_x x + W_a a + b₁) + b₂, optionally with a classifying branch.
 
     With two layers a second hidden one, ReLU(W h + b), comes before w₂ (LisGAN, section 4.2).
 
     The branch is the second head of LisGAN and GAZSL. It reads the hidden layers without their semantic part W_a a:
-    P(y|x) is a function of x, and a branch that saw a could read the class off it.
+    P(y|x) is a function of x, and a branch that saw a could simply read the class from it.
 
     Args:
-        semantics: units; none make the critic unconditional, D(x) (GAZSL).
-        layers: hidden ones, 1 or 2; stream, slope (0: ReLU), xavier: as of `Generator`.
+        semantics: units; 0 makes the critic unconditional, D(x) (GAZSL).
+        layers: hidden ones, 1 or 2.
+        stream, slope, xavier: as in `Generator`; slope 0 is ReLU.
     """
 
     def __init__(
@@ -149,11 +151,11 @@ class Critic(torch.nn.Module):
         return first if self.second is None else functional.relu(self.second(first))
 
     def input_gradient(self, hidden: Tensor) -> Tensor:
-        """Return (m, d) gradients of D by x where the pre-activations are (m, h) `hidden`.
+        """Return (m, d) gradients of D by x at (m, h) pre-activations `hidden`.
 
         D is piecewise linear, so ∇ₓD = W_xᵀ(s ∘ w₂) with s = 1 or the slope; its derivative by `hidden` is zero
-        wherever it exists. With a second layer w₂ becomes Wᵀ(s′ ∘ w₂), s′ = 1 or 0. Written out, the penalty needs one
-        backward pass and not two.
+        wherever it exists. With a second layer w₂ becomes Wᵀ(s′ ∘ w₂), s′ = 1 or 0. Because the gradient is written
+        out, the penalty needs one backward pass instead of two.
         """
         hidden = hidden.detach()
         back = self.value.weight
@@ -170,10 +172,12 @@ def _slopes(hidden: Tensor, slope: float) -> Tensor:
 
 
 class CriticBatch(NamedTuple):
-    """What one critic step works on; where several fits are trained together, each tensor has a leading axis over them.
+    """The data of one critic step; if several fits are trained together, each tensor has a leading axis over them.
 
     Attributes:
-        real, fake: (m, d) rows; labels: (m,) positions of their classes; semantics: (m, a) of these.
+        real, fake: (m, d) rows.
+        labels: (m,) positions of their classes.
+        semantics: (m, a) of these classes.
         mix: (m, 1) shares μ of the real row in x̂ = μx + (1 − μ)x̃.
     """
 
@@ -185,7 +189,7 @@ class CriticBatch(NamedTuple):
 
 
 class CriticLoss(torch.nn.Module):
-    """The critic's loss of a batch (Eq. 2), and its gradient: written out for one hidden layer, by autograd for two."""
+    """The critic's loss of a batch (Eq. 2) and its gradient: written out for one hidden layer, by autograd for two."""
 
     def __init__(self, critic: Critic, gp: float, branch_weight: float) -> None:
         super().__init__()
@@ -195,8 +199,8 @@ class CriticLoss(torch.nn.Module):
     def parts(self, batch: CriticBatch) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return the parts of the loss from one forward pass over real and fake rows.
 
-        They are E D(x̃) − E D(x), the penalty E(‖∇D‖₂ − 1)², which the paper prints with the wrong sign: it is added,
-        and −E log P(y|x̃) − E log P(y|x) where there is a branch.
+        They are E D(x̃) − E D(x), the penalty E(‖∇D‖₂ − 1)², and −E log P(y|x̃) − E log P(y|x) if there is a branch.
+        The paper prints the penalty with the wrong sign: it is added.
         """
         critic = self.critic
         projected = critic.from_features(torch.cat([batch.real, batch.fake])).unflatten(0, (2, -1))
@@ -212,13 +216,13 @@ class CriticLoss(torch.nn.Module):
         return values[1].mean() - values[0].mean(), penalty, classification
 
     def forward(self, batch: CriticBatch) -> tuple[Tensor, Tensor]:
-        """Return the loss and, of it, the penalty."""
+        """Return the loss and the penalty, which is part of it."""
         wasserstein, penalty, classification = self.parts(batch)
         loss = wasserstein + self.gp * penalty
         return loss if classification is None else loss + self.branch_weight * classification, penalty
 
     def set_gradients(self, batch: CriticBatch) -> tuple[Tensor, Tensor]:
-        """Leave the gradients in the critic's parameters, the largest where it was; return loss and penalty."""
+        """Write the gradients into the critic's parameters, the largest one in place; return loss and penalty."""
         weights = {name: value.detach() for name, value in self.critic.named_parameters()}
         kind = batch.real.device.type
         autocast = kind in ("cpu", "cuda") and torch.is_autocast_enabled(kind)  # products are of another type
@@ -315,11 +319,11 @@ class LossTerm:
     """A weighted term of the generator's loss.
 
     Attributes:
-        loss: ``loss(networks, fakes (m, d), labels (m,), *held, *drawn)`` returns a scalar. A pure function: whatever
-            differs between two fits reaches it as an argument, so that fits can be trained together.
+        loss: ``loss(networks, fakes (m, d), labels (m,), *held, *drawn)`` returns a scalar. It is a pure function:
+            whatever differs between two fits is passed as an argument, so that fits can be trained together.
         held: tensors that stay the same while training (souls, a frozen classifier).
         draw: returns the tensors drawn anew for each step, from `streams`.
-        notes: names of further values that `loss` returns behind the loss, to be reported beside it.
+        notes: names of further values that `loss` returns after the loss; they are reported beside it.
     """
 
     name: str

@@ -1,1 +1,1 @@
-"""Networks from semantics to features: the nearest prototype wins."""
+"""Networks from semantics to features; the class with the nearest prototype is predicted."""

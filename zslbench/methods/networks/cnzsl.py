@@ -105,7 +105,7 @@ class CNZSL(Method):
     preprocess: str = param("none", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
     def cost(self, size: Size) -> float:
-        """Return the steps, times the classes that each takes through the network and the weights that they meet."""
+        """Return steps, times the classes that pass through the network at each, times the weights they meet."""
         steps = self.epochs * -(-size.images // self.batch)
         return float(steps * size.classes * self.hidden * (size.semantics + self.hidden + size.features))
 

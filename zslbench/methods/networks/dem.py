@@ -33,10 +33,10 @@ _PUBLISHED: Mapping[str, tuple[int, float, float, int, str]] = {
 
 @dataclasses.dataclass(kw_only=True)
 class DEM(Method):
-    """A two-layer network from semantics to features, trained on squared distances; nearest prototype wins.
+    """A two-layer network from semantics to features, trained on squared distances; the nearest prototype wins.
 
     Loss of a batch: (1/md) Σ_i ‖x_i − f(a_{y_i})‖² + (λ/2)(‖W₁‖² + ‖W₂‖²), by Adam. Semantics are the original
-    attributes where the classes have them, the data set's semantics elsewhere.
+    attributes if the data set has them, otherwise its semantics.
     """
 
     card = MethodCard(
@@ -111,7 +111,7 @@ class DEM(Method):
     preprocess: str = param("none", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
     def cost(self, size: Size) -> float:
-        """Return rows in all iterations, times the weights."""
+        """Return the rows of all iterations, times the weights."""
         return float(self.iterations * min(self.batch, size.images) * self.hidden * (size.features + size.semantics))
 
     def fit(self, train: Train, ctx: Context) -> Self:

@@ -37,9 +37,9 @@ def truncated_layer(inputs: int, outputs: int, std: float, stream: torch.Generat
 
 
 class DeepEmbedding(torch.nn.Module):
-    """f(a) = g(W₂ ReLU(W₁ a + b₁) + b₂), g = ReLU or, where not `positive`, the identity (DEM, Eq. 1).
+    """f(a) = g(W₂ ReLU(W₁ a + b₁) + b₂), g = ReLU, or the identity if not `positive` (DEM, Eq. 1).
 
-    Initial weights have deviation `std`; 0 takes √(2 / inputs) for each layer.
+    Initial weights have deviation `std`; 0 means √(2 / inputs) for each layer.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class DeepEmbedding(torch.nn.Module):
     def loss(self, features: Tensor, labels: Tensor, semantics: Tensor, decay: float) -> Tensor:
         """Return ‖x − f(a_y)‖² / d, averaged over (m, d) rows, plus decay/2 · (‖W₁‖² + ‖W₂‖²).
 
-        Each class of the batch goes through the network once, however many of the rows are its.
+        Each class of the batch passes through the network once, however many rows it has.
         """
         present, of_row = torch.unique(labels, return_inverse=True)
         error: Tensor = (features - self(semantics[present])[of_row]).square().mean()
@@ -69,8 +69,8 @@ class DeepEmbedding(torch.nn.Module):
 class ClassNorm(torch.nn.Module):
     """Standardises each unit over classes: (h − mean) / std, or / variance (CNZSL, Eq. 9).
 
-    While training, the statistics are those of the classes handed over: all seen classes. They are kept, and used for
-    whatever classes come afterwards: candidates have no part in them, so a class's prototype is its own.
+    While training, the statistics are those of the classes passed in: all seen classes. They are kept and used for all
+    classes that come later. Candidates do not change them, so the prototype of a class depends on that class alone.
     """
 
     mean: Tensor
@@ -136,5 +136,5 @@ class ClassNormNetwork(torch.nn.Module):
 
 
 def scaled_cosines(features: Tensor, prototypes: Tensor, scale: float) -> Tensor:
-    """Return (n, k) logits scale² · cos(x, p): both vectors are brought to length `scale` (normalise + scale)."""
+    """Return (n, k) logits scale² · cos(x, p): both vectors are scaled to length `scale` (normalise + scale)."""
     return scale * functional.normalize(features, dim=1) @ (scale * functional.normalize(prototypes, dim=1)).T

@@ -1,6 +1,6 @@
 """Bilinear compatibilities s(x, c) = xᵀ W a_c, learned by gradient descent on a ranking loss.
 
-Torch is imported inside the functions: the classes can be listed and described without it.
+Torch is imported inside the functions, so that the classes can be listed and described without it.
 """
 
 from __future__ import annotations
@@ -45,10 +45,10 @@ NORMS = {"L2": "l2", "std": "standard", "None": "none"}
 
 
 def published_cell(norm: str, **values: float | str) -> dict[str, Any]:
-    """Return a preset's values for one data set: what is shared by all, `norm` by the public code's name, and `values`.
+    """Return a preset's values for one data set: those that all share, `norm` by its public name, and `values`.
 
-    It scales only training rows to unit length, which matters to training alone: the lengths of test rows do not
-    change the order of their classes.
+    The public code scales only training rows to unit length, which matters only in training: the lengths of test rows
+    do not change the order of their classes.
     """
     shared = {"preprocess": NORMS[norm], "semantic_norm": "none", "batch": 1, "epochs": 100, "average": False}
     return {**shared, **values}
@@ -58,7 +58,7 @@ def published_cell(norm: str, **values: float | str) -> dict[str, Any]:
 class BilinearMethod(Method):
     """A compatibility of features and semantics, linear in both, trained by mini-batches on a ranking loss.
 
-    Fitted: ``weights_``, (K, d, a) float32; K is 1 but for latent compatibilities.
+    Fitted: ``weights_``, (K, d, a) float32; K is 1 except for latent compatibilities.
     """
 
     space = {  # margin is left out: from W = 0, c·margin is margin with lr/c
@@ -79,7 +79,7 @@ class BilinearMethod(Method):
     preprocess: str = param("l2", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
     def cost(self, size: Size) -> float:
-        """Return rows in all epochs, times the entries of W in the span of the class vectors."""
+        """Return the rows of all epochs, times the entries of W in the span of the class vectors."""
         return float(self.epochs * size.images * size.features * min(size.semantics, size.classes))
 
     @abc.abstractmethod
@@ -87,7 +87,7 @@ class BilinearMethod(Method):
         """Return the name of the loss in `descent.LOSSES`."""
 
     def fit(self, train: Train, ctx: Context) -> Self:
-        """Train W on seen classes, from zero."""
+        """Train W on seen classes, starting from zero."""
         import torch
 
         from zslbench.methods import nn
@@ -133,13 +133,13 @@ class BilinearMethod(Method):
         return self
 
     def initial(self, d: int, r: int, ctx: Context) -> Tensor:
-        """Return the (K, r, d) matrices W_kᵀ to start from."""
+        """Return the initial (K, r, d) matrices W_kᵀ."""
         import torch
 
         return torch.zeros(1, r, d)
 
     def after_epoch(self, epoch: int, training: RankingDescent) -> dict[str, float]:
-        """Do what is to be done between epochs; return what to log besides the loss."""
+        """Do what is needed between epochs; return what to log besides the loss."""
         return {}
 
     def scores(self, features: Array, classes: ClassTable) -> Array:

@@ -1,8 +1,8 @@
 """Ranking losses of compatibilities s(x, c) = max_k xᵀ W_k a_c, and stochastic gradient descent on them.
 
 Every loss here is Σ_c w_c [Δ + s_c − s_y]₊ over the classes c of an image with class y, and its gradient treats the
-weights as constant. So a loss is one function to the (m, c) weights from the (m, c) `excess` and, where classes are
-drawn, (m,) labels and (m, c) random keys; `sum_violations` does the rest. Torch is imported at the top.
+weights as constant. So a loss is one function that returns the (m, c) weights for the (m, c) `excess` and, if classes
+are drawn, (m,) labels and (m, c) random keys; `sum_violations` does the rest. Torch is imported at the top.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from zslbench.arrays import Array
 
 
 def excess(scores: Tensor, labels: Tensor, margin: float) -> Tensor:
-    """Return (m, c) Δ + s_c − s_y of (m, c) scores and (m,) labels: positive where class c violates the margin.
+    """Return (m, c) Δ + s_c − s_y of (m, c) scores and (m,) labels: positive if class c violates the margin.
 
-    An image's own class has 0: it violates nothing.
+    It is 0 for an image's own class, which violates nothing.
     """
     labels = labels[:, None]
     out: Tensor = (scores - scores.gather(1, labels) + margin).scatter(1, labels, 0.0)
@@ -28,7 +28,7 @@ def excess(scores: Tensor, labels: Tensor, margin: float) -> Tensor:
 
 
 def sum_violations(excess: Tensor, labels: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the (m,) losses of (m, c) weights that are 0 wherever `excess` is not positive, and their derivative.
+    """Return the (m,) losses for (m, c) weights that are 0 wherever `excess` is not positive, and their derivative.
 
     The (m, c) derivatives are those of the sum of losses by the scores; every row sums to 0.
     """
@@ -52,13 +52,13 @@ def first_violator(excess: Tensor, keys: Tensor) -> Tensor:
 
 
 def random_class(excess: Tensor, labels: Tensor, keys: Tensor) -> Tensor:
-    """Return weight 1 for one wrong class, the one with the highest of (m, c) random `keys`, where it violates."""
+    """Return weight 1 for one wrong class, that with the highest of (m, c) random `keys`, if it violates the margin."""
     return _one_hot(excess, keys.scatter(1, labels[:, None], -1.0).argmax(dim=1))
 
 
 @functools.lru_cache(maxsize=8)
 def harmonic_numbers(count: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return (count,) β_k = Σ_{i≤k} 1/i for k from 0, β_0 = 0; read only, since each call gives the same tensor."""
+    """Return (count,) β_k = Σ_{i≤k} 1/i for k from 0, β_0 = 0; calls share one tensor, so do not change it."""
     terms = 1 / torch.arange(1, count, dtype=torch.float64)
     return torch.cat([torch.zeros(1, dtype=torch.float64), terms.cumsum(0)]).to(device=device, dtype=dtype)
 
@@ -72,10 +72,11 @@ def weighted_ranks(excess: Tensor) -> Tensor:
 
 
 def sampled_ranks(excess: Tensor, labels: Tensor, keys: Tensor) -> Tensor:
-    """Return weight β_⌊(C−1)/k⌋ for the first violating class, met at draw k among the C − 1 wrong ones.
+    """Return weight β_⌊(C−1)/k⌋ for the first violating class, which is found at draw k among the C − 1 wrong ones.
 
-    WARP as it is sampled (Weston et al., 2011, and ALE): classes are drawn with replacement, C − 1 times at most; an
-    image for which none of them violates the margin teaches nothing. Each of the (m, c) uniform `keys` is one draw.
+    This is the sampled WARP loss (Weston et al., 2011, and ALE). Classes are drawn with replacement, at most C − 1
+    times; an image for which no drawn class violates the margin has weight 0. Each of the (m, c) uniform `keys` is one
+    draw.
     """
     wrong = excess.shape[1] - 1
     if wrong == 0:
@@ -90,7 +91,7 @@ def sampled_ranks(excess: Tensor, labels: Tensor, keys: Tensor) -> Tensor:
 
 
 def _one_hot(excess: Tensor, picked: Tensor) -> Tensor:
-    """Return (m, c) weights: 1 at the (m,) picked classes where they violate the margin."""
+    """Return (m, c) weights: 1 at each of the (m,) picked classes that violates the margin."""
     at = picked[:, None]
     return torch.zeros_like(excess).scatter(1, at, (excess.gather(1, at) > 0).to(excess.dtype))
 
@@ -109,8 +110,8 @@ LOSSES: Mapping[str, Callable[[Tensor, Tensor, Callable[[Tensor], Tensor]], Tens
 def span(semantics: Array) -> tuple[Array, Array]:
     """Return (c, r) coordinates L and an (a, r) orthonormal basis Q with semantics = L Qᵀ, r = min(c, a).
 
-    All updates of a W_k are (…) · S: they stay in the span of the class vectors. Steps in W_k Q are the same steps at
-    r/a of the price, which is a half for CUB's 150 classes and 312 attributes.
+    All updates of a W_k are (…) · S: they stay in the span of the class vectors. Steps in W_k Q are the same steps and
+    cost r/a as much, which is a half for CUB's 150 classes and 312 attributes.
     """
     classes, attributes = semantics.shape
     if attributes <= classes:
@@ -120,19 +121,22 @@ def span(semantics: Array) -> tuple[Array, Array]:
 
 
 class RankingDescent:
-    """Mini-batched gradient descent on K matrices W_k; the gradient is written out, nothing is recorded for autograd.
+    """Mini-batch gradient descent on K matrices W_k; the gradient is written out, nothing is recorded for autograd.
 
     The derivative of the loss by the scores is an (m, c) matrix G with few entries, and that by W_k is Xᵀ G_k S, where
-    G_k keeps the entries of G whose score is that of matrix k. The gradient of a batch is summed, not averaged: a
-    learning rate means the same for every size of batch, and one image a batch gives the updates of the papers.
-    Matrices are kept transposed, as (K, r, d): the update is a third faster where its rows are the long ones.
+    G_k keeps the entries of G whose score comes from matrix k. The gradient of a batch is summed, not averaged: a
+    learning rate means the same for every size of batch, and one image per batch gives the updates of the papers.
+    Matrices are kept transposed, as (K, r, d): the update is a third faster if its rows are the long ones.
 
     Args:
-        features: (n, d) rows; labels: (n,) positions of their classes.
+        features: (n, d) rows.
+        labels: (n,) positions of their classes.
         semantics: (c, r) class vectors.
         weights: (K, r, d) initial matrices W_kᵀ, changed in place.
         weigh: the loss, from (m, c) excess and (m,) labels to (m, c) weights.
-        margin: Δ; lr: the step per image; average: whether to keep the mean of the matrices over all steps, too.
+        margin: Δ.
+        lr: the step per image.
+        average: whether to keep the mean of the matrices over all steps, too.
     """
 
     def __init__(
@@ -158,9 +162,9 @@ class RankingDescent:
         return self._mean if self.average else self.weights
 
     def epoch(self, batch: int, order: torch.Generator, advance: Callable[[int], bool] = lambda _taken: False) -> float:
-        """Take one step for each of ⌈n / batch⌉ batches of a random order; return the mean loss of an image.
+        """Take one step for each of ⌈n / batch⌉ batches in a random order; return the mean loss per image.
 
-        `advance` hears how many were taken, after each, and says whether to end.
+        After each step `advance` is called with the number of steps taken; if it returns True, the loop ends.
         """
         device = self.features.device
         total = torch.zeros((), device=device)
@@ -196,7 +200,7 @@ class RankingDescent:
         return losses.sum()
 
     def prune(self, share: float) -> int:
-        """Drop the matrices that scored less than `share` of what was updated since the last call; return how many."""
+        """Drop matrices that gave less than `share` of the scores in updates since the last call; return how many."""
         rare = self.chosen < share * self.chosen.sum()
         rare[self.chosen.argmax()] = False
         if rare.any():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(kw_only=True)
 class LATEM(BilinearMethod):
-    """Latent embeddings: s(x, c) = max_k xᵀ W_k a_c, trained on one wrong class an image (Xian et al., 2016)."""
+    """Latent embeddings: s(x, c) = max_k xᵀ W_k a_c, trained on one wrong class per image (Xian et al., 2016)."""
 
     card = MethodCard(
         title="LATEM",
@@ -76,7 +76,7 @@ class LATEM(BilinearMethod):
         return "first violator" if self.negative == "violator" else "random class"
 
     def cost(self, size: Size) -> float:
-        """Return the cost of one matrix, times those to start with."""
+        """Return the cost of one matrix, times the initial number of matrices."""
         return self.k * super().cost(size)
 
     def initial(self, d: int, r: int, ctx: Context) -> Tensor:
@@ -90,7 +90,7 @@ class LATEM(BilinearMethod):
         return start.permute(1, 2, 0).contiguous()
 
     def after_epoch(self, epoch: int, training: RankingDescent) -> dict[str, float]:
-        """Prune every `prune_every` epochs, but for the last; return how many matrices are left."""
+        """Prune every `prune_every` epochs, except after the last; return how many matrices are left."""
         if self.prune_every and epoch % self.prune_every == 0 and epoch < self.epochs:
             training.prune(self.prune_below)
         return {"matrices": float(len(training.weights))}
