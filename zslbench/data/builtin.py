@@ -160,7 +160,7 @@ class Synthetic(Source):
     features: int = param(64, low=1, high=100_000, help="length of a feature vector")
     modes: int = param(2, low=1, high=100, help="modes per class")
     noise: float = param(
-        0.5, low=0.0, high=100.0, help="standard deviation of images around their mode; the spread of classes is 1"
+        0.5, low=0.0, high=100.0, help="standard deviation of the images of a mode; the spread between classes is 1"
     )
     images: int = param(40, low=3, high=100_000, help="images per class")
     seed: int = param(0, low=0, high=2**31 - 1, help="seed of the data itself")

@@ -33,10 +33,10 @@ class CONSE(Method):
         stochastic=False,
         formula="f(x) = Σ_{t≤T} p(ĉ_t|x) a_{ĉ_t} / Σ_{t≤T} p(ĉ_t|x);  score(x, a) = cos(f(x), a)",
         differences=(
-            "The paper takes the probabilities of a network trained end to end; here they come from softmax "
+            "The paper uses the class probabilities of a network trained end to end; here they come from a softmax "
             "regression with an L2 penalty on fixed features, solved to the optimum.",
-            "Where the T-th and the next class are equally likely, the first in the canonical order of the classes "
-            "counts; the paper says nothing of ties.",
+            "If the T-th and the next class are equally likely, the one that is first in the canonical order of the "
+            "classes is used; the paper says nothing about ties.",
         ),
     )
     libraries = ("zslbench.methods.classifiers.linear_models",)
@@ -46,7 +46,7 @@ class CONSE(Method):
         "preprocess": ("standard", "l2"),
     }
 
-    top: int = param(5, low=1, high=10_000, log=True, help="seen classes that an image is made of (T)")
+    top: int = param(5, low=1, high=10_000, log=True, help="number of seen classes whose semantics are averaged (T)")
     l2: float = param(1e-2, low=1e-8, high=1e4, log=True, help="ridge of the softmax regression against its mean loss")
     preprocess: str = param("standard", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 

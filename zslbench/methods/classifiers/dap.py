@@ -33,7 +33,7 @@ class DAP(Method):
 
     card = MethodCard(
         title="DAP",
-        summary="a classifier for each binary attribute, multiplied up to classes",
+        summary="one classifier per binary attribute; the score of a class multiplies their probabilities",
         citation="lampert2014attribute",
         reference="Lampert, Nickisch & Harmeling, Attribute-based classification for zero-shot visual object "
         "categorization, TPAMI 2014",
@@ -42,16 +42,17 @@ class DAP(Method):
         stochastic=False,
         formula="score(x, c) = Σ_m log p(a_m = a_m^c | x) − log p(a_m^c)",
         differences=(
-            "The paper uses SVMs with a χ² kernel on histograms; on features of a network the classifiers are linear: "
-            "logistic regression, or an SVM with squared hinge loss and Platt scaling.",
-            "The paper has human-made binary attributes; here `original_att` is cut at a threshold from seen classes "
-            "alone, and the rule is a parameter (for CUB, values in percent, rule=half is the usual cut at 50).",
-            "An attribute that is constant over the seen classes is left out, where public code sets its prior to "
-            "one half and keeps a classifier that has seen one label only.",
+            "The paper uses SVMs with a χ² kernel on histograms. Here, on features of a network, the classifiers are "
+            "linear: logistic regression, or an SVM with squared hinge loss and Platt scaling.",
+            "The paper's binary attributes were made by humans. Here `original_att` is cut at a threshold computed "
+            "from seen classes alone, by a rule that is a parameter (for CUB, with values in percent, rule=half is "
+            "the usual cut at 50).",
+            "An attribute that is constant over the seen classes is left out; public code sets its prior to one half "
+            "and keeps a classifier that has seen only one label.",
             "Platt scaling holds out every tenth training row of the sorted classes, not a random tenth, so that no "
             "seed is involved.",
-            "Platt scaling regularises slope and intercept by nothing but 1e-9, which bounds them where the held-out "
-            "rows have one label only.",
+            "Platt scaling regularises slope and intercept only by 1e-9, which keeps them finite if the held-out rows "
+            "have only one label.",
         ),
     )
     libraries = ("zslbench.methods.classifiers.linear_models",)

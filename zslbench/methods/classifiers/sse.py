@@ -40,7 +40,7 @@ class SSE(Method):
 
     card = MethodCard(
         title="SSE",
-        summary="classes as mixtures of seen classes, images as responses of their class-dependent transforms",
+        summary="classes and images both as mixtures of seen classes, images by class-dependent transforms",
         citation="zhang2015sse",
         reference="Zhang & Saligrama, Zero-shot learning via semantic similarity embedding, ICCV 2015",
         version=1,
@@ -49,17 +49,17 @@ class SSE(Method):
         formula="z_c = argmin_{α∈Δ} ½‖a_c − Σ_y α_y a_y‖² + (γ/2)‖α‖²;  score(x, c) = Σ_y z_cy ⟨w_y, ψ_y(x)⟩,  "
         "ψ_y(x) = min(x, v_y) or max(0, x − v_y)",
         differences=(
-            "No public code of the authors was found: mixtures, transforms and score are the paper's, the training "
+            "No public code of the authors was found: mixtures, transforms and score are the paper's; the training "
             "problem is derived from them.",
-            "Each seen class has a weight vector w_y of its own.",
-            "W and V are learned by turns on one multi-class hinge with margin 1 over images, smoothed to have a "
-            "gradient (at most 0.5 above the hinge); the paper's additional constraints on the class means and its "
-            "class-dependent margins are left out.",
-            "V starts at the class means, where turns=0 keeps it; each turn is a fixed number of L-BFGS iterations, "
-            "not run to convergence.",
-            "The mixture of a seen class is the answer of the same program, not set to the class itself, in training "
-            "and among candidates alike: it gives the class itself most of the weight when γ is small.",
-            "Semantics are scaled to unit length before mixing, which changes nothing for att.",
+            "Each seen class has its own weight vector w_y.",
+            "W and V are learned alternately with one multi-class hinge loss with margin 1 over images, smoothed so "
+            "that it has a gradient (at most 0.5 above the hinge); the paper's additional constraints on the class "
+            "means and its class-dependent margins are left out.",
+            "V starts at the class means and stays there with turns=0; each turn is a fixed number of L-BFGS "
+            "iterations, without a test of convergence.",
+            "The mixture of a seen class is computed like that of an unseen one, in training and for candidates, and "
+            "is not set to the class itself; if γ is small, the class itself has most of the weight.",
+            "Semantics are scaled to unit length before mixing; those of att have unit length already.",
         ),
     )
     libraries = ("zslbench.methods.classifiers.linear_models", "scipy.optimize")
@@ -75,8 +75,8 @@ class SSE(Method):
     gamma: float = param(1.0, low=1e-6, high=1e3, log=True, help="weight of ‖α‖² in the mixtures (γ)")
     l2_w: float = param(1e-4, low=1e-10, high=1e3, log=True, help="weight of ‖W‖² against the mean loss (λ_w)")
     l2_v: float = param(1e-6, low=0.0, high=1e3, log=True, help="weight of ‖V‖² against the mean loss (λ_v)")
-    turns: int = param(1, low=0, high=100, help="turns of V, each followed by one of W; the first turn is W's")
-    iterations: int = param(20, low=1, high=10_000, log=True, help="iterations of L-BFGS a turn, at most")
+    turns: int = param(1, low=0, high=100, help="turns of V, each followed by a turn of W; W also has the first turn")
+    iterations: int = param(20, low=1, high=10_000, log=True, help="at most so many iterations of L-BFGS per turn")
     preprocess: str = param("minmax", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
     def fit(self, train: Train, ctx: Context) -> Self:

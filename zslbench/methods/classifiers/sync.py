@@ -40,8 +40,8 @@ class SYNC(Method):
         formula="min_W (1/NC) Σ L + (λ/2)‖W‖²,  V = pinv(Sim) W;  "
         "score(x, c) = x · Σ_r softmax_r(−scale ‖a_c − b_r‖²) v_r",
         differences=(
-            "The paper learns V under a penalty on V; as in the authors' fast code, classifiers W of the seen classes "
-            "are learned under a penalty on W, and V = pinv(Sim) W makes the phantoms reproduce them.",
+            "The paper learns V with a penalty on V. Here, as in the authors' fast code, classifiers W of the seen "
+            "classes are learned with a penalty on W, and V = pinv(Sim) W makes the phantoms reproduce them.",
             "Phantoms are the seen classes with their own semantics; learning other phantoms is left out, as in the "
             "paper's main results.",
             "The median distance that scales signatures is taken over seen classes alone, because semantics of unseen "

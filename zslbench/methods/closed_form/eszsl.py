@@ -43,19 +43,19 @@ class ESZSL(ClosedForm):
         stochastic=False,
         formula="V = (XᵀX + γI)⁻¹ XᵀYS (SᵀS + λI)⁻¹;  score(x, a) = x V aᵀ",
         differences=(
-            "Targets are 1 and 0 by default, as in the public code. The paper has 1 and −1 (targets=signed), which "
-            "add one and the same vector to the regression of every class unless features are centred: use them with "
-            "preprocess=standard, where both codings decide alike.",
-            "The public code is kernelised. Here the kernel is linear; with fewer images than features the same V "
-            "comes from the n×n Gram matrix.",
-            "One tridiagonalisation of the Gram matrix serves every γ of a grid. A γ below what rounding leaves of the "
-            "Gram matrix is raised to it.",
+            "Targets are 1 and 0 by default, as in the public code. The paper has 1 and −1 (targets=signed). Unless "
+            "features are centred, this adds the same vector to the regression of every class: use it with "
+            "preprocess=standard, with which both codings give the same predictions.",
+            "The public code is kernelised. Here the kernel is linear; if there are fewer images than features, the "
+            "same V is computed from the n×n Gram matrix.",
+            "One tridiagonalisation of the Gram matrix serves every γ of a grid. A γ below the rounding error of the "
+            "Gram matrix is raised to that error.",
         ),
     )
     presets = {
         "published": Preset(
             source="regularisers found on validation classes by the public re-implementation "
-            "mvp18/Popular-ZSL-Algorithms (ESZSL), ResNet-101 features as they are, targets 0 and 1",
+            "mvp18/Popular-ZSL-Algorithms (ESZSL), ResNet-101 features unchanged, targets 0 and 1",
             cells={
                 ("apy", "zsl"): _cell(1e3, 1e-1),
                 ("awa1", "zsl"): _cell(1e3, 1.0),

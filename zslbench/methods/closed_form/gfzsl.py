@@ -36,7 +36,7 @@ class GFZSL(ClosedForm):
 
     card = MethodCard(
         title="GFZSL",
-        summary="a Gaussian for each class, its mean and variances regressed on semantics; the likeliest class wins",
+        summary="one Gaussian per class, with mean and variances regressed on semantics; the likeliest class wins",
         citation="verma2017gfzsl",
         reference="Verma & Rai, A simple exponential family framework for zero-shot learning, ECML PKDD 2017",
         version=2,
@@ -45,20 +45,20 @@ class GFZSL(ClosedForm):
         formula="μ(a) = k(a, S)(K + λ₁I)⁻¹M,  log σ²(a) = k(a, S)(K + λ₂I)⁻¹L;  "
         "score(x, a) = log N(x; μ(a), diag σ²(a))",
         differences=(
-            "The paper defines the Gaussian of a seen class, too, by its semantics, and so does the default; "
-            "seen=empirical takes it from the class's images instead (its public code has no generalised setting).",
-            "Of the kernels, the linear one and the polynomial (1 + aᵀb)² of the public code are offered. By default "
-            "it is the linear one on class vectors of unit length: λ₁ and λ₂ then mean the same whatever the length of "
-            "the vectors (sentence embeddings of length 19 left the public values without any effect).",
+            "The Gaussian of a seen class is by default computed from its semantics, as in the paper; seen=empirical "
+            "computes it from the class's images instead (the public code has no generalised setting).",
+            "There are two kernels: the linear one and the public code's polynomial (1 + aᵀb)². The default is the "
+            "linear one on class vectors of unit length, so that λ₁ and λ₂ mean the same for vectors of any length "
+            "(with sentence embeddings of length 19 the public values had no effect).",
             "The public code reports the accuracy over all images, not the mean over classes.",
-            "The transductive and few-shot extensions of the paper are not part of it.",
+            "The transductive and few-shot extensions of the paper are not implemented.",
         ),
     )
     presets = {
         "published": Preset(
             source="cub.m, awa1.m, awa2.m and sun.m of the authors' code, vkverma01/Zero-Shot-Learning, for the VGG-19 "
-            "features that its README links to; sun.m takes variances over n images, here they are over n − 1 as in "
-            "the others",
+            "features that its README links to; sun.m divides variances by the number of images n; here they "
+            "are divided by n − 1, as in the other scripts",
             cells={
                 ("cub", "zsl"): _cell(1.0, 1e7, 1e-4),
                 ("awa1", "zsl"): _cell(0.1, 1e8, 1e-3),

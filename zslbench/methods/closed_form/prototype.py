@@ -25,7 +25,7 @@ class Prototype(ClosedForm):
 
     card = MethodCard(
         title="Prototype",
-        summary="the floor: ridge regression from features to semantics, then the nearest class by cosine",
+        summary="baseline: ridge regression from features to semantics, then the nearest class by cosine",
         citation="palatucci2009soc",
         reference="Palatucci, Pomerleau, Hinton & Mitchell, Zero-shot learning with semantic output codes, NIPS 2009",
         version=1,
@@ -33,8 +33,8 @@ class Prototype(ClosedForm):
         stochastic=False,
         formula="W = (XᵀX + λI)⁻¹XᵀS;  score(x, a) = cos(xW, a)",
         differences=(
-            "The nearest class is found by cosine, not by Euclidean distance: ridge regression shrinks what it "
-            "predicts, and a cosine does not mind.",
+            "The nearest class is found by cosine, not by Euclidean distance: ridge regression shrinks its "
+            "predictions, which does not change a cosine.",
         ),
     )
     space = {

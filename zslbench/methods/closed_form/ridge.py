@@ -36,9 +36,9 @@ class Ridge(ClosedForm):
         stochastic=False,
         formula="P = (SᵀS + λI)⁻¹SᵀX;  score(x, a) = −‖x − aP‖² or cos(x, aP)",
         differences=(
-            "The paper's model is weighting=images, metric=euclid; a mean for each class as the only target "
-            "(weighting=classes) and the cosine are additions.",
-            "There is no intercept; a preprocess with standard centres the features.",
+            "The paper's model is weighting=images with metric=euclid. One target per class, its mean "
+            "(weighting=classes), and the cosine are additions.",
+            "There is no intercept; preprocess=standard centres the features.",
         ),
     )
     space = {

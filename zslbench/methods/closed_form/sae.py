@@ -50,14 +50,14 @@ class SAE(ClosedForm):
         stochastic=False,
         formula="SSᵀ W + W λXXᵀ = (1+λ) SXᵀ;  score(x, a) = cos(Wx, a) or cos(x, Wᵀa)",
         differences=(
-            "The authors' demos scale training features alone to unit length; cosines make that of test features "
-            "irrelevant here.",
+            "The authors' demos scale only training features to unit length. Here scores are cosines, so the length "
+            "of test features does not matter.",
             "For CUB and ImageNet the authors first project features onto labels of the seen classes by ridge "
             "regression, and standardise distances over the test set. Neither is done here: the first is not in the "
             "paper, the second needs the test set.",
             "The demos report accuracy over all images, not the mean over classes.",
-            "The Sylvester equation is solved along the eigenvectors of SSᵀ as ridge regressions, whose factorization "
-            "serves every λ of a grid; where the equation has many solutions, this is the one of least norm.",
+            "The Sylvester equation is solved as ridge regressions along the eigenvectors of SSᵀ, with one "
+            "factorization for all λ of a grid. If the equation has many solutions, the one of least norm is taken.",
         ),
     )
     presets = {

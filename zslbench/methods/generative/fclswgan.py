@@ -185,26 +185,26 @@ class FCLSWGAN(GenerativeMethod):
         differences=(
             "The last epoch counts. The public code prints every epoch's accuracy on test images; the paper does not "
             "say which epoch its numbers are of.",
-            "The gradient penalty of the one-hidden-layer critic is written in closed form: the numbers of a double "
-            "backward pass, without it.",
-            "Features that are not preprocessed to be non-negative are refused: the generator ends in a ReLU.",
+            "The gradient penalty of the critic with one hidden layer is computed in closed form; it gives the same "
+            "numbers as a double backward pass.",
+            "Preprocessed features must not be negative, since the generator ends in a ReLU; others are refused.",
             "The last epoch of the final classifier counts; the public code keeps the one that is best on test images.",
-            "By default class vectors are scaled to length 1; the public code takes them as the file has them, and so "
-            "does fclswgan@published (semantic_norm=none).",
+            "By default class vectors are scaled to length 1; the public code and fclswgan@published use them as they "
+            "are in the file (semantic_norm=none).",
         ),
     )
     presets = {
         "published": Preset(
-            source="the public commands of each data set, with the epochs of LisGAN's on the same networks; the seen "
-            "classifier is trained for 50 epochs, LisGAN's for 100. The public code picks the epoch on test images, "
-            "here the last counts",
+            source="the public commands for each data set, with the epochs of LisGAN's commands on the same networks; "
+            "the classifier of seen classes is trained for 50 epochs, in LisGAN for 100. The public code picks "
+            "the epoch on test images; here the last counts",
             values=PUBLISHED | {"pretrain_epochs": 50},
             cells={cell: command_values(row[:5], 25, 1) for cell, row in COMMANDS.items()},
         ),
         "gasl": Preset(
             source="an independent re-implementation (feng2022gasl, LiangjunFeng/Generative-Any-Shot-Learning), for "
-            "AWA2, which the public commands lack; its zsl command for AWA2 reads AWA1. It does not scale features, "
-            "and keeps the epoch that is best on test images; here the last counts",
+            "AWA2, for which there is no public command; its zsl command for AWA2 reads AWA1. It does not scale "
+            "features, and keeps the epoch that is best on test images; here the last counts",
             values=PUBLISHED | {"pretrain_epochs": 50, "preprocess": "none"},
             cells={("awa2", "gzsl"): command_values((300, 1e-5, 1e-3, 4000, 0.01), 25, 1)},
         ),

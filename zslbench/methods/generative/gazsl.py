@@ -49,30 +49,31 @@ class GAZSL(AdversarialMethod):
         formula="L_G = −E D(x̃) − ½ E log P(y|x̃) + (w/C) Σ_c ‖mean x̃_c − μ_c‖₂ + λ‖W‖²;  "
         "L_D = E D(x̃) − E D(x) + β E(‖∇D(x̂)‖ − 1)² − ½ E log P(y|x̃) − ½ E log P(y|x)",
         differences=(
-            "The paper reads noisy texts as TF-IDF vectors through a learned reduction, and features of detected bird "
-            "parts; here, as in the public GBU script, the generator takes the class semantics and the features are "
-            "those of the data set. By default semantics are scaled to length 1; the published preset takes them as "
-            "they are.",
-            "The classification losses of real and fake rows are averaged in the critic's loss too; the public script "
-            "adds them there and averages them in the generator's.",
+            "The paper uses TF-IDF vectors of noisy texts, reduced by a learned layer, and features of detected bird "
+            "parts. Here, as in the public GBU script, the generator takes the class semantics, and the features are "
+            "those of the data set. By default semantics are scaled to length 1; the published preset uses them "
+            "unchanged.",
+            "The classification losses of real and fake rows are averaged in both losses; the public script adds them "
+            "in the critic's loss and averages them in the generator's.",
             "The generator step reuses the classes of the last critic batch; the public script draws another batch.",
-            "Every batch is drawn anew without replacement. The public script walks through permutations of the rows, "
-            "and starts another one where fewer rows are left than a batch has, or just as many: these are skipped.",
-            "Hidden layers have 4096 units in the published preset, as in the public code as it is now; its first "
-            "versions had 4086.",
+            "Every batch is drawn anew, without replacement. The public script goes through permutations of the rows; "
+            "when at most one batch of a permutation is left, it skips these rows and starts a new permutation.",
+            "Hidden layers have 4096 units in the published preset, as in the current public code; its first versions "
+            "had 4086.",
             "The public script's README asks for min-max scaling on every data set. Here other ranges are refused with "
             "output=tanh, which reaches −1 to 1.",
-            "Equal numbers of votes are decided by the nearest reference. In the public script they go to the class "
-            "that stands first, the lower number within a side; in GZSL it puts seen classes first for images of seen "
-            "classes and unseen ones first for images of unseen classes, so that a tie goes to the side that is right.",
-            "The public script is judged on the test set every 40 iterations from 120 on, and keeps the best; here the "
+            "If classes have equal numbers of votes, the one with the nearest reference wins. In the public script "
+            "the class that comes first wins: among seen classes, or among unseen ones, the one with the lower "
+            "number. In GZSL it puts seen classes first for images of seen classes and unseen classes first for "
+            "images of unseen classes, so that a tie goes to the correct side.",
+            "The public script measures test accuracy every 40 iterations from 120 on and keeps the best; here the "
             "last iteration counts.",
         ),
     )
     presets = {
         "published": Preset(
             source="the public GBU script (train_GBU.py), with the noise of each data set; 3001 iterations, of which "
-            "the script picks the best on test images, here the last counts",
+            "the script keeps the best on test images, while here the last counts",
             values={
                 "hidden": 4096,
                 "iterations": 3001,
@@ -97,7 +98,7 @@ class GAZSL(AdversarialMethod):
         "no_pivot": Ablation({"pivot": 0.0}, "without the visual pivot"),
         "no_classes": Ablation(
             {"cls_weight": 0.0},
-            "without the auxiliary classifier: the semantics reach the loss through the pivot alone",
+            "without the auxiliary classifier: only the pivot brings the semantics into the loss",
         ),
     }
     space = {

@@ -81,8 +81,8 @@ class LisGAN(GenerativeMethod):
         differences=(
             "The last epoch counts. The public code prints every epoch's accuracy on test images; the paper does not "
             "say which epoch its numbers are of.",
-            "The gradient penalty of a critic of one hidden layer is written in closed form: the numbers of a double "
-            "backward pass, without it.",
+            "The gradient penalty of a critic with one hidden layer is computed in closed form; it gives the same "
+            "numbers as a double backward pass.",
             "Section 4.2 of the paper describes a critic of two hidden layers (FC, LeakyReLU, FC, ReLU) and a "
             "generator with ReLU; the public code has one hidden layer and LeakyReLU in both networks. The defaults "
             "are the public code's networks; lisgan@paper has critic_layers=2 and generator_slope=0.",
@@ -96,17 +96,19 @@ class LisGAN(GenerativeMethod):
             "default: each fake soul's distance to its nearest real one, averaged over the fake souls of a class. "
             "soul_pairs=numbered is Eq. 6 as printed: the smallest distance of souls with equal numbers. With one fake "
             "soul per class, as in the public code, both are the same.",
-            "The k-means of soul samples follows the run's seed; the public code's has a fixed one.",
-            "By default confidence is low entropy of the class probabilities (Eq. 9). The public code takes the "
-            "entropy of log-probabilities and its largest values, which are largely other rows (entropy=reference).",
-            "The cascade's second classifier starts afresh on the joined references; the public code goes on with the "
-            "first one's weights and optimiser. It takes the confident rows from the first classifier's best epoch on "
-            "test images; in T1 the second's epoch is picked on test images too, in GZSL its last one counts. For "
-            "every epoch of the GAN it prints three results: first classifier, nearest neighbour, second classifier.",
-            "By default class vectors are scaled to length 1; the public code takes them as the file has them, and so "
-            "does lisgan@published (semantic_norm=none).",
-            "With a cascade there is no AUSUC and no calibrated stacking: the two classifiers' scores are on two "
-            "scales, and one constant cannot be taken off both.",
+            "The k-means of the soul samples uses the run's seed; in the public code its seed is fixed.",
+            "By default confidence is low entropy of the class probabilities (Eq. 9). The public code computes the "
+            "entropy of log-probabilities and takes the largest values, which mostly selects other rows "
+            "(entropy=reference).",
+            "The cascade's second classifier is trained anew on the extended references; the public code continues "
+            "with the first one's weights and optimiser. The public code takes the confident rows from the first "
+            "classifier's best epoch on test images; for T1 the second classifier's epoch is picked on test images "
+            "too, in GZSL its last epoch counts. For every epoch of the GAN it prints three results: first "
+            "classifier, nearest neighbour, second classifier.",
+            "By default class vectors are scaled to length 1; the public code and lisgan@published use them as they "
+            "are in the file (semantic_norm=none).",
+            "With a cascade there is no AUSUC and no calibrated stacking: the scores of the two classifiers are on "
+            "different scales, so the same constant cannot be subtracted from both.",
             "The sign of the penalty in the paper's Eq. 2 is a misprint; it is added to the critic's loss.",
         ),
     )
@@ -115,16 +117,17 @@ class LisGAN(GenerativeMethod):
             source="the paper, section 4.2 (both networks, λ, β, both regularisers, k, median entropy)", values=_PAPER
         ),
         "published": Preset(
-            source="the public code's commands for each data set, in its README. The ratio of its gzsl commands never "
-            "reaches the cascade, which uses 0.6: so does this preset. Here the last epoch counts and the second "
-            "classifier starts afresh",
+            source="the public code's commands for each data set, in its README. The ratio in its gzsl commands never "
+            "reaches the cascade, which uses 0.6; this preset uses 0.6 too. Here the last epoch counts, and the "
+            "second classifier is trained anew",
             values=_PUBLIC_CODE,
             cells={cell: command_values(row, 50, 2) for cell, row in COMMANDS.items()},
         ),
         "gasl": Preset(
             source="an independent re-implementation (feng2022gasl, LiangjunFeng/Generative-Any-Shot-Learning), for "
-            "AWA2, which the authors' commands lack. It keeps the epoch and the classifier that are best on test "
-            "images, and under zsl has no second softmax; here the last epoch counts, and the cascade is nn there",
+            "AWA2, for which the authors have no command. It keeps the epoch and the classifier that are best "
+            "on test images, and has no second softmax under zsl; here the last epoch counts, and under zsl the "
+            "cascade is nn",
             values=_PUBLIC_CODE,
             cells={
                 ("awa2", "zsl"): command_values((200, 1e-5, 1e-3, 300, 0.01, 3e-5, 3e-2, 0.1), 50, 2)

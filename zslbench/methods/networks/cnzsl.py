@@ -37,17 +37,17 @@ class CNZSL(Method):
         formula="p(a) = ReLU(W₃ CN(ReLU(CN(W₂ ReLU(W₁ a))))), CN(h) = (h − mean_c h) / std_c h;  "
         "score(x, a) = s² cos(x, p(a)), trained by cross-entropy over seen classes",
         differences=(
-            "The statistics of class normalisation at test time are those of the seen classes under the final weights, "
-            "computed once after training; the public notebook uses running averages over training steps (momentum "
-            "0.1), which tend to the same. Candidates have no part in either.",
-            "The public notebook divides by the variance where the paper (Eq. 9) divides by the standard deviation: "
-            "divide_by chooses; the default is the paper's.",
+            "The statistics of class normalisation at test time are those of the seen classes under the final "
+            "weights, computed once after training; the public notebook uses running averages over training steps "
+            "(momentum 0.1), which tend to the same values. Candidate classes influence neither.",
+            "The public notebook divides by the variance, the paper (Eq. 9) by the standard deviation. divide_by "
+            "chooses between them; the default is the paper's.",
             "The variance over classes is the biased one, so that a single seen class is allowed; the notebook's is "
             "unbiased.",
             "The public notebook multiplies the logits of seen classes by 0.95 before it measures GZSL on all data "
             "sets but CUB; that is calibrated stacking and is not part of this method.",
             "The notebook's prototypes end in a ReLU, which suits features without negative values; output=auto "
-            "drops it where training features have some.",
+            "leaves it out if training features have negative values.",
         ),
     )
     presets = {

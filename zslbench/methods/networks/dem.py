@@ -41,7 +41,8 @@ class DEM(Method):
 
     card = MethodCard(
         title="DEM",
-        summary="two-layer network from semantics to visual prototypes, least squares; nearest prototype",
+        summary="two-layer network from semantics to visual prototypes, trained by least squares; the nearest "
+        "prototype wins",
         citation="zhang2017dem",
         reference="Zhang, Xiang & Gong, Learning a Deep Embedding Model for Zero-Shot Learning, CVPR 2017",
         version=2,
@@ -50,24 +51,26 @@ class DEM(Method):
         formula="f(a) = ReLU(W₂ ReLU(W₁ a)), min ‖x − f(a_y)‖² + λ(‖W₁‖² + ‖W₂‖²);  "
         "score(x, a) = cos(x, f(a)), or −‖x − f(a)‖²",
         differences=(
-            "The squared distance is divided by the number of features and λ is halved, as in the public code, whose "
-            "λ these are; the public code decays the biases too, the paper and this implementation do not.",
-            "The public code trains up to a million iterations and keeps the test accuracy's best; here the last "
-            "iteration counts, and their number is a parameter.",
-            "The public CUB script takes the nearest prototype by cosine although the paper and the other scripts "
-            "take Euclid's distance: distance chooses, and the published preset of CUB says cosine. So does the "
-            "default: dev folds of CUB and flowers are for it by 2 to 6 points of T1, those of digits against it by 3.",
-            "A ReLU output makes no negative feature; output=auto drops the last ReLU where training features have "
-            "negative values.",
-            "Data sets without original attributes (sentences, FLO) use their semantics as they are.",
+            "The squared distance is divided by the number of features and λ is halved, as in the public code, from "
+            "which the values of λ come. The public code decays the biases too; the paper and this implementation do "
+            "not.",
+            "The public code trains up to a million iterations and keeps the one with the best test accuracy; here "
+            "the last iteration counts, and the number of iterations is a parameter.",
+            "The public CUB script finds the nearest prototype by cosine, although the paper and the other scripts "
+            "use Euclidean distance. distance chooses between them; the published preset for CUB uses the cosine. So "
+            "does the default: on dev folds of CUB and flowers the cosine is better by 2 to 6 points of T1, on those "
+            "of digits it is worse by 3.",
+            "A ReLU output cannot make negative features; output=auto leaves out the last ReLU if training features "
+            "have negative values.",
+            "Data sets without original attributes (sentences, FLO) use their semantics unchanged.",
             "Each class of a batch passes through the network once, not once per row; loss and gradient are the same.",
         ),
     )
     presets = {
         "published": Preset(
             source="the public script of each data set (*_GBU.py): widths, λ, learning rate, batch, initial weights, "
-            "original attributes, features as they are; a million iterations, of which the script picks the best on "
-            "test images, here the last counts",
+            "original attributes, features unchanged; a million iterations, of which the script keeps the best "
+            "on test images, while here the last counts",
             values={
                 "iterations": 1_000_000,
                 "init_std": 0.1,
@@ -94,20 +97,22 @@ class DEM(Method):
     check_params = {"hidden": 128, "iterations": 100, "lr": 5e-3, "decay": 1e-5}
 
     hidden: int = param(1600, low=1, high=16384, log=True, help="units of the hidden layer")
-    iterations: int = param(1500, low=1, high=10_000_000, log=True, help="steps of Adam, a batch each")
+    iterations: int = param(1500, low=1, high=10_000_000, log=True, help="steps of Adam, one batch each")
     batch: int = param(100, low=1, high=65536, log=True, help="rows per step")
     lr: float = param(1e-3, low=1e-6, high=1e-1, log=True, help="learning rate of Adam")
     decay: float = param(1e-5, low=0.0, high=10.0, log=True, help="weight λ of the squared weights; 0: none")
-    init_std: float = param(0.0, low=0.0, high=1.0, help="deviation of the initial weights; 0: √(2/inputs) a layer")
+    init_std: float = param(
+        0.0, low=0.0, high=1.0, help="deviation of the initial weights; 0: √(2/inputs) for each layer"
+    )
     attributes: str = param(
         "scaled",
         choices=("original", "scaled"),
-        help="semantics before or after scaling to unit length; the same where there are no original attributes",
+        help="semantics before or after scaling to unit length; the same if there are no original attributes",
     )
     output: str = param(
         "auto", choices=("auto", "relu", "linear"), help="last activation; auto: relu where no feature is negative"
     )
-    distance: str = param("cosine", choices=("euclid", "cosine"), help="by which the nearest prototype is found")
+    distance: str = param("cosine", choices=("euclid", "cosine"), help="how the nearest prototype is found")
     preprocess: str = param("none", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
     def cost(self, size: Size) -> float:

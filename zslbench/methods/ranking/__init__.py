@@ -24,21 +24,22 @@ if TYPE_CHECKING:
     from zslbench.methods.ranking.descent import RankingDescent
 
 SHARED_DIFFERENCES = (
-    "Batches: the gradient of a batch is summed, so that batch=1 gives the updates per image that the "
-    "papers make, and a larger batch takes nearly the same way much faster.",
-    "W starts at zero, not at random: the loss is convex in W, or nearly so, and what is random in the start stays for "
-    "good where attributes vary among unseen classes but not among seen ones.",
-    "average=true predicts with the mean of W over all steps (Polyak & Ruppert), which the papers do not; the number "
-    "of epochs is fixed, where the papers stop on validation classes.",
-    "Features and class vectors are normalised alike in training and in both protocols, and one score serves both.",
+    "The gradient of a batch is the sum over its images. So batch=1 gives the papers' updates, one per image, and a "
+    "larger batch follows nearly the same path much faster.",
+    "W starts at zero, not at random: the loss is convex in W, or nearly so, and training never removes a random "
+    "start in those directions in which the attributes of unseen classes vary but those of seen classes do not.",
+    "average=true predicts with the mean of W over all steps (Polyak & Ruppert); the papers do not do this. The "
+    "number of epochs is fixed, whereas the papers stop by the accuracy on validation classes.",
+    "Features and class vectors are normalised in the same way in training and in both protocols, and both protocols "
+    "use the same score.",
 )
 """On the card of every method here."""
 PUBLISHED = (
     "learning rate, margin and norm found on validation classes by the public re-implementation "
-    "mvp18/Popular-ZSL-Algorithms ({}), ResNet-101 features, one image an update, class vectors as xlsa17 has them; "
+    "mvp18/Popular-ZSL-Algorithms ({}), ResNet-101 features, one image per update, class vectors as xlsa17 has them; "
     "its published accuracy is that of a W fitted to the training classes alone, without the validation classes; it "
-    "trains up to 100 epochs and keeps the one that is best on these, here the 100th counts; its W starts at random, "
-    "here at zero"
+    "trains up to 100 epochs and keeps the one that is best on validation classes, here the 100th counts; its W "
+    "starts at random, here at zero"
 )
 NORMS = {"L2": "l2", "std": "standard", "None": "none"}
 """Its names for preprocessing."""
@@ -70,8 +71,12 @@ class BilinearMethod(Method):
     slow_from = 1e12
     check_params = {"epochs": 10}
 
-    lr: float = param(0.3, low=1e-6, high=1e3, log=True, help="learning rate an image (a batch's gradient is summed)")
-    margin: float = param(1.0, low=0.0, high=1e4, help="Δ by which an image's own class is to score above the others")
+    lr: float = param(
+        0.3, low=1e-6, high=1e3, log=True, help="learning rate per image (the gradient of a batch is summed)"
+    )
+    margin: float = param(
+        1.0, low=0.0, high=1e4, help="Δ by which the score of an image's own class should exceed the others"
+    )
     epochs: int = param(50, low=1, high=10000, log=True, help="passes over the training rows")
     batch: int = param(64, low=1, high=65536, log=True, help="rows per step")
     average: bool = param(True, help="predict with the mean of W over all steps instead of the last W")

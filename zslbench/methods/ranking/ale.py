@@ -24,10 +24,10 @@ class ALE(BilinearMethod):
         formula="min_W Σ_i β_r/r Σ_c [Δ + s(x_i, c) − s(x_i, y_i)]₊ with r violators, β_r = Σ_{i≤r} 1/i;  "
         "s(x, c) = xᵀ W a_c",
         differences=(
-            "ranks=exact counts the violating classes of an image and weighs all of them, as the objective reads: with "
-            "at most some hundred classes this is one cheap vector operation. The paper draws classes until one "
-            "violates the margin and estimates the rank from the number of draws k as ⌊(C−1)/k⌋; ranks=sampled does "
-            "so, with replacement and C − 1 draws at most, as the public re-implementation does since 2020.",
+            "ranks=exact counts the violating classes of an image and weights all of them, as the objective says; "
+            "with at most some hundred classes this is one cheap vector operation. The paper draws classes until one "
+            "violates the margin, and estimates the rank from the number of draws k as ⌊(C−1)/k⌋. ranks=sampled does "
+            "this, with replacement and at most C − 1 draws, as the public re-implementation has done since 2020.",
             *SHARED_DIFFERENCES,
         ),
     )

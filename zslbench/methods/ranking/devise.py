@@ -24,10 +24,10 @@ class DeViSE(BilinearMethod):
         stochastic=True,
         formula="min_W Σ_i Σ_{c≠y_i} [Δ + s(x_i, c) − s(x_i, y_i)]₊;  s(x, c) = xᵀ W a_c",
         differences=(
-            "violators=first learns from the first violating class in a random order, as the paper trains; "
-            "violators=all sums the loss over every violating class, as its Eq. 1 reads. The public re-implementation "
-            "takes the first one in ascending order of class ids, always the same order.",
-            "Features are fixed: the paper goes on to fine-tune the image network.",
+            "violators=first learns from the first violating class in a random order, as in the paper's training; "
+            "violators=all sums the loss over all violating classes, as in its Eq. 1. The public re-implementation "
+            "takes the first one in ascending order of class ids, which is always the same order.",
+            "Features are fixed; the paper then also fine-tunes the image network.",
             *SHARED_DIFFERENCES,
         ),
     )

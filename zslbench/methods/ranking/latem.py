@@ -21,7 +21,7 @@ class LATEM(BilinearMethod):
 
     card = MethodCard(
         title="LATEM",
-        summary="piecewise bilinear compatibility: the best of several latent matrices scores",
+        summary="piecewise bilinear compatibility: the score is the best of several latent matrices",
         citation="xian2016latem",
         reference="Xian, Akata, Sharma, Nguyen, Hein & Schiele, Latent embeddings for zero-shot classification, "
         "CVPR 2016",
@@ -30,22 +30,23 @@ class LATEM(BilinearMethod):
         stochastic=True,
         formula="min_W Σ_i Σ_{c≠y_i} [Δ + s(x_i, c) − s(x_i, y_i)]₊, one c drawn a step;  s(x, c) = max_k xᵀ W_k a_c",
         differences=(
-            "negative=violator draws the wrong class among those that violate the margin; negative=random draws among "
-            "all wrong classes and skips the image where the drawn one does not violate it, as the paper and the "
-            "authors' Matlab code do.",
-            "Matrices start from N(0, init²/d), here with init=0.1 by default, in the span of the seen class vectors "
-            "only; the authors' code takes N(0, 1/d).",
-            "The authors' code has no pruning (prune_every=0); the paper's is described without its counts. Here "
-            "pruning counts, over the last prune_every epochs, how often each matrix gave a score that was updated, "
-            "and drops those below a share of prune_below; at least one stays.",
+            "negative=violator draws the wrong class among those that violate the margin. negative=random draws it "
+            "among all wrong classes and skips the image if the drawn class does not violate the margin, as the paper "
+            "and the authors' Matlab code do.",
+            "Matrices start from N(0, init²/d), here with init=0.1 by default, only in the span of the seen class "
+            "vectors; the authors' code uses N(0, 1/d).",
+            "The authors' code has no pruning (prune_every=0); the paper describes pruning without its counts. Here "
+            "pruning counts how often, over the last prune_every epochs, each matrix gave a score that was updated, "
+            "and drops matrices with a share below prune_below; at least one matrix stays.",
             *(text for text in SHARED_DIFFERENCES if not text.startswith("W starts at zero")),
         ),
     )
     presets = {
         "authors": Preset(
             source="the authors' Matlab code (latEm_train.m and its demo on CUB): N(0, 1/d), random wrong classes, one "
-            "image an update, no pruning, K=10, rate 0.1, 10 epochs; the demo calls rate and K values to be tuned on "
-            "validation classes. It divides standardised features by their largest value, here each row by its length",
+            "image per update, no pruning, K=10, rate 0.1, 10 epochs; the demo says that rate and K should be "
+            "tuned on validation classes. It divides standardised features by their largest value, here each "
+            "row by its length",
             values={
                 "k": 10,
                 "init": 1.0,

@@ -23,8 +23,8 @@ class SJE(BilinearMethod):
         stochastic=True,
         formula="min_W Σ_i max_c [Δ(y_i, c) + s(x_i, c) − s(x_i, y_i)]₊;  s(x, c) = xᵀ W a_c",
         differences=(
-            "The public re-implementation standardises the projected image xᵀW before it is scored, in training and "
-            "not when it tests; here it is never done.",
+            "The public re-implementation standardises the projected image xᵀW before it is scored, in training but "
+            "not in testing; here this is never done.",
             *SHARED_DIFFERENCES,
         ),
     )
