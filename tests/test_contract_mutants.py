@@ -26,7 +26,7 @@ from zslbench.protocols.zsl import ZSL
 from zslbench.task import ClassTable, Train
 
 MUTANTS: list[tuple[str, type]] = []
-SYNTHESIS = "what it synthesises depends on the classes alone and changes nothing"
+SYNTHESIS = "synthesised features depend only on the classes, and making them changes nothing"
 GRID = "a grid gives what single fits give, to the bit"
 
 
@@ -178,7 +178,7 @@ class SaysItIsClosed(Sound):
     card: ClassVar[MethodCard] = card(stochastic=False)
 
 
-@caught_by("one random stream a purpose")
+@caught_by("one random stream per purpose")
 class SameNoiseTwice(Sound):
     def after_fit(self, ctx: Context) -> None:
         self.weights_ = self.weights_ + 1e-3 * self.noise(ctx)
@@ -242,7 +242,7 @@ class Cheating(Sound):
         return scores
 
 
-@caught_by("scoring leaves nothing behind")
+@caught_by("scoring does not change the method")
 class Hoarding(Sound):
     def before_scores(self, features: Array) -> Array:
         self.asked_ = features
@@ -358,7 +358,7 @@ def forced(**changes: Any) -> Dataset:
 
 PLAIN = made()
 UNSEEN_IN_A_FOLD = Fold(train=PLAIN.seen[:4], val=np.append(PLAIN.seen[4:], PLAIN.unseen[:1]))
-DESCRIBED = "classes are described and told apart"
+DESCRIBED = "classes have different descriptions"
 
 
 @pytest.mark.parametrize(

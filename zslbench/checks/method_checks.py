@@ -99,7 +99,7 @@ class CheckedMethod:
         ear = _StreamRecorder()
         method = self.cls(**self.values)
         before = params.current_values(method)
-        require(method.fit(self.task.train, ear) is method, "fit returns something else than self.")
+        require(method.fit(self.task.train, ear) is method, "fit does not return self.")
         after = params.current_values(method)
         require(before == after, f"fit changes the parameters from {before} to {after}.")
         return method, ear.opened
@@ -234,7 +234,7 @@ def _class(subject: CheckedMethod) -> None:
 
 @CONTRACT.check("default-constructible")
 def _default(subject: CheckedMethod) -> None:
-    require(isinstance(subject.cls(), Method), "calling it without arguments gives no method.")
+    require(isinstance(subject.cls(), Method), "the class cannot be called without arguments.")
 
 
 @CONTRACT.check("card complete")
@@ -245,7 +245,7 @@ def _card(subject: CheckedMethod) -> None:
     require(isinstance(card.setting, Setting), f"its setting is {card.setting!r}, not a Setting.")
     require(isinstance(card.stochastic, bool), f"stochastic is {card.stochastic!r}, not a bool.")
     agreed = subject.cls().setting is card.setting
-    require(agreed, "its card names another setting than an instance with default parameters has.")
+    require(agreed, "its card and an instance with default parameters have different settings.")
 
 
 @CONTRACT.check("parameters round-trip and refuse what is out of range")
@@ -264,14 +264,14 @@ def _presets(subject: CheckedMethod) -> None:
         require_text(f"ablation {name!r}", help=ablation.help)
         cls(**ablation.values)
     clash = set(cls.presets) & set(cls.ablations)
-    require(not clash, f"{sorted(clash)} name both a preset and an ablation.")
+    require(not clash, f"{sorted(clash)} are names of both a preset and an ablation.")
 
 
 @CONTRACT.check("the search space lies within what the parameters allow")
 def _space(subject: CheckedMethod) -> None:
     cls, known = subject.cls, params.declared_params(subject.cls)
     for name, given in cls.space.items():
-        require(name in known, f"its space names {name!r}, which is no parameter.")
+        require(name in known, f"its space names {name!r}, which is not a parameter.")
         kind = type(given).__name__
         held = isinstance(given, tuple | params.Between)
         require(held, f"its space of {name} is a {kind}, not a tuple of values or a Between.")
@@ -280,12 +280,12 @@ def _space(subject: CheckedMethod) -> None:
         except BadValue as error:
             require(False, str(error))
         same = dimension == given and (isinstance(given, params.Between) or len(given) > 1)
-        require(same, f"its space of {name} repeats a value, or has but one; list different values.")
+        require(same, f"its space of {name} repeats a value, or has only one; list different values.")
 
 
 @CONTRACT.check("fit returns self and leaves the parameters unchanged")
 def _fit(subject: CheckedMethod) -> None:
-    require(subject.fitted, "the fitted method is false in a condition; do not define its length.")
+    require(subject.fitted, "a fitted method must be true in a condition; do not define its length.")
 
 
 @CONTRACT.check("inputs not mutated")
@@ -356,7 +356,7 @@ def _rows(subject: CheckedMethod) -> None:
 @CONTRACT.check("same seed, same bits on the CPU")
 def _seed(subject: CheckedMethod) -> None:
     same = np.array_equal(subject.again[0], subject.scored)
-    require(same, "two fits with one seed score differently; draw from ctx only.")
+    require(same, "two fits with the same seed give different scores; draw random numbers only from ctx.")
 
 
 @CONTRACT.check("the seed matters as the card says")
@@ -364,12 +364,12 @@ def _other_seed(subject: CheckedMethod) -> None:
     equal = np.array_equal(subject.score(subject.fit(subject.task, Context(SEED + 1))), subject.scored)
     if subject.cls.card.stochastic:
         differs = not equal or not says_stochastic(subject.cls)
-        require(differs, "its card says stochastic, but another seed gives the same scores.")
+        require(differs, "its card says that it is stochastic, but another seed gives the same scores.")
     else:
         require(equal, "its card says that it is not stochastic, but another seed gives other scores.")
 
 
-@CONTRACT.check("one random stream a purpose", applies=lambda subject: subject.cls.card.stochastic)
+@CONTRACT.check("one random stream per purpose", applies=lambda subject: subject.cls.card.stochastic)
 def _streams(subject: CheckedMethod) -> None:
     opened = subject.first_fit[1]
     twice = sorted({purpose for purpose in opened if opened.count(purpose) > 1})
@@ -383,7 +383,7 @@ def _grid(subject: CheckedMethod) -> None:
     count = 0
     for count, point in enumerate(subject.cls.fit_grid(points, train, Context(SEED)), 1):
         given = values[count - 1]
-        require(point is points[count - 1], "fit_grid yields something else than its points, in order.")
+        require(point is points[count - 1], "fit_grid must yield its points, in order.")
         alone = subject.cls(**given)
         same = params.current_values(point) == params.current_values(alone)
         require(same, "fit_grid changes the parameters of a point.")
@@ -401,7 +401,7 @@ def _global(subject: CheckedMethod) -> None:
 
 @CONTRACT.check("pickles after fit")
 def _pickle(subject: CheckedMethod) -> None:
-    subject.require_same(pickle.loads(pickle.dumps(subject.fitted)), "it scores differently after pickling.")
+    subject.require_same(pickle.loads(pickle.dumps(subject.fitted)), "its scores differ after pickling.")
 
 
 @CONTRACT.check("refit forgets")
@@ -415,32 +415,41 @@ def _idempotent(subject: CheckedMethod) -> None:
     subject.fitted.scores(subject.task.features[:3], subject.task.train.classes)
     again = _score_unseen(subject.fitted, subject.task)
     require(
-        np.array_equal(subject.scored_unseen, again), "the second call of scores returns something else than the first."
+        np.array_equal(subject.scored_unseen, again), "the second call of scores does not return the same as the first."
     )
 
 
-@CONTRACT.check("scoring leaves nothing behind")
+@CONTRACT.check("scoring does not change the method")
 def _stateless(subject: CheckedMethod) -> None:
     before = pickle.dumps(subject.refitted)
     subject.refitted.scores(subject.task.features[:3], subject.task.unseen)
     same = pickle.dumps(subject.refitted) == before
-    require(same, "scores changes the method; one fit answers several queries, and none may learn from another.")
+    require(
+        same,
+        "scores changes the method; one fit answers several queries, and no answer may depend on an earlier query.",
+    )
 
 
 @CONTRACT.check(
-    "what it synthesises depends on the classes alone and changes nothing",
+    "synthesised features depend only on the classes, and making them changes nothing",
     applies=lambda subject: subject.cls.offers_synthesis(),
 )
 def _synthesis(subject: CheckedMethod) -> None:
     task, method = subject.task, subject.refitted  # the check before this one has found it unchanged
     before = pickle.dumps(method)
-    made = method.synthesise(task.unseen, 3)
+    synthesised = method.synthesise(task.unseen, 3)
     wanted = (len(task.unseen), 3, task.features.shape[1])
-    require(isinstance(made, np.ndarray), f"what it synthesises is a {type(made).__name__}, not a NumPy array.")
-    require(made.shape == wanted, f"what it synthesises has shape {made.shape}, not {wanted}.")
-    require(np.isfinite(made).all(), "what it synthesises is not all finite.")
-    turned = method.synthesise(task.unseen.take(_BACKWARDS), 3)
-    require(np.array_equal(turned[::-1], made), "a second call, classes reversed, synthesises other rows.")
+    require(
+        isinstance(synthesised, np.ndarray),
+        f"its synthesised features are a {type(synthesised).__name__}, not a NumPy array.",
+    )
+    require(synthesised.shape == wanted, f"its synthesised features have shape {synthesised.shape}, not {wanted}.")
+    require(np.isfinite(synthesised).all(), "its synthesised features are not all finite.")
+    reversed_ = method.synthesise(task.unseen.take(_BACKWARDS), 3)
+    require(
+        np.array_equal(reversed_[::-1], synthesised),
+        "a second call, with the classes reversed, synthesises different features.",
+    )
     require(pickle.dumps(method) == before, "synthesise changes the method.")
 
 
@@ -454,18 +463,18 @@ def _checkpoints(subject: CheckedMethod) -> None:
             require(np.isfinite(subject.score(method)).all(), f"scores at checkpoint {step} are not all finite.")
 
     method = subject.fit(subject.task, Context(SEED, judge=judge))
-    subject.require_same(method, "being judged while it trains changes the final scores.")
+    subject.require_same(method, "judging it during training changes the final scores.")
 
 
 @CONTRACT.check("beats chance on an easy task")
 def _easy(subject: CheckedMethod) -> None:
     accuracy = _unseen_accuracy(subject.scored_unseen, subject.task)
-    why = f"it recognises {accuracy:.0%} of unseen rows, and {BOUND:.0%} is within chance"
-    require(accuracy > BOUND, f"{why}; give it parameters that suffice.")
+    why = f"it recognises {accuracy:.0%} of unseen rows, but up to {BOUND:.0%} can be chance"
+    require(accuracy > BOUND, f"{why}; give it parameters with which it can learn the task.")
 
 
 @CONTRACT.check("falls to chance when the semantics are shuffled")
 def _canary(subject: CheckedMethod) -> None:
     accuracy = subject.of_shuffled[1]
-    why = f"it recognises {accuracy:.0%} of unseen rows although semantics say nothing of them: a leak."
+    why = f"it recognises {accuracy:.0%} of unseen rows although the semantics are unrelated to them: a leak."
     require(accuracy <= BOUND, why)

@@ -98,14 +98,23 @@ def _parameters(subject: CheckedProtocol) -> None:
 def _matches(subject: CheckedProtocol) -> None:
     query, answers = subject.asked
     data = subject.dataset
-    require(len(query.features) == len(answers.labels) == len(answers.rows), "rows, labels and features differ.")
-    require(np.array_equal(query.features, data.features[answers.rows]), "a query row is not the row it should be.")
-    require(np.array_equal(answers.labels, data.labels[answers.rows]), "a label is not the label of its row.")
-    require(np.array_equal(query.classes.ids, answers.classes), "candidates of query and answers differ.")
     require(
-        np.array_equal(query.classes.semantics, data.semantics[answers.classes]), "a candidate has other semantics."
+        len(query.features) == len(answers.labels) == len(answers.rows), "rows, labels and features differ in number."
     )
-    require(np.array_equal(answers.unseen, np.isin(answers.classes, subject.split.unseen)), "unseen is marked wrong.")
+    require(
+        np.array_equal(query.features, data.features[answers.rows]),
+        "a row of the query is not the row of the data set that the answers name.",
+    )
+    require(np.array_equal(answers.labels, data.labels[answers.rows]), "a label of the answers is not that of its row.")
+    require(np.array_equal(query.classes.ids, answers.classes), "query and answers have different candidates.")
+    require(
+        np.array_equal(query.classes.semantics, data.semantics[answers.classes]),
+        "a candidate does not have the semantics of its class.",
+    )
+    require(
+        np.array_equal(answers.unseen, np.isin(answers.classes, subject.split.unseen)),
+        "the answers mark the wrong candidates as unseen.",
+    )
     require(np.isin(answers.labels, answers.classes).all(), "the true class of a row is not among the candidates.")
 
 
@@ -115,7 +124,7 @@ def _leak(subject: CheckedProtocol) -> None:
     train = build_train(subject.dataset, subject.split)
     held = {field.name for field in dataclasses.fields(query)}
     require(held == {"features", "classes"}, f"the query holds {sorted(held)}.")
-    require(not np.isin(answers.rows, subject.split.train).any(), "it asks about training rows.")
+    require(not np.isin(answers.rows, subject.split.train).any(), "the query contains training rows.")
     for name, array in (("query", query.features), ("training", train.features)):
         inside = np.shares_memory(array, subject.dataset.features)
         require(not inside and array.base is None, f"the data set can be reached from the {name} features.")
@@ -126,16 +135,16 @@ def _leak(subject: CheckedProtocol) -> None:
 def _shuffled(subject: CheckedProtocol) -> None:
     (query, answers), dataset = subject.asked, subject.dataset
     same = subject.protocol.query(dataset, subject.split, SEED)
-    require(np.array_equal(same[1].rows, answers.rows), "the same seed gives another order.")
-    require(np.array_equal(same[0].features, query.features), "the same seed gives other rows.")
+    require(np.array_equal(same[1].rows, answers.rows), "the same seed gives a different order.")
+    require(np.array_equal(same[0].features, query.features), "the same seed gives different rows.")
     other = subject.protocol.query(dataset, subject.split, SEED + 1)[1]
     require(not np.array_equal(other.rows, answers.rows), "another seed gives the same order of rows.")
     require(not np.array_equal(other.classes, answers.classes), "another seed gives the same order of candidates.")
-    require(np.array_equal(np.sort(other.rows), np.sort(answers.rows)), "another seed asks about other rows.")
+    require(np.array_equal(np.sort(other.rows), np.sort(answers.rows)), "another seed asks about different rows.")
     of_unseen = np.isin(answers.labels, answers.classes[answers.unseen])
     marks = {"rows": answers.labels, "rows by side": of_unseen, "candidates": answers.unseen}
     grouped = [name for name, values in marks.items() if _stand_together(values)]
-    require(not grouped, f"the order of the {' and the '.join(grouped)} tells one class or side from another.")
+    require(not grouped, f"the order of the {' and the '.join(grouped)} reveals their classes, or which are unseen.")
 
 
 @CONTRACT.check("metrics lie within 0 and 1 and are those of the card")
@@ -144,7 +153,7 @@ def _range(subject: CheckedProtocol) -> None:
     perfect = subject.perfect
     for scores in (0 * perfect, perfect, -perfect, *(subject.random(draw) for draw in range(5))):
         metrics = subject.metrics(scores)
-        require(list(metrics) == names, f"metrics are {list(metrics)}, and the card says {names}.")
+        require(list(metrics) == names, f"metrics are {list(metrics)}, but the card says {names}.")
         for name, value in metrics.items():
             require(isinstance(value, float) and 0 <= value <= 1, f"{name} is {value!r}, not a number from 0 to 1.")
 
@@ -163,24 +172,24 @@ def _chance(subject: CheckedProtocol) -> None:
     chance = 1 / answers.unseen.sum()
     bound = chance + 5 * math.sqrt(chance / len(answers.labels))
     for name, value in subject.metrics(subject.random(0)).items():
-        require(value <= bound, f"{name} of random scores is {value:.3f}, and chance is {chance:.3f}.")
+        require(value <= bound, f"{name} of random scores is {value:.3f}, but chance is {chance:.3f}.")
 
 
 @CONTRACT.check("the order of rows does not matter")
 def _rows(subject: CheckedProtocol) -> None:
     answers, scores = subject.asked[1], subject.random(1) + subject.perfect
     order = seeding.stream(SEED, "check_protocol rows").permutation(len(answers.labels))
-    turned = dataclasses.replace(answers, labels=answers.labels[order], rows=answers.rows[order])
-    _require_equal(subject, scores[order], turned, scores, "reordering the rows")
+    reordered = dataclasses.replace(answers, labels=answers.labels[order], rows=answers.rows[order])
+    _require_equal(subject, scores[order], reordered, scores, "reordering the rows")
 
 
 @CONTRACT.check("the order of candidates does not matter")
 def _candidates(subject: CheckedProtocol) -> None:
     answers = subject.asked[1]
     order = seeding.stream(SEED, "check_protocol candidates").permutation(len(answers.classes))
-    turned = dataclasses.replace(answers, classes=answers.classes[order], unseen=answers.unseen[order])
+    reordered = dataclasses.replace(answers, classes=answers.classes[order], unseen=answers.unseen[order])
     for scores in (subject.random(1) + subject.perfect, 0 * subject.perfect):  # the second: all equal
-        _require_equal(subject, scores[:, order], turned, scores, "reordering the candidates")
+        _require_equal(subject, scores[:, order], reordered, scores, "reordering the candidates")
 
 
 @CONTRACT.check("kept predictions give the same metrics again")
@@ -189,14 +198,14 @@ def _kept(subject: CheckedProtocol) -> None:
     lengths = {name: len(array) for name, array in judged.predictions.items()}
     require(set(lengths.values()) == {len(subject.asked[1].rows)}, f"predictions have lengths {lengths}.")
     again = subject.protocol.metrics(judged.predictions)
-    require(again == dict(judged.metrics), f"metrics are {dict(judged.metrics)}, and {again} from predictions.")
+    require(again == dict(judged.metrics), f"metrics are {dict(judged.metrics)}, but {again} from predictions.")
 
 
 @CONTRACT.check("scores of another shape, or not finite, are refused")
 def _refused(subject: CheckedProtocol) -> None:
     broken = subject.random(0)
     broken[0, 0] = np.nan
-    short = {"a row short": subject.random(0)[1:], "a candidate short": subject.random(0)[:, 1:]}
+    short = {"with one row fewer": subject.random(0)[1:], "with one candidate fewer": subject.random(0)[:, 1:]}
     for name, scores in {"with NaN": broken, **short}.items():
         try:
             subject.metrics(scores)
@@ -205,8 +214,10 @@ def _refused(subject: CheckedProtocol) -> None:
         require(False, f"scores {name} are judged.")
 
 
-def _require_equal(subject: CheckedProtocol, scores: Array, turned: Answers, wanted_scores: Array, change: str) -> None:
-    wanted, metrics = subject.metrics(wanted_scores), subject.metrics(scores, turned)
+def _require_equal(
+    subject: CheckedProtocol, scores: Array, reordered: Answers, wanted_scores: Array, change: str
+) -> None:
+    wanted, metrics = subject.metrics(wanted_scores), subject.metrics(scores, reordered)
     same = all(abs(wanted[name] - value) < _TOLERANCE for name, value in metrics.items())
     require(same, f"{change} changes the metrics from {dict(wanted)} to {dict(metrics)}.")
 

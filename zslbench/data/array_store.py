@@ -53,13 +53,14 @@ def home() -> Path:
 
 
 @contextlib.contextmanager
-def write_home(what: str) -> Iterator[None]:
-    """Turn an OSError in this block into a StoreError that says "cannot <what>"."""
+def write_home(action: str) -> Iterator[None]:
+    """Turn an OSError in this block into a StoreError that says "cannot <action>"."""
     try:
         yield
     except OSError as error:
         raise StoreError(
-            f"cannot {what} ({error.strerror or error}); free some space, or set ZSLBENCH_HOME to a folder that can be "
+            f"cannot {action} ({error.strerror or error}); free some space, or set ZSLBENCH_HOME to a folder that can "
+            "be "
             "written."
         ) from error
 

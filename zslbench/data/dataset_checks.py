@@ -62,7 +62,7 @@ def _fingerprint(dataset: Dataset) -> None:
     )
 
 
-@CONTRACT.check("classes are described and told apart")
+@CONTRACT.check("classes have different descriptions")
 def _semantics(dataset: Dataset) -> None:
     used = np.concatenate([dataset.seen, dataset.unseen])
     table = dataset.semantics[used]
