@@ -77,10 +77,15 @@ def test_interruption_gives_exit_code_130(typed, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(toy_methods.Ridge, "hook", staticmethod(stop))
-    code, out, err = typed("run", "-m", RIDGE, "-d", "digits", "-p", "zsl")
+    words = "run", "-m", RIDGE, "-d", "digits", "-p", "zsl"
+    monkeypatch.setattr(sys, "argv", ["/usr/bin/zslbench", *words])
+    code, out, err = typed(*words)
     assert code == 130
-    assert "0 of 1 runs are done, 0 failed" in out
-    assert "type the same command again to continue" in out
+    assert out == (
+        "0 of 1 run is done, 0 failed\n"
+        "interrupted: 0 runs finished and kept, 1 run cut short and not kept; the same command goes on: "
+        f"zslbench {shlex.join(words)}\n"
+    )
     assert f"{RIDGE} digits seed 0: interrupted\n" in err
 
 

@@ -135,7 +135,7 @@ def test_a_dry_run_learns_from_what_is_done(tmp_path, capsys):
     screen.show_outcome(outcome)
     out = capsys.readouterr().out
     assert "5 runs (2 done, 3 to run), 3 to do; nothing was run." in out
-    assert "time: about a second for 3 runs (3 by records of the same method, parameters and data)" in out
+    assert "time: about 1 s for 3 runs (3 by records of the same method, parameters and data)" in out
     assert zslbench.run(RIDGE, "digits", "zsl", seeds=5, rerun="all", **dry).estimate.runs == 5
     zslbench.run("eszsl", "digits", "zsl", runs=tmp_path)
     other = zslbench.run("eszsl[gamma=[1,10]]", "digits", "zsl", **dry).estimate

@@ -68,7 +68,7 @@ def test_the_runs_of_a_killed_coordinator_are_taken_over(study, hold):
     hold.unlink()
     output = output_of(other)
     assert other.returncode == 0, output
-    assert "1 of 1 runs are done" in output
+    assert "1 of 1 run is done" in output
     assert study.begun() == [("hold 0", doomed.pid), ("hold 0", other.pid)]
     assert len(study.records()) == 1
     assert not (study.runs / FOLDER).exists()  # nothing of the dead one is left

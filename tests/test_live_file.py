@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -124,14 +125,50 @@ def test_steps_say_how_far_training_is_and_other_phases_what_is_done(runs, monke
         return fit.phase, fit.step, fit.total, fit.seconds_left()
 
     assert one.study().running[0].phase == "starting"
-    assert now_after(1, "souls", 0, 0) == ("souls", 0, 0, None)
-    assert now_after(4, "pretrain", 3, 50) == ("pretrain 3/50", 0, 0, None)
+    assert now_after(1, "souls", 0, 0) == ("souls", 0, 0, 49)  # of the forecast
+    assert now_after(4, "pretrain", 3, 50) == ("pretrain 3/50", 0, 0, 45)
     assert one.study().seconds_left() == 45
-    assert now_after(5, "training", 0, 20) == ("training", 0, 20, None)
+    assert now_after(5, "training", 0, 20) == ("training", 0, 20, 40)
     assert now_after(8, "training", 4, 20) == ("training", 4, 20, 32)  # two seconds a step, what came before apart
     one.logged(job, 1, 5, {"loss": 0.5})  # epochs are coarser than steps
     assert (one.study().running[0].step, dict(one.study().running[0].values)) == (4, {"loss": 0.5})
     assert now_after(40, "scoring zsl", 0, 0) == ("scoring zsl", 4, 20, 0)
+
+
+def phases_of(method: str, runs: Path, reports: Sequence[str]) -> list[str]:
+    """Return what is said of a fit's phase after each report."""
+    (batch,) = batches_of(method)
+    live = LiveFile(runs)
+    live.started(batch.first)
+    phrases = []
+    for phase in reports:
+        live.advanced(batch.first, phase, 0, 0)
+        phrases.append(live.study().running[0].say_phase())
+    return phrases
+
+
+def test_phases_are_numbered_through_the_fit_and_the_scoring_of_each_protocol(runs):
+    scoring = ["training", "scoring zsl", "final classifier", "scoring gzsl"]
+    assert phases_of("lisgan", runs, ["data", "fit", "souls", *scoring]) == [
+        "data",
+        "phase 1 of 4: fit",
+        "phase 1 of 4: souls",
+        "phase 2 of 4: training",
+        "phase 3 of 4: scoring zsl",
+        "phase 3 of 4: final classifier",
+        "phase 4 of 4: scoring gzsl",
+    ]
+    numbers = {
+        "lisgan[l_r1=0,l_r2=0]": ["training"],
+        "lisgan[classifier=pretrained]": ["pretrain", "souls", "training"],
+        "fclswgan": ["pretrain", "training"],
+        "fclswgan[cls_weight=0]": ["training"],
+        "gazsl": ["training"],
+        "eszsl": ["solve"],
+    }
+    for method, reports in numbers.items():
+        last = phases_of(method, runs, ["fit", *reports, *scoring[1:]])
+        assert last[-1] == f"phase {len(reports) + 2} of {len(reports) + 2}: scoring gzsl"
 
 
 def test_fits_that_are_trained_together_count_as_company(runs):

@@ -183,7 +183,7 @@ def test_what_scores_leaves_in_the_class_is_seen():
 def test_its_source_is_that_of_its_user(tmp_path, monkeypatch, forks):
     (tmp_path / "guesses.py").write_text(GUESS)
     arguments = ("run", "-m", "guesses:Guess", "-d", "digits", "-p", "zsl")
-    assert "1 of 1 runs are done" in forks.type(*arguments, folder=tmp_path).stdout
+    assert "1 of 1 run is done" in forks.type(*arguments, folder=tmp_path).stdout
     (record,) = ResultStore("runs").load()
     assert record.provenance["method_files"] == {"guesses": "guesses.py"}
     assert "0 to do" in forks.type(*arguments, "--dry-run", folder=tmp_path).stdout

@@ -40,7 +40,7 @@ def test_an_installed_package_is_known_by_its_name(tmp_path, forks):
     words = ["run", "-m", "zsl_of_mine", "-d", "digits", "-p", "zsl"]
     done = forks.type(*words, folder=tmp_path, path=[tmp_path / "site"])
     assert done.returncode == 0, done.stderr
-    assert "1 of 1 runs are done" in done.stdout
+    assert "1 of 1 run is done" in done.stdout
 
 
 @pytest.mark.parametrize(

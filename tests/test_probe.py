@@ -81,12 +81,16 @@ def test_a_probe_sees_training_rows_alone():
 
 def test_what_a_slow_fit_costs_and_what_would_cost_less_is_announced_before_it(runs, console):
     zslbench.run(SLOW, "digits", seeds=2, runs=runs, console=console)
-    first, *others = text_of(console).splitlines()
-    assert first == (
-        f"Slow on digits: about 34 min per fit on this CPU, 2 fits: 68 min; with --precision bf16 about 10 min, "
-        f"{SLOW}@quick about 3 min per fit"
-    )
-    assert [line.startswith("[fit ") for line in others] == [True, True]
+    lines = text_of(console).splitlines()
+    assert lines[:-2] == [
+        f"preparing {SLOW} on digits …",
+        f"measuring a few steps of {SLOW} on digits, to say how long it takes …",
+        "Slow on digits: about 34 min per fit on this CPU, 2 fits: 68 min",
+        f"measuring what would take less time than {SLOW} …",
+        f"  {SLOW} with --precision bf16: about 10 min per fit",
+        f"  {SLOW}@quick: about 3 min per fit",
+    ]
+    assert [line.startswith("[fit ") for line in lines[-2:]] == [True, True]
     again = Console(file=io.StringIO(), width=80)
     NOWHERE.taken.clear()
     zslbench.run(SLOW, "digits", seeds=3, runs=runs, console=again)  # the records tell, by another clock
@@ -96,9 +100,11 @@ def test_what_a_slow_fit_costs_and_what_would_cost_less_is_announced_before_it(r
 
 def test_a_preset_that_is_what_runs_is_no_alternative_and_a_short_fit_is_not_announced(runs, console):
     zslbench.run(f"{SLOW}[steps=60,prepared=0]", "digits", "zsl", runs=runs, console=console)
-    assert (
-        text_of(console).splitlines()[0] == "Slow on digits: about 2 min on this CPU; with --precision bf16 about 50 s"
-    )
+    assert text_of(console).splitlines()[2:5] == [
+        "Slow on digits: about 2 min on this CPU",
+        f"measuring what would take less time than {SLOW} …",
+        f"  {SLOW} with --precision bf16: about 50 s",
+    ]
     short = Console(file=io.StringIO(), width=80)
     zslbench.run(f"{SLOW}[steps=49,prepared=0]", "digits", "zsl", runs=runs, console=short)
     assert text_of(short).startswith("[fit 1/1]")
@@ -106,19 +112,33 @@ def test_a_preset_that_is_what_runs_is_no_alternative_and_a_short_fit_is_not_ann
 
 def test_several_methods_and_data_sets_have_a_line_each_and_a_sum(runs, console):
     zslbench.run(f"{SLOW}[steps=[100,200],prepared=0]", ["digits", "synthetic"], "zsl", runs=runs, console=console)
-    assert text_of(console).splitlines()[:3] == [
-        "Slow on digits: about 5 min per fit on this CPU, 2 fits: 11 min; with --precision bf16 about 70 s, "
-        f"{SLOW}@quick about 2 min per fit",
+    assert text_of(console).splitlines()[2:8] == [
+        "Slow on digits: about 5 min per fit on this CPU, 2 fits: 11 min",
         "Slow on synthetic: about 6 min per fit on this CPU, 2 fits: 11 min",  # 220 s and, of twice the work, 440 s
         "in all about 22 min",
+        f"measuring what would take less time than {SLOW} …",
+        f"  {SLOW} with --precision bf16: about 70 s per fit",
+        f"  {SLOW}@quick: about 2 min per fit",
     ]
 
 
-def test_a_dry_run_measures_too_and_runs_nothing(runs, console):
+def test_a_forecast_is_shown_before_alternatives_are_measured(runs, console, monkeypatch):
+    shown = []
+    real = module.probe
+    monkeypatch.setattr(module, "probe", lambda *given: shown.append(text_of(console).splitlines()[-1]) or real(*given))
+    zslbench.run(SLOW, "digits", runs=runs, console=console)
+    assert [line.split(" on digits")[0].split(" than ")[0] for line in shown] == [
+        f"measuring a few steps of {SLOW}",
+        "measuring what would take less time",
+        f"  {SLOW} with --precision bf16: about 10 min",
+    ]
+
+
+def test_a_dry_run_measures_nothing_and_says_that_a_run_does(runs, console):
     outcome = zslbench.run([SLOW, "eszsl"], "digits", runs=runs, console=console, dry_run=True)
-    assert (outcome.estimate.measured, outcome.estimate.unknown) == (2, {"eszsl": 2})
-    assert str(outcome.estimate).startswith("about 34 min for 2 runs (2 by a few steps that were measured); unknown")
-    assert text_of(console) == ""
+    assert (outcome.estimate.measured, outcome.estimate.unknown) == (0, {SLOW: 2, "eszsl": 2})
+    assert f"without --dry-run, a few steps of {SLOW} are measured first" in outcome.text
+    assert (text_of(console), NOWHERE.taken) == ("", {})
     assert not list(runs.rglob("*.json"))
 
 

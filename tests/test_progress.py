@@ -125,8 +125,8 @@ def test_plain_output_is_a_line_per_fit_and_one_now_and_then_while_none_ends(clo
         screen.advanced(batch.first, "training", 2, 9)
     # 119 s are left of each of two, and the other four take 160 s
     assert lines() == [
-        "    0/2 fits done, 4:00 so far, about 7:19 left; lisgan@S3[hidden=64,lr=0.001,epochs=80] digits zsl+gzsl seed "
-        "0: training 20/80 after 0:41; 1 more run"
+        "    0/2 fits done, 4 min so far, about 7 min left; lisgan@S3[hidden=64,lr=0.001,epochs=80] digits zsl+gzsl "
+        "seed 0: training 20/80 after 41 s; 1 more run"
     ]
     screen.finished(batch.first, [result(T1=0.5)])
     screen.finished(batch.first, [])  # another coordinator did it
@@ -146,12 +146,12 @@ def test_with_a_note_there_is_no_line_per_fit(clock):
     assert lines() == []
     clock[0] += progress.PLAIN_EVERY
     screen.finished(batch.first, [result(T1=0.5)])
-    assert lines() == ["    3/6 fits done, 4:00 so far, about 7:19 left; best so far: T1 50.0"]
+    assert lines() == ["    3/6 fits done, 4 min so far, about 7 min left; best so far: T1 50.0"]
 
     screen, lines = plain(None, note=lambda: "", trials=lambda: (7, 30))
     clock[0] += progress.PLAIN_EVERY
     screen.finished(batch.first, [result(T1=0.5)])
-    assert lines() == ["    7/30 trials done, 4:00 so far, about 7:19 left"]
+    assert lines() == ["    7/30 trials done, 4 min so far, about 7 min left"]
 
 
 def test_the_best_so_far_is_of_points_with_as_many_folds_as_any():
@@ -178,8 +178,8 @@ def test_the_best_so_far_is_of_points_with_as_many_folds_as_any():
 @pytest.mark.parametrize("width", [80, 120])
 def test_a_terminal_shows_phase_step_and_times(width):
     console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None, height=20)
-    silent = fit(1, step=0, total=0, values={}, phase="pretrain 7/50", seconds=2.0)
-    running = study(running=(fit(), silent))
+    silent = fit(1, step=0, total=0, values={}, phase="pretrain 7/50", seconds=2.0, phase_number=1, phase_count=4)
+    running = study(running=(fit(phase_number=2, phase_count=4), silent))
     with progress.show_progress(console, 6, lambda: running) as screen:
         console.file.seek(0)
         console.file.truncate()
@@ -187,7 +187,6 @@ def test_a_terminal_shows_phase_step_and_times(width):
         lines = [line.rstrip() for line in console.file.getvalue().splitlines() if line.strip()]
     assert all(len(line) <= width for line in lines)
     text = "\n".join(lines)
-    assert "0/6 fits  4:00 so far, about " in text
-    assert "20/80  0:41, 1:59 left" in text
-    assert "0:02 so far" in text
-    assert "pretrain 7/50" in text
+    assert "0/6 fits  4 min so far, about " in text
+    assert "41 s, 2 min left  phase 2 of 4: training 20/80" in text
+    assert "2 s so far        phase 1 of 4: pretrain 7/50" in text

@@ -46,7 +46,7 @@ def test_grids_seeds_and_protocols_multiply_and_repeats_vanish():
 def test_methods_without_randomness_are_planned_once():
     planned = plan(RunOptions(["toy_methods:Closed"], ["digits"], ["zsl"], seeds=[3, 4]))
     assert [run.seed for run in planned.runs] == [0]  # whichever seed is asked for, it is the same run
-    assert "does not depend on the seed" in planned.remarks[0]
+    assert planned.unseeded == ("toy_methods:Closed",)
 
 
 def test_presets_lie_under_explicit_values_and_may_differ_by_protocol():

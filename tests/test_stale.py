@@ -128,7 +128,7 @@ def test_a_failed_run_of_an_own_method_is_tried_again_once_its_source_has_change
 
     (project / "helper.py").write_text(wrong)
     first = type_()
-    assert "0 of 1 runs are done, 1 failed" in first
+    assert "0 of 1 run is done, 1 failed" in first
     assert "not tried again" not in first
     assert "; try again with --rerun failed" in first
     unchanged = type_()
@@ -140,7 +140,7 @@ def test_a_failed_run_of_an_own_method_is_tried_again_once_its_source_has_change
     assert changed not in kept
     again = type_()
     assert changed in again
-    assert "1 of 1 runs are done, 0 failed" in again
+    assert "1 of 1 run is done, 0 failed" in again
 
 
 @pytest.mark.parametrize("way", ["linked module", "linked helper", "two folders", "by a call", "a path of its own"])

@@ -186,6 +186,15 @@ def test_the_time_left_of_a_fit_is_told_by_its_steps():
     assert fit(training_began=30.0).seconds_left() == pytest.approx(30 + 10 * 4 - 41)  # 10 s for 20 of 80 steps
 
 
+@pytest.mark.parametrize(
+    ("step", "left"), [(0, 3600 - 41), (1, 3280 - 41), (5, 2000 - 41), (10, 400 - 41), (20, 400 - 41)]
+)
+def test_the_time_left_goes_from_the_forecast_to_what_the_steps_tell(step, left):
+    # 200 steps of 2 s take 400 s; after a tenth, a half and the whole of their first twentieth, so much of it counts
+    paced = fit(step=step, total=200, seconds=41.0, step_seconds=2.0 * step, forecast=3600.0)
+    assert paced.seconds_left() == pytest.approx(left)
+
+
 SAE = FitGroup(method="sae", dataset="digits", stage="final", total=3)
 
 

@@ -9,6 +9,8 @@ from typing import TypeAlias
 
 TRAINING = "training"
 """The phase whose steps tell how far a fit is."""
+SCORING = "scoring "
+"""What stands before the protocol in the name of a phase of scoring."""
 Reporter: TypeAlias = Callable[[str, int, int], bool]
 _REPORTER: ContextVar[Reporter | None] = ContextVar("reporter", default=None)
 """Hears how far the method is that this thread fits or asks for scores."""

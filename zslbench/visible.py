@@ -119,15 +119,20 @@ def format_losses(values: Mapping[str, float | None]) -> str:
     return "  ".join(f"{name} {'nan' if value is None else f'{value:.4g}'}" for name, value in values.items())
 
 
-def format_clock(seconds: float) -> str:
-    """Return a duration as a clock shows it.
+def format_time(seconds: float, decimals: int = 0) -> str:
+    """Return a duration in its largest units; below 90 s, with so many decimals of a second.
 
-    >>> format_clock(61.9), format_clock(7325), format_clock(90000)
-    ('1:01', '2:02:05', '25:00:00')
+    >>> format_time(0.2), format_time(45.3, 1), format_time(2000), format_time(40_000), format_time(900_000)
+    ('0 s', '45.3 s', '33 min', '11 h 7 min', '10 days 10 h')
     """
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
+    if seconds < 90:
+        return f"{seconds:.{decimals}f} s"
+    if minutes < 90:
+        return f"{minutes} min"
+    whole, rest = divmod(minutes, 60) if hours < 48 else divmod(hours, 24)
+    unit, smaller = ("h", "min") if hours < 48 else ("days", "h")
+    return f"{whole} {unit}" + (f" {rest} {smaller}" if rest else "")
 
 
 def format_count(number: int, what: str) -> str:

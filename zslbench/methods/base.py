@@ -279,6 +279,10 @@ class Method(abc.ABC):
         """Whether the scores of all rows are on one scale, which calibrated stacking and AUSUC require."""
         return True
 
+    def phases(self) -> tuple[str, ...]:
+        """Return the names of the phases that `fit` reports, in order: `run` shows which of how many it is in."""
+        return ("fit",)
+
     def cost(self, size: Size) -> float | None:
         """Return a number to which the seconds of a fit are proportional; None: nothing is known of them.
 

@@ -17,6 +17,7 @@ from zslbench.results.records.record import Record
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.handout import dataset_of
 from zslbench.runner.jobs import Batch, Job, Run, RunConditions
+from zslbench.visible import format_count, format_time
 
 Sizes: TypeAlias = dict[tuple[object, ...], Size]
 _UNSHARED = ("scores", "evaluation")
@@ -64,7 +65,8 @@ class Estimate:
         ]
         by = f" with {self.workers} workers" if self.workers > 1 else ""
         lacking = f"; unknown for {nothing}, nothing comparable was run" if nothing else ""
-        return f"about {say_time(self.seconds)}{by} for {known} runs ({', '.join(filter(None, grounds))}){lacking}"
+        runs = format_count(known, "run")
+        return f"{say_about(self.seconds)}{by} for {runs} ({', '.join(filter(None, grounds))}){lacking}"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -220,17 +222,6 @@ def _scaled(job: Job, past: Sequence[PastFit], sizes: Sizes) -> list[PastFit]:
     return [earlier.scaled(work, fingerprint) for earlier in on_same or past]
 
 
-def say_time(seconds: float) -> str:
-    """Return a time in the words of a forecast.
-
-    >>> say_time(0.2), say_time(45.3), say_time(2000), say_time(40_000), say_time(900_000)
-    ('a second', '45 s', '33 min', '11 h 7 min', '10 days 10 h')
-    """
-    minutes, hours = round(seconds / 60), round(seconds / 3600)
-    if seconds < 90:
-        return "a second" if seconds < 1.5 else f"{seconds:.0f} s"
-    if minutes < 90:
-        return f"{minutes} min"
-    if hours < 48:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{hours // 24} days {hours % 24} h"
+def say_about(seconds: float) -> str:
+    """Return a forecast in words; a time below one second counts as one."""
+    return f"about {format_time(max(seconds, 1.0))}"

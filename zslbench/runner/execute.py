@@ -42,7 +42,7 @@ from zslbench.runner.run_records import (
     facts_of,
     reset_peaks,
 )
-from zslbench.step_reports import hear_progress, report_progress
+from zslbench.step_reports import SCORING, hear_progress, report_progress
 from zslbench.task import Train
 from zslbench.visible import last_line
 
@@ -229,7 +229,7 @@ def _scored(
     if_shared = {**seconds, "shared": seconds["total"]} if "shared" in seconds else seconds
     for run in material.in_order(job.runs):
         charged = seconds if run is job.first else if_shared
-        report_progress(f"scoring {run.protocol}")
+        report_progress(f"{SCORING}{run.protocol}")
         start = time.perf_counter()
         try:
             reply = score_query(method, material, run, reply)

@@ -23,6 +23,7 @@ from typing import Any, Self
 
 from zslbench.identity import digest
 from zslbench.loss_curve import read_losses
+from zslbench.methods.base import Method
 from zslbench.results.records.leases import Holder, is_abandoned, read_holder
 from zslbench.results.records.live_studies import (
     BEAT,
@@ -34,10 +35,12 @@ from zslbench.results.records.live_studies import (
     list_live_files,
     live_folder,
 )
+from zslbench.runner.class_lookup import method_class
+from zslbench.runner.estimate import key_of
 from zslbench.runner.executors import Listener
-from zslbench.runner.jobs import Batch, Job
+from zslbench.runner.jobs import Batch, Job, Run
 from zslbench.runner.run_records import RunResult
-from zslbench.step_reports import TRAINING
+from zslbench.step_reports import SCORING, TRAINING
 
 SOON = 0.2
 """Seconds before the first writing: what ends sooner costs nothing, and nobody could watch it."""
@@ -63,8 +66,23 @@ class _Fit:
     training_began: float = 0.0
     reported: float = 0.0
     stepwise: bool = False
+    phases: Sequence[str] = ()
+    phase_number: int = 0
 
-    def now(self, now: float) -> RunningFit:
+    def note_phase(self, phase: str) -> None:
+        """Note which of its phases begins: one of the method's, or that of scoring under the next protocol."""
+        if phase.startswith(SCORING):
+            self.phase_number = min(max(self.phase_number, len(self.phases)) + 1, self.phase_count)
+        elif phase in self.phases:
+            self.phase_number = self.phases.index(phase) + 1
+        elif phase == "fit":
+            self.phase_number = 1
+
+    @property
+    def phase_count(self) -> int:
+        return len(self.phases) + len(self.job.runs)
+
+    def now(self, now: float, forecast: float | None) -> RunningFit:
         run = self.job.first
         return RunningFit(
             run=run.id,
@@ -83,6 +101,9 @@ class _Fit:
             training_began=round(max(0.0, self.training_began - self.began), 3),
             phase=self.phase,
             company=self.company,
+            phase_number=self.phase_number,
+            phase_count=self.phase_count,
+            forecast=None if forecast is None else round(forecast * self.company, 3),
         )
 
 
@@ -130,13 +151,14 @@ class LiveFile(Listener):
         """Note that a fit began."""
         with self._changing():
             company = len(self._company.get(job.first.id, ())) or 1
-            self._fits[job.first.id] = _Fit(job, company, time.monotonic())
+            self._fits[job.first.id] = _Fit(job, company, time.monotonic(), phases=_phases_of(job.first))
 
     def advanced(self, job: Job, phase: str, step: int, total: int) -> None:
         """Note what a fit is doing, and how far its training is."""
         with self._changing():
             if (fit := self._fits.get(job.first.id)) is None:
                 return
+            fit.note_phase(phase)
             if phase != TRAINING:
                 fit.phase = f"{phase} {step}/{total}" if total else phase
                 return
@@ -171,15 +193,16 @@ class LiveFile(Listener):
         """Return the state of the study now."""
         now = time.monotonic()
         with self._lock:
+            forecasts = {key: group.seconds_per_fit(()) for key, group in self._groups.items()}
             return StudyProgress(
                 holder=self.holder,
-                command=_command(),
+                command=typed_command() or Path((sys.argv or [""])[0]).name or "python",
                 plan=self.plan,
                 written=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
                 seconds=round(now - self._began, 3),
                 beat=self._beat,
                 growing=self.growing,
-                running=tuple(fit.now(now) for fit in self._fits.values()),
+                running=tuple(fit.now(now, forecasts.get(key_of(fit.job))) for fit in self._fits.values()),
                 groups=tuple(self._groups.values()),
                 **self._ended,
             )
@@ -191,7 +214,7 @@ class LiveFile(Listener):
         self._news.set()
 
     def _count(self, job: Job, **numbers: float) -> None:
-        key = method, dataset, stage = job.first.method, job.first.dataset.name, job.first.stage
+        key = method, dataset, stage = key_of(job)
         group = self._groups.get(key) or FitGroup(method=method, dataset=dataset, stage=stage, total=0)
         counts: dict[str, Any] = {name: round(getattr(group, name) + number, 3) for name, number in numbers.items()}
         self._groups[key] = dataclasses.replace(group, **counts)
@@ -245,6 +268,13 @@ class LiveFile(Listener):
                     path.unlink(missing_ok=True)
 
 
+def _phases_of(run: Run) -> tuple[str, ...]:
+    cls = method_class(run.method)
+    if cls.phases is Method.phases:  # a method of the user's own is not made here, where it could fail
+        return ("fit",)
+    return cls(**run.params).phases()
+
+
 _CURRENT: contextvars.ContextVar[LiveFile | None] = contextvars.ContextVar("live_file", default=None)
 
 
@@ -278,10 +308,10 @@ def keep_live_file(
         _CURRENT.reset(before)
 
 
-def _command() -> str:
-    """Return what was typed; of a script of the user's own, its name."""
+def typed_command() -> str | None:
+    """Return the zslbench command that was typed; None in a script or a notebook."""
     program, *arguments = sys.argv or [""]
     path = Path(program)
     if path.stem == "zslbench" or (path.name == "__main__.py" and path.parent.name == "zslbench"):
         return shlex.join(["zslbench", *arguments])
-    return path.name or "python"
+    return None

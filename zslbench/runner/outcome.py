@@ -16,10 +16,12 @@ from zslbench.results.tables.render import write_columns
 from zslbench.results.tables.result import VerbResult
 from zslbench.results.tables.table import Cell, Table, remarks, text_table
 from zslbench.results.tables.table_data import pick_facts
+from zslbench.runner.class_lookup import method_class
 from zslbench.runner.estimate import Estimate
 from zslbench.runner.jobs import Run
+from zslbench.runner.live_file_writer import typed_command
 from zslbench.runner.run_states import UNFINISHED, State
-from zslbench.visible import describe_failure, title_data
+from zslbench.visible import describe_failure, format_count, title_data
 
 _REASONS = 3
 """Different reasons of failed runs that are shown at the end."""
@@ -60,7 +62,7 @@ class Outcome(VerbResult):
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{many} {state}" for state, many in Counter(state for _, state in self.states).items())
-        return f"<Outcome of {len(self.states)} runs: {counts or 'none'}>"
+        return f"<Outcome of {format_count(len(self.states), 'run')}: {counts or 'none'}>"
 
     @property
     def failed(self) -> tuple[Record, ...]:
@@ -73,10 +75,13 @@ class Outcome(VerbResult):
         if self.failed:
             reasons = [describe_failure(record.error) for record in self.failed if record.error.strip()]
             why = f" (the first: {reasons[0]})" if reasons else ""
-            sentences.append(f"{len(self.failed)} of {len(self.states)} runs failed and do not count{why}.")
+            count = "do" if len(self.failed) > 1 else "does"
+            runs = format_count(len(self.states), "run")
+            sentences.append(f"{len(self.failed)} of {runs} failed and {count} not count{why}.")
         if stale := self.left("stale"):
+            runs = "1 run was" if stale == 1 else f"{stale:,} runs were"
             sentences.append(
-                f"{stale} runs were made by an earlier source of the method; zslbench status says how to redo them."
+                f"{runs} made by an earlier source of the method; zslbench status says how to redo what is stale."
             )
         return sentences
 
@@ -102,13 +107,21 @@ class Outcome(VerbResult):
         if self.estimate is not None:
             states = Counter(state for _, state in self.states)
             by_state = f" ({_count_states(states)})" if len(states) > 1 else ""
-            counts = f"{len(self.states)} runs{by_state}, {self.estimate.runs} to do; nothing was run."
-            return [counts, *([f"time: {self.estimate}"] if self.estimate.runs else [])]
+            runs = format_count(len(self.states), "run")
+            sentences = [f"{runs}{by_state}, {self.estimate.runs} to do; nothing was run."]
+            if self.estimate.runs:
+                sentences.append(f"time: {self.estimate}")
+            if slow := [name for name in self.estimate.unknown if method_class(name).slow_from is not None]:
+                sentences.append(
+                    f"without --dry-run, a few steps of {', '.join(slow)} are measured first where the training is "
+                    "long, and how long it takes is shown before it begins"
+                )
+            return sentences
         ok = sum(record.ok for record in self.records)
-        sentences = [
-            f"{ok} of {len(self.states)} runs are done, {len(self.failed)} failed; records in {self.root}; see them "
-            f"with: {shlex.join(['zslbench', 'table', *runs_option(self.root)])}"
-        ]
+        runs = "1 run is" if len(self.states) == 1 else f"{len(self.states):,} runs are"
+        see = shlex.join(["zslbench", "table", *runs_option(self.root)])
+        shown = f"; records in {self.root}; see them with: {see}" if ok or self.failed else ""
+        sentences = [f"{ok} of {runs} done, {len(self.failed)} failed{shown}"]
         if self.untried:
             runs = "1 failed run was" if self.untried == 1 else f"{self.untried} failed runs were"
             sentences.append(f"{runs} not tried again; --rerun failed does")
@@ -121,8 +134,15 @@ class Outcome(VerbResult):
             again = "" if self.untried else "; try again with --rerun failed"
             sentences.append(f"a failed run keeps its traceback, which `{show}` prints{again}")
         if self.interrupted:
-            sentences.append("interrupted; finished runs are kept, type the same command again to continue")
+            sentences.append(self._describe_interruption(ok + len(self.failed)))
         return sentences
+
+    def _describe_interruption(self, kept: int) -> str:
+        cut = sum(record.status == "interrupted" for record in self.records)
+        if not kept + cut:
+            return f"interrupted before any run began; {say_how_to_go_on()}"
+        dropped = f", {format_count(cut, 'run')} cut short and not kept" if cut else ""
+        return f"interrupted: {format_count(kept, 'run')} finished and kept{dropped}; {say_how_to_go_on()}"
 
     def lay_out(self, format: str, room: int) -> Sequence[Table]:
         """Return a table of a row per run and what `sentences` says."""
@@ -141,6 +161,12 @@ class Outcome(VerbResult):
         """Return a row per run: what it is, its state, its metrics in percent, and seconds."""
         records = {record.id: record for record in self.records}
         return [_describe_run(run, state, records.get(run.id)) for run, state in self.states]
+
+
+def say_how_to_go_on() -> str:
+    """Return words on what continues the work that was interrupted."""
+    command = typed_command()
+    return f"the same command goes on: {command}" if command else "the same call goes on"
 
 
 def _describe_run(run: Run, state: State, record: Record | None) -> dict[str, Any]:

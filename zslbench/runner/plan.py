@@ -190,10 +190,11 @@ def _locate_dataset(text: str, folder: Path) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """Runs in order, without repetition, and remarks for the user."""
+    """Runs in order, without repetition, remarks for the user, and methods of which seeds were asked in vain."""
 
     runs: tuple[Run, ...]
     remarks: tuple[str, ...] = ()
+    unseeded: tuple[str, ...] = ()
 
 
 def plan(options: RunOptions, tuned: PresetStore | None = None) -> Plan:
@@ -223,17 +224,22 @@ def plan(options: RunOptions, tuned: PresetStore | None = None) -> Plan:
         for run in planner.runs(stage, rules):
             if run.id not in once or run.selection == "validated":  # the same point typed by hand is validated, too
                 once[run.id] = run
-    return Plan(tuple(once.values()), tuple(planner.remarks))
+    return Plan(tuple(once.values()), tuple(planner.remarks), tuple(planner.unseeded))
 
 
 class _Planner:
-    """Makes the runs of one request; `remarks` has what the user should know, as keys."""
+    """Makes the runs of one request.
+
+    Attributes:
+        remarks: what the user should know, as keys; unseeded: the methods of which other seeds than 0 were asked for.
+    """
 
     def __init__(self, options: RunOptions, tuned: PresetStore | None) -> None:
         self.options, self.tuned = options, tuned
         self.folds = [options.fold] if isinstance(options.fold, int) else options.fold
         self.seeds = list(range(options.seeds)) if isinstance(options.seeds, int) else list(options.seeds)
         self.remarks: dict[str, None] = {}
+        self.unseeded: dict[str, None] = {}
         for seed in self.seeds:
             if not 0 <= seed <= _MAX_SEED:
                 raise BadValue(f"seed {seed} is not allowed; choose a whole number from 0 to {_MAX_SEED}.")
@@ -260,7 +266,7 @@ class _Planner:
                 for spec in specs:
                     seeds = self.seeds if method_class(spec.name).card.stochastic else [0]
                     if seeds != self.seeds:
-                        self.remarks[f"{spec.name} does not depend on the seed: it runs with seed 0 only."] = None
+                        self.unseeded[spec.name] = None
                     runs = [self._run(spec, ref, protocol, stage) for protocol in rules]
                     for fold in folds:
                         for seed in seeds:
@@ -381,6 +387,7 @@ def plan_study(study: StudyPlan, runs: Path, device: str) -> tuple[list[RunGroup
     by_way: dict[tuple[RunConditions, SeedsAtOnce], list[Run]] = {}
     seen: set[str] = set()
     remarks: dict[str, None] = {}
+    unseeded: dict[str, None] = {}
     for name, options in study.studies.items():
         try:
             way = options.how(device), options.seeds_at_once
@@ -396,4 +403,12 @@ def plan_study(study: StudyPlan, runs: Path, device: str) -> tuple[list[RunGroup
         by_way.setdefault(way, []).extend(run for run in planned.runs if run.id not in seen)
         seen |= {run.id for run in planned.runs}
         remarks |= dict.fromkeys(planned.remarks)
+        unseeded |= dict.fromkeys(planned.unseeded)
+    if names := [*unseeded]:
+        some = f"{', '.join(names[:-1])} and {names[-1]} do"
+        remarks[
+            f"{names[0]} does not depend on the seed: it runs with seed 0 only."
+            if len(names) == 1
+            else f"{some} not depend on the seed: they run with seed 0 only."
+        ] = None
     return [RunGroup(*way, tuple(part)) for way, part in by_way.items()], list(remarks)

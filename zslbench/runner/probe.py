@@ -7,7 +7,7 @@ import dataclasses
 import importlib
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from zslbench import params
@@ -17,13 +17,13 @@ from zslbench.methods.fit_cache import empty_cache
 from zslbench.results.records.live_studies import FitKey
 from zslbench.results.records.record import Record
 from zslbench.runner.class_lookup import method_class
-from zslbench.runner.estimate import Estimate, PastFit, Sizes, cost_of, estimate, key_of, say_time
+from zslbench.runner.estimate import Estimate, PastFit, Sizes, cost_of, estimate, key_of, say_about
 from zslbench.runner.executors import Executor, SerialExecutor
 from zslbench.runner.handout import OpenedHandout, pack
-from zslbench.runner.jobs import Batch, Job
+from zslbench.runner.jobs import Batch, Job, Run
 from zslbench.runner.resources import devices, list_bf16_instructions
 from zslbench.step_reports import hear_progress
-from zslbench.visible import format_count, title_data
+from zslbench.visible import format_count, format_time, title_data
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -110,15 +110,25 @@ def probe(job: Job, clock: Clock = time.perf_counter) -> tuple[PastFit, bool] | 
     return None
 
 
+def is_slow(run: Run, sizes: Sizes) -> bool:
+    """Return whether the declared cost of a run's fit is worth a probe; `sizes` as `size_of` takes them."""
+    least = method_class(run.method).slow_from
+    return least is not None and (cost_of(run, sizes) or 0.0) >= least
+
+
 def find_slow(work: Iterable[Batch]) -> list[Batch]:
     """Return the batches with a fit whose declared cost is worth a probe."""
     sizes: Sizes = {}
+    return [batch for batch in work if any(is_slow(job.first, sizes) for job in batch.jobs)]
 
-    def is_slow(job: Job) -> bool:
-        least = method_class(job.first.method).slow_from
-        return least is not None and (cost_of(job.first, sizes) or 0.0) >= least
 
-    return [batch for batch in work if any(is_slow(job) for job in batch.jobs)]
+def show_preparation(runs: Iterable[Run], console: Console | None) -> contextlib.AbstractContextManager[object]:
+    """Show in a block what is prepared, where some runs are slow: to load PyTorch takes seconds."""
+    sizes: Sizes = {}
+    slow = next((run for run in runs if is_slow(run, sizes)), None) if console else None
+    if console is None or slow is None:
+        return contextlib.nullcontext()
+    return _show(console, f"preparing {slow.method} on {title_data(slow.dataset.name)} …")
 
 
 def forecast(
@@ -128,13 +138,13 @@ def forecast(
     console: Console | None = None,
     clock: Clock = time.perf_counter,
     *,
-    announced: bool = True,
     trials: int = 1,
 ) -> Estimate | None:
     """Forecast how long batches take, where some are slow, and announce it; None where none is slow.
 
     What no record of the same data tells is measured, one fit per method, where fits are done in this process on a CPU:
-    elsewhere this process does not know the pace. Fast methods cost nothing here.
+    elsewhere this process does not know the pace. Each method's forecast is announced as soon as it is known, and what
+    would take less time is measured after that, where the forecast is long. Fast methods cost nothing here.
 
     Args:
         load: reads the records; called where some batch is slow.
@@ -147,25 +157,30 @@ def forecast(
     records = list(load())
     expected = estimate(work, records, engine.workers)
     measured: dict[str, list[PastFit]] = {}
-    savers: dict[str, list[str]] = {}
-    if console and isinstance(engine, SerialExecutor):
-        jobs = _choose_jobs(slow, expected)
-        for name, job in jobs.items():
-            with _saying(console, f"measuring a few steps of {name} on {title_data(job.first.dataset.name)} …"):
-                if learnt := probe(job, clock):
+    jobs = _choose_jobs(slow, expected) if console and isinstance(engine, SerialExecutor) else {}
+    announced: list[float] = []
+    per_method: dict[str, list[float]] = {}
+    for name in dict.fromkeys(job.first.method for batch in slow for job in batch.jobs) if console else ():
+        if name in jobs:
+            data = title_data(jobs[name].first.dataset.name)
+            with _show(console, f"measuring a few steps of {name} on {data}, to say how long it takes …"):
+                if learnt := probe(jobs[name], clock):
                     measured[name] = [learnt[0]]
-        expected = estimate(work, records, engine.workers, measured) if measured else expected
-        for name in measured if announced else ():
-            of_method = [job for batch in work for job in batch.jobs if job.first.method == name]
-            of_each = (expected.per_fit.get(key_of(job), 0.0) for job in of_method)
-            if trials * sum(of_each) >= ALTERNATIVES_FROM:
-                with _saying(console, f"measuring what would cost less than {name} …"):
-                    savers[name] = _find_savers(jobs[name], measured[name][0], clock)
-    expected = dataclasses.replace(expected, per_fit=_fast_fits(work, expected.per_fit) | dict(expected.per_fit))
-    if console and announced:
-        for line in describe_cost(slow, expected, measured, savers, trials):
-            console.print(line, markup=False, highlight=False, soft_wrap=True)
-    return expected
+                    expected = estimate(work, records, engine.workers, measured)
+        of_method = [job for batch in slow for job in batch.jobs if job.first.method == name]
+        per_method[name] = [expected.per_fit.get(key_of(job), 0.0) for job in of_method]
+        for line, seconds in describe_cost(of_method, expected, name in measured, trials):
+            _print(console, line)
+            announced.append(seconds)
+    if len(announced) > 1:
+        _print(console, f"in all {say_about(sum(announced) / expected.workers)}")
+    for name in measured:
+        if trials * sum(per_method[name]) >= ALTERNATIVES_FROM:
+            per_fit = " per fit" if trials * len(per_method[name]) > 1 else ""
+            with _show(console, f"measuring what would take less time than {name} …"):
+                for text in _find_savers(jobs[name], measured[name][0], clock):
+                    _print(console, f"  {text}{per_fit}")
+    return dataclasses.replace(expected, per_fit=_fast_fits(work, expected.per_fit) | dict(expected.per_fit))
 
 
 def _choose_jobs(slow: Sequence[Batch], expected: Estimate) -> dict[str, Job]:
@@ -185,28 +200,36 @@ def _fast_fits(work: Sequence[Batch], known: Mapping[FitKey, float]) -> dict[Fit
     return {key: 0.0 for key, job in firsts.items() if key not in known and cost_of(job.first, sizes) is not None}
 
 
-def _saying(console: Console, text: str) -> contextlib.AbstractContextManager[object]:
-    return console.status(text) if console.is_terminal else contextlib.nullcontext()
+def _show(console: Console | None, text: str) -> contextlib.AbstractContextManager[object]:
+    """Show what is being done: on a terminal as long as the block lasts, elsewhere by a line."""
+    if console and console.is_terminal:
+        return console.status(text)
+    _print(console, text)
+    return contextlib.nullcontext()
 
 
-def _find_savers(job: Job, past: PastFit, clock: Clock) -> list[str]:
-    """Return what would take less time than a job does, and how long, each measured."""
+def _print(console: Console | None, text: str) -> None:
+    if console:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+        console.file.flush()
+
+
+def _find_savers(job: Job, past: PastFit, clock: Clock) -> Iterator[str]:
+    """Yield what would take less time than a job does, and how long, each as soon as it is measured."""
     whole = past.fit + past.unshared * len(job.runs)
     cheaper = []
     if job.how.precision == "float32" and list_bf16_instructions():
         lower = dataclasses.replace(job, how=dataclasses.replace(job.how, precision="bf16"))
-        cheaper.append(("with --precision bf16", lower))
+        cheaper.append((f"{job.first.method} with --precision bf16", lower))
     if (quick := _quick_job(job)) is not None:
         cheaper.append((f"{job.first.method}@quick", quick))
-    texts = []
     for name, other in cheaper:
         learnt = probe(other, clock)
         if learnt is None or (other.how != job.how and not learnt[1]):
             continue
         seconds = learnt[0].fit + learnt[0].unshared * len(other.runs)
         if seconds < 0.8 * whole:
-            texts.append(f"{name} about {say_time(seconds)}")
-    return texts
+            yield f"{name}: {say_about(seconds)}"
 
 
 def _quick_job(job: Job) -> Job | None:
@@ -224,38 +247,24 @@ def _quick_job(job: Job) -> Job | None:
 
 
 def describe_cost(
-    slow: Sequence[Batch],
-    expected: Estimate,
-    measured: Iterable[str],
-    savers: dict[str, list[str]],
-    trials: int = 1,
-) -> list[str]:
-    """Return a line per slow method and data set, and one on all where there are several."""
-    counts: dict[tuple[str, str], int] = defaultdict(int)
-    seconds: dict[tuple[str, str], float] = defaultdict(float)
-    for job in (job for batch in slow for job in batch.jobs):
-        run = job.first
+    jobs: Iterable[Job], expected: Estimate, measured: bool, trials: int = 1
+) -> Iterator[tuple[str, float]]:
+    """Yield a line per data set on the cost of a method's fits, where it is worth one, and their seconds."""
+    by_data: dict[str, list[float]] = defaultdict(list)
+    title = ""
+    for job in jobs:
+        title = method_class(job.first.method).card.title
         if (per_fit := expected.per_fit.get(key_of(job))) is not None:
-            counts[run.method, run.dataset.name] += trials
-            seconds[run.method, run.dataset.name] += trials * per_fit
-    told: set[str] = set()
-    lines = []
-    for (method, dataset), count in counts.items():
-        total = seconds[method, dataset]
+            by_data[job.first.dataset.name].append(per_fit)
+    ground = "on this CPU" if measured else "by earlier runs"
+    for dataset, seconds in by_data.items():
+        count, total = trials * len(seconds), trials * sum(seconds)
         if total < ANNOUNCED_FROM:
             continue
-        ground = "on this CPU" if method in measured else "by earlier runs"
-        text = f"{method_class(method).card.title} on {title_data(dataset)}: about {say_time(total / count)}"
+        text = f"{title} on {title_data(dataset)}: {say_about(total / count)}"
         if count > 1:
-            in_all = f"{say_time(total / expected.workers)}"
             workers = f" with {expected.workers} workers" if expected.workers > 1 else ""
-            text += f" per fit {ground}, {format_count(count, 'fit')}: {in_all}{workers}"
+            text += f" per fit {ground}, {format_count(count, 'fit')}: {format_time(total / expected.workers)}{workers}"
         else:
             text += f" {ground}"
-        if method not in told and savers.get(method):  # they were measured on the first data set
-            text += "; " + ", ".join(savers[method]) + (" per fit" if count > 1 else "")
-        told.add(method)
-        lines.append(text)
-    if len(lines) > 1:
-        lines.append(f"in all about {say_time(sum(seconds.values()) / expected.workers)}")
-    return lines
+        yield text, total

@@ -9,7 +9,7 @@ import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 
@@ -17,7 +17,10 @@ from zslbench.results.records.live_studies import StudyProgress
 from zslbench.runner.executors import Listener
 from zslbench.runner.jobs import Job
 from zslbench.runner.run_records import RunResult
-from zslbench.visible import describe_failure, format_clock, format_metrics, name_run
+from zslbench.visible import describe_failure, format_metrics, format_time, name_run
+
+if TYPE_CHECKING:
+    from rich.live import Live
 
 NOTEBOOK_EVERY, NOTEBOOK_LINES = 0.5, 5
 """Seconds between two changes of the output in a notebook, and how many fits that ended it names while others run."""
@@ -47,7 +50,8 @@ def result_line(results: Sequence[RunResult]) -> str:
     if ok:
         own = [sum(record.timings.get(phase, 0.0) for phase in ("scores", "evaluation")) for record in ok]
         seconds, shared = ok[0].timings.get("total", 0.0) + sum(own[1:]), ok[0].timings.get("shared", 0.0)
-        took = f"  ({seconds:.1f} s{f', {shared:.1f} s of them shared' if shared >= 0.1 else ''})"
+        part = f", {format_time(shared, 1)} of them shared" if shared >= 0.1 else ""
+        took = f"  ({format_time(seconds, 1)}{part})"
     name = name_run(first.label, first.dataset["name"], [], first.stage, first.fold, first.seed)
     return f"{name}: {'; '.join(parts)}{took}"
 
@@ -81,6 +85,11 @@ class _Plain(Listener):
         self._speak()
 
     def finished(self, job: Job, results: Sequence[RunResult]) -> None:
+        if any(result.record.status == "interrupted" for result in results):
+            self._stop_counting()
+            if not self.note:
+                self._print(result_line(results))
+            return
         self.ended += 1
         if self.note:
             self._speak()
@@ -88,21 +97,24 @@ class _Plain(Listener):
             self._quiet_since = time.monotonic()
             self._print(f"[fit {self.ended}/{self.count}] {result_line(results)}")
 
+    def _stop_counting(self) -> None:
+        """Leave what is shown as it was before a fit was cut short."""
+
     def _count(self, study: StudyProgress) -> tuple[str, float | None]:
         """Return what is done of all, and its share where all is known."""
         if self.trials:
-            (done, total), what = self.trials(), "trials"
+            (done, total), what, begun = self.trials(), "trials", 0.0
         else:
             done, total = (study.ended, study.total) if self.count is None else (self.ended, self.count)
-            what = "fits"
-        return f"{done}{f'/{total}' if total else ''} {what}", min(1.0, done / total) if total else None
+            what, begun = "fits", study.begun
+        return f"{done}{f'/{total}' if total else ''} {what}", min(1.0, (done + begun) / total) if total else None
 
     def _speak(self) -> None:
         """Say how far the study is, where nothing was said for a while."""
         if (now := time.monotonic()) - self._quiet_since < PLAIN_EVERY:
             return
         self._quiet_since, study = now, self.study()
-        fits = [f"{fit}: {fit.say_phase()} after {format_clock(fit.seconds)}" for fit in study.running[:1]]
+        fits = [f"{fit}: {fit.say_phase()} after {format_time(fit.seconds)}" for fit in study.running[:1]]
         more = [f"{len(study.running) - 1} more run"] if len(study.running) > 1 else []
         notes = [self.note()] if self.note else [*fits, *more]
         self._print("; ".join([f"    {self._count(study)[0]} done, {_say_times(study)}", *filter(None, notes)]))
@@ -114,17 +126,21 @@ class _Plain(Listener):
 def _say_times(study: StudyProgress) -> str:
     """Return how long a study has taken and, where that is known, how long it still needs."""
     left = None if study.growing else study.seconds_left()
-    return f"{format_clock(study.seconds)} so far" + ("" if left is None else f", about {format_clock(left)} left")
+    return f"{format_time(study.seconds)} so far" + (f", about {format_time(left)} left" if left else "")
 
 
 class _Live(_Plain):
     """The same lines, below them a bar over all fits with the time left, and each fit that runs as `watch` shows it."""
 
+    _view: Live | None = None
+    _drawn: StudyProgress | None = None
+
     def open_view(self) -> contextlib.AbstractContextManager[object]:
         """Return what shows it until it is closed, and then takes it away."""
         from rich.live import Live
 
-        return Live(get_renderable=self._draw, console=self.console, transient=True, refresh_per_second=4)
+        self._view = Live(get_renderable=self._draw, console=self.console, transient=True, refresh_per_second=4)
+        return self._view
 
     def _draw(self) -> Group:
         """Return a line on all fits, and one or two per fit that runs."""
@@ -134,6 +150,7 @@ class _Live(_Plain):
         from zslbench.results.records.watch import WIDE, draw_bar, running_rows
 
         study, width = self.study(), self.console.width
+        self._drawn = study
         counted, share = self._count(study)
         bar = "" if share is None else draw_bar(share)
         notes = bar, counted, _say_times(study), self.note() if self.note else ""
@@ -145,6 +162,12 @@ class _Live(_Plain):
 
     def _speak(self) -> None:
         pass
+
+    def _stop_counting(self) -> None:
+        if (drawn := self._drawn) is not None:
+            self.study = lambda: drawn
+        if self._view is not None:
+            self._view.transient = False
 
 
 class _NotebookConsole(Console):
@@ -197,7 +220,7 @@ class _Notebook(_Live):
         study = self.study()
         failed = f"{study.failed} failed" if study.failed and not self.note else ""
         notes = failed, self.note() if self.note else ""
-        took = f"{self._count(study)[0]} done in {format_clock(study.seconds)}"
+        took = f"{self._count(study)[0]} done in {format_time(study.seconds)}"
         return "; ".join([took, *filter(None, notes)])
 
     def _print(self, text: str) -> None:

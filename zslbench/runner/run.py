@@ -36,7 +36,7 @@ from zslbench.runner.plan import (
     plan_study,
     read_plan,
 )
-from zslbench.runner.probe import forecast
+from zslbench.runner.probe import forecast, show_preparation
 from zslbench.runner.progress_display import choose_console, show_progress
 from zslbench.runner.resources import let_threads_sleep
 from zslbench.runner.run_records import RunResult
@@ -172,7 +172,8 @@ def run(
     todo = choose_runs_to_do(before, records, rerun, sources)
     remarks += [f"{why} Its run counts as not done." for _, why in store.broken]
     remarks += source_remarks(before, todo, sources, rerun)
-    work = [batch for part in parts for batch in part.batches(todo)]
+    with show_preparation((run for run in planned if run.id in todo), None if dry_run else console):
+        work = [batch for part in parts for batch in part.batches(todo)]
     interrupted = False
     ahead = None
     if work and not dry_run:
@@ -207,9 +208,7 @@ def run(
     kept = tuple(record for run in planned if (record := records[run.id]) is not None)
     remarks += [] if dry_run else advise_near_chance(kept, store.predictions)
     if dry_run:
-        known = list(store.load())
-        ahead = forecast(work, lambda: known, engine, console, announced=False)
-        ahead = ahead or estimate(work, known, engine.workers)
+        ahead = estimate(work, store.load(), engine.workers)
     states = find_states(planned, records, sources)
     shown = ahead if dry_run else None
     untried = sum(state == "failed" and run.id not in todo for run, state in before)

@@ -41,12 +41,12 @@ from zslbench.results.tables.table import (
 )
 from zslbench.results.tables.table_data import pick_facts, round_numbers
 from zslbench.runner.class_lookup import method_class
-from zslbench.runner.outcome import Outcome
+from zslbench.runner.outcome import Outcome, say_how_to_go_on
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, StudyPlan, as_text_list, plan
 from zslbench.runner.run import run
 from zslbench.spec import Spec, expand, parse, write_value
 from zslbench.studies.ablation_rows import FULL, AblationRow, compare_settings, measure_settings
-from zslbench.visible import title_data
+from zslbench.visible import format_count, title_data
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -384,7 +384,6 @@ def _unfinished(outcome: Outcome) -> list[str]:
     sentences = outcome.describe_failures()
     cut = sum(record.status in ("interrupted", "skipped") for record in outcome.records)
     if missing := len(outcome.states) - len(outcome.records) + cut:
-        sentences.append(
-            f"{missing} of {len(outcome.states)} runs are not done; type the same command again to continue."
-        )
+        runs = format_count(len(outcome.states), "run")
+        sentences.append(f"{missing} of {runs} not done; {say_how_to_go_on()}.")
     return sentences

@@ -24,7 +24,7 @@ from zslbench.results.tables.table import Cell, Remark, RemarkKind, Table, remar
 from zslbench.results.tables.table_data import pick_facts, round_numbers
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.jobs import Run, dataset_ref
-from zslbench.runner.outcome import Outcome
+from zslbench.runner.outcome import Outcome, say_how_to_go_on
 from zslbench.runner.plan import RunOptions, StudyPlan, as_text_list, plan
 from zslbench.runner.run import run
 from zslbench.spec import parse
@@ -436,7 +436,7 @@ def _remarks(cells: Sequence[Claim], tolerance: float, seeds: int, outcome: Outc
         add("seeds", "What is inconclusive may be settled by more --seeds; finished ones are not run again.")
     below += remarks("warning", outcome.describe_failures())
     if outcome.interrupted:
-        add("warning", "Interrupted; type the same command again to continue.")
+        add("warning", f"Interrupted; {say_how_to_go_on()}.")
     return below
 
 

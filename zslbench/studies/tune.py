@@ -27,9 +27,9 @@ from zslbench.runner.class_lookup import method_class, protocol_class
 from zslbench.runner.executors import Executor, Listener, SerialExecutor
 from zslbench.runner.jobs import DatasetRef, Run, group_into_batches
 from zslbench.runner.live_file_writer import LiveFile, keep_live_file
-from zslbench.runner.outcome import Outcome
+from zslbench.runner.outcome import Outcome, say_how_to_go_on
 from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, as_text_list, plan
-from zslbench.runner.probe import forecast
+from zslbench.runner.probe import forecast, show_preparation
 from zslbench.runner.progress_display import choose_console, show_progress
 from zslbench.runner.resources import parse_seconds
 from zslbench.runner.run_states import Rerun
@@ -39,7 +39,7 @@ from zslbench.studies import search as searches
 from zslbench.studies.search import Interrupted, Result, Sampler, Search, Trial
 from zslbench.studies.search_progress import BestSoFar
 from zslbench.studies.search_space import at_edges, narrow_space
-from zslbench.visible import title_data
+from zslbench.visible import format_count, title_data
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,7 +77,7 @@ class Tuning(VerbResult):
 
     def __repr__(self) -> str:
         data = title_data(self.dataset.name)
-        return f"<Tuning of {self.search.start[0].method} on {data}: {len(self.trials)} trials>"
+        return f"<Tuning of {self.search.start[0].method} on {data}: {format_count(len(self.trials), 'trial')}>"
 
     @property
     def text(self) -> str:
@@ -88,7 +88,10 @@ class Tuning(VerbResult):
 
     def lay_out(self, format: str, room: int) -> list[Table]:
         """Return the best trials under each protocol."""
-        titles = (f"{preset.protocol}: best of {len(self.trials)} trials, dev stage" for preset in self.presets)
+        titles = (
+            f"{preset.protocol}: best of {format_count(len(self.trials), 'trial')}, dev stage"
+            for preset in self.presets
+        )
         tables = [_best_trials(self, preset, title) for preset, title in zip(self.presets, titles, strict=True)]
         below = tuple(remarks("note", [*self.remarks, *_describe_next(self)]))
         last = tables.pop() if tables else Table((), ())
@@ -240,7 +243,8 @@ def tune(
     records.check_writable()
     console = choose_console(console, progress)
     times = search.most or (space.size if sampler == "grid" else None) or 1
-    work = group_into_batches(planned, options.how(device))
+    with show_preparation(planned, console):
+        work = group_into_batches(planned, options.how(device))
     interrupted, tried, remarks = False, list[Trial](), list[str]()
     try:
         forecast(work, records.load, engine or SerialExecutor(), console, trials=times)
@@ -329,6 +333,10 @@ def _try_points(search: Search, name: str) -> tuple[list[Trial], list[str], bool
     return tried, remarks, False
 
 
+def _count_runs(number: int) -> str:
+    return "1 run was" if number == 1 else f"{number:,} runs were"
+
+
 def _describe_rest(search: Search, tried: int, trials: int | None, interrupted: bool) -> list[str]:
     """Say what the search left aside, took as it was, did again or had no time for."""
     remarks = []
@@ -337,16 +345,16 @@ def _describe_rest(search: Search, tried: int, trials: int | None, interrupted: 
         remarks.append(f"a grid tries each of its {wanted} points; --trials is not used.")
     if search.stale:
         remarks.append(
-            f"{len(search.stale)} runs were made by an earlier source of the method and taken as they are; "
+            f"{_count_runs(len(search.stale))} made by an earlier source of the method and taken as they are; "
             "--rerun stale does them again."
         )
     if search.remade:
         remarks.append(
-            f"{len(search.remade)} runs were made by an earlier source of the method and done again "
+            f"{_count_runs(len(search.remade))} made by an earlier source of the method and done again "
             "(--rerun none keeps such)."
         )
     if search.out_of_time and wanted is not None and tried < wanted and not interrupted:
-        remarks.append(f"the time was up after {tried} of {wanted} trials; type the same command again to continue.")
+        remarks.append(f"the time was up after {tried} of {format_count(wanted, 'trial')}; the same command goes on.")
     return remarks
 
 
@@ -408,7 +416,7 @@ def describe_tuning(tuning: Tuning, format: str = "terminal") -> str:
     search = (
         f"{tuning.given} on {title_data(data.name)} ({data.features}, {data.semantics}), dev stage, "
         f"{'folds' if len(folds) > 1 else 'fold'} {', '.join(map(str, folds))}: "
-        f"{len(tuning.trials)} trials ({many}): {counts['ok']} ok, {counts['failed']} failed, "
+        f"{format_count(len(tuning.trials), 'trial')} ({many}): {counts['ok']} ok, {counts['failed']} failed, "
         f"{counts['pruned']} pruned. No test image was used for the choice.\n"
         f"searched  {'; '.join(f'{name}: {words}' for name, words in tuning.search.space.words().items())}"
     )
@@ -461,8 +469,8 @@ def _describe_next(tuning: Tuning) -> list[str]:
     """Say where presets are kept and which command runs them, or why there are none and what to do."""
     if tuning.interrupted:
         return [
-            f"interrupted after {len(tuning.trials)} trials; finished runs are kept, type the same command again to "
-            f"continue"
+            f"interrupted after {format_count(len(tuning.trials), 'trial')}: finished runs are kept, the one that was "
+            f"cut short is not; {say_how_to_go_on()}"
         ]
     if not tuning.trials:
         return ["no trial was done in time, so no preset was written; type the same command with more --time-limit"]
@@ -483,8 +491,6 @@ def _describe_next(tuning: Tuning) -> list[str]:
     )
     lines = [f"kept in {', '.join(map(str, paths))}"]
     if tuning.oracle is not None:
-        done = sum(record.ok for record in tuning.oracle.records)
-        lines.append(
-            f"† {done} of {len(tuning.oracle.states)} runs on test images are kept as candidates of oracle selection"
-        )
+        done, runs = sum(record.ok for record in tuning.oracle.records), format_count(len(tuning.oracle.states), "run")
+        lines.append(f"† {done} of {runs} on test images are kept as candidates of oracle selection")
     return [*lines, f"next: {shlex.join(words)}"]

@@ -19,6 +19,7 @@ from zslbench.methods.base import Context, Method, Size, report_losses
 from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import Preprocessor, check_chain, normed
 from zslbench.params import param
+from zslbench.step_reports import TRAINING
 from zslbench.task import ClassTable, Train
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ class AdversarialMethod(Method):
     later: ClassVar[tuple[str, ...]] = ("synthesis",)
     """Purposes of the random streams that `scores` opens."""
     scoring: ClassVar[tuple[str, ...]] = ("per_class",)
-    slow_from = 1e12
+    slow_from = 1e11
     round_name: ClassVar[str] = "epoch"
     """What a round of training is called when it goes wrong."""
 
@@ -121,6 +122,10 @@ class AdversarialMethod(Method):
         for point in points:
             point.generator_.requires_grad_(False).zero_grad(set_to_none=True)
             yield point
+
+    def phases(self) -> tuple[str, ...]:
+        """Return the phases of `fit`."""
+        return (TRAINING,)
 
     def cost(self, size: Size) -> float:
         """Return the rows that pass through the networks in all steps, times the weights that they meet."""

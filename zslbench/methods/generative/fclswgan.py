@@ -106,6 +106,10 @@ class GenerativeMethod(AdversarialMethod):
         for epoch in range(1, self.epochs + 1):
             yield epoch_steps, epoch, self.epochs
 
+    def phases(self) -> tuple[str, ...]:
+        """Return the phases of `fit`: the frozen classifier is trained first, where the loss has one."""
+        return (*(["pretrain"] if self.cls_weight else []), *super().phases())
+
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the classification loss by a frozen classifier, trained on real rows; nothing if its weight is 0."""
         import torch

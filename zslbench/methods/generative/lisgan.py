@@ -18,6 +18,7 @@ from zslbench.methods.generative.fclswgan import (
     command_values,
 )
 from zslbench.params import Between, param
+from zslbench.step_reports import TRAINING
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -238,6 +239,11 @@ class LisGAN(GenerativeMethod):
 
     def _networks(self) -> tuple[dict[str, Any], dict[str, Any]]:
         return {"slope": self.generator_slope}, {"layers": self.critic_layers}
+
+    def phases(self) -> tuple[str, ...]:
+        """Return the phases of `fit`, as its terms need them."""
+        before = () if self._branch_weight() else super().phases()[:-1]
+        return (*before, *([] if self.l_r1 == self.l_r2 == 0 else ["souls"]), TRAINING)
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the classification loss, L_R1 and L_R2, each if its weight is not 0."""

@@ -82,7 +82,7 @@ class CNZSL(Method):
         "decay": Between(1e-6, 1e-3, log=True, zero=True),
     }
     libraries = ("zslbench.methods.networks.embedding",)
-    slow_from = 1e12
+    slow_from = 1e11
     check_params = {"hidden": 64, "epochs": 12, "batch": 128, "lr": 1e-2, "drop_every": 6}
 
     hidden: int = param(1024, low=1, high=16384, log=True, help="units of each hidden layer")

@@ -93,7 +93,7 @@ class DEM(Method):
         "distance": ("euclid", "cosine"),
     }
     libraries = ("zslbench.methods.networks.embedding",)
-    slow_from = 1e12
+    slow_from = 1e11
     check_params = {"hidden": 128, "iterations": 100, "lr": 5e-3, "decay": 1e-5}
 
     hidden: int = param(1600, low=1, high=16384, log=True, help="units of the hidden layer")

@@ -68,7 +68,7 @@ class BilinearMethod(Method):
         "preprocess": ("l2", "standard+l2", "minmax+l2"),
     }
     libraries = ("zslbench.methods.ranking.descent",)
-    slow_from = 1e12
+    slow_from = 1e11
     check_params = {"epochs": 10}
 
     lr: float = param(

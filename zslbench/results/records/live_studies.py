@@ -35,6 +35,8 @@ SILENT = STALE_AFTER
 
 _NAME = re.compile(r".+-\d+-[0-9a-f]+\.(json|tmp)")
 _LARGEST_FILE = 2**20
+_STEPS_TRUSTED = 0.05
+"""Share of its training from which a fit's own steps, and no forecast, tell how long it takes."""
 FitKey: TypeAlias = tuple[str, str, str]
 """The method, data set and stage of a group of fits."""
 _Count = Annotated[int, Meta(ge=0, le=10**15)]
@@ -52,6 +54,8 @@ class RunningFit:
         values: losses; None for one that is not finite.
         seconds: since it began; step_seconds: from its beginning to that step; training_began: to the first one.
         company: fits that are trained together and wait for the same steps, this one included.
+        phase_number, phase_count: which of how many phases it is in; 0 of 0 where that is not known.
+        forecast: seconds that it was expected to take before it began, its company included; None: nothing was known.
     """
 
     run: str
@@ -70,14 +74,18 @@ class RunningFit:
     training_began: _Seconds = 0.0
     phase: str = ""
     company: _Count = 1
+    phase_number: _Count = 0
+    phase_count: _Count = 0
+    forecast: _Seconds | None = None
 
     def __str__(self) -> str:
         return name_run(self.label, self.dataset, self.protocols, self.stage, self.fold, self.seed)
 
     def say_phase(self) -> str:
-        """Return what it is doing, with the steps of its training."""
-        steps = f"{self.step}/{self.total}" if self.total and self.phase == TRAINING else ""
-        return " ".join(filter(None, [self.phase or "running", steps]))
+        """Return what it is doing: which of its phases, and the step of it."""
+        number = f"phase {self.phase_number} of {self.phase_count}: " if self.phase_number else ""
+        steps = f" {self.step}/{self.total}" if self.total and self.phase == TRAINING else ""
+        return f"{number}{self.phase or 'running'}{steps}"
 
     @property
     def share(self) -> float:
@@ -86,10 +94,18 @@ class RunningFit:
 
     @property
     def seconds_expected(self) -> float | None:
-        """Seconds up to the end of its training, by the steps that are done; None: unknown."""
+        """Seconds that it takes; None: unknown.
+
+        At first that is the forecast. The first steps warm up, so what the steps tell of the end of the training takes
+        its place little by little, while the first twentieth of them is done.
+        """
         if not self.step or not self.total:
-            return None
-        return self.training_began + (self.step_seconds - self.training_began) / self.step * self.total
+            return self.forecast
+        by_steps = self.training_began + (self.step_seconds - self.training_began) / self.step * self.total
+        if self.forecast is None:
+            return by_steps
+        weight = min(1.0, self.share / _STEPS_TRUSTED)
+        return weight * by_steps + (1.0 - weight) * self.forecast
 
     def seconds_left(self, since: float = 0.0) -> float | None:
         """Return the seconds that it still needs, `since` seconds after it was heard of; None: unknown."""
@@ -162,6 +178,11 @@ class StudyProgress:
     def ended(self) -> int:
         """Fits that need not be done any more."""
         return self.done + self.failed + self.skipped + self.elsewhere
+
+    @property
+    def begun(self) -> float:
+        """How many fits the trainings of those that run add up to."""
+        return math.fsum(fit.share * fit.company for fit in self.running)
 
     def to_json(self) -> str:
         """Return the document; a loss that is not finite is null."""

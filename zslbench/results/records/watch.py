@@ -26,13 +26,12 @@ from zslbench.files import json_text, read_problem
 from zslbench.results.records.live_studies import LiveFolder, RunningFit, SeenStudy, clean, merge_plans
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import left_out, read_record, record_folders, runs_option
-from zslbench.step_reports import TRAINING
 from zslbench.visible import (
     describe_failure,
-    format_clock,
     format_count,
     format_losses,
     format_metrics,
+    format_time,
     name_run,
     title_data,
 )
@@ -399,7 +398,7 @@ def _draw_head(shot: Snapshot, width: int, whole: bool) -> list[RenderableType]:
     growing = any(study.growing for study in studies)
     spent = max(seen.study.seconds + seen.since for seen in shot.running)
     known = [seconds for plan in plans if (seconds := plan.study.seconds_left(plan.since)) is not None]
-    left = f", about {format_clock(max(known))} left" if known and not growing else ""
+    left = f", about {format_time(max(known))} left" if known and not growing else ""
     counts = [f"{ended - failed - skipped:,} " + ("fits done" if growing else f"of {format_count(total, 'fit')} done")]
     counts += [f"{number:,} {how}" for number, how in ((failed, "failed"), (skipped, "skipped")) if number]
     counts += [f"{len(running):,} running"]
@@ -407,10 +406,10 @@ def _draw_head(shot: Snapshot, width: int, whole: bool) -> list[RenderableType]:
     title = Table.grid(padding=(0, 2), expand=True)
     title.add_column(ratio=1)
     title.add_column(no_wrap=True)
-    title.add_row(_line(f"zslbench watch {shot.root}", "bold"), _line(f"{format_clock(spent)}{left}"))
+    title.add_row(_line(f"zslbench watch {shot.root}", "bold"), _line(f"{format_time(spent)}{left}"))
     lines: list[RenderableType] = [title]
     if not growing:
-        share = min(1.0, (ended + sum(fit.share * fit.company for fit in running)) / max(1, total))
+        share = min(1.0, (ended + sum(study.begun for study in studies)) / max(1, total))
         lines.append(_line(draw_bar(share, max(1, width - 7)), "cyan").append(f"  {100 * share:3.0f} %", "default"))
     return [*lines, _line(", ".join(counts)), *(_line(text, "red", whole) for text in broken)]
 
@@ -449,7 +448,7 @@ def _sections(shot: Snapshot, width: int, flat: bool) -> list[_Section]:
 
 def _study_row(seen: SeenStudy) -> list[Text]:
     study = seen.study
-    since = _line("lost", "red") if seen.state == "lost" else _line(format_clock(study.seconds + seen.since))
+    since = _line("lost", "red") if seen.state == "lost" else _line(format_time(study.seconds + seen.since))
     ended = f"{study.ended}" if study.growing else f"{study.ended}/{study.total}"
     return [_line(f"  {study.holder.host} {study.holder.pid}"), since, _line(ended), _line(study.command, "dim")]
 
@@ -458,25 +457,23 @@ def running_rows(fits: Sequence[tuple[RunningFit, float]], room: int, flat: bool
     """Return a row per running fit: its name in so much room, and how far it is, on one line or on two."""
     lefts = [fit.seconds_left(since) for fit, since in fits]
     clocks = [
-        format_clock(fit.seconds + since) + (" so far" if left is None else f", {format_clock(left)} left")
+        format_time(fit.seconds + since) + (f", {format_time(left)} left" if left else " so far")
         for (fit, since), left in zip(fits, lefts, strict=True)
     ]
-    steps = [f"{fit.step}/{fit.total}" if fit.total else "" for fit, _ in fits]
     rows = []
-    for (fit, _), step, clock in zip(fits, steps, clocks, strict=True):
+    for (fit, _), clock in zip(fits, clocks, strict=True):
         bar = draw_bar(fit.share) if fit.total else " " * _BAR
         company = f"{fit.company} fits at once  " if fit.company > 1 else ""
         name = _line(f"  {_shorten(str(fit), room - 2)}")
         details = _line(bar if flat else f"    {bar}", "cyan")
-        details.append(f"  {step:>{max(map(len, steps))}}  {clock:<{max(map(len, clocks))}}  ", "default")
-        phase = f"{fit.phase}  " if fit.phase and not (fit.phase == TRAINING and fit.total) else ""
-        details.append_text(_line(company + phase + format_losses(fit.values), "dim"))
+        details.append(f"  {clock:<{max(map(len, clocks))}}  {fit.say_phase()}  ", "default")
+        details.append_text(_line(company + format_losses(fit.values), "dim"))
         rows.append([name, details] if flat else [name.append("\n").append_text(details)])
     return rows
 
 
 def _last_rows(ended: Sequence[EndedFit], width: int) -> list[list[Text]]:
-    took = ["" if fit.seconds is None else f"{fit.seconds:.1f} s" for fit in ended]
+    took = ["" if fit.seconds is None else format_time(fit.seconds, 1) for fit in ended]
     room = width - max(map(len, took), default=0) - 6
     metrics = [_shorten_metrics(fit.metrics, max(room - _NAME, room // 2)) for fit in ended]
     room -= max(map(len, metrics), default=0)
