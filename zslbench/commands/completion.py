@@ -6,9 +6,10 @@ Click calls these functions in a shell that completes (`zslbench completion`). T
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import rich_click as click
 
@@ -56,18 +57,15 @@ def complete_datasets(ctx: click.Context, parameter: click.Parameter, incomplete
     return _starting(names, incomplete)
 
 
-def complete_catalogued(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer what `data fetch` takes."""
-    from zslbench.data.catalogue import CATALOGUE
-
-    return _starting([*(source.name for source in CATALOGUE), "all"], incomplete)
+def _offer(module: str, list_names: Callable[[Any], Iterable[str]]) -> Completer:
+    """Return what offers the names that a module knows, which is imported when a shell asks."""
+    return lambda ctx, parameter, incomplete: _starting(list_names(importlib.import_module(module)), incomplete)
 
 
-def complete_protocols(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the names of protocols."""
-    from zslbench.registry import PROTOCOLS
-
-    return _starting(PROTOCOLS.names(), incomplete)
+complete_catalogued = _offer("zslbench.data.catalogue", lambda module: [*(it.name for it in module.CATALOGUE), "all"])
+complete_protocols = _offer("zslbench.registry", lambda module: module.PROTOCOLS.names())
+complete_figures = _offer("zslbench.results.plots", lambda module: module.KINDS)
+complete_sources = _offer("zslbench.results.analysis.published", lambda module: sorted(module.sources()))
 
 
 def complete_records(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -80,20 +78,6 @@ def complete_names(ctx: click.Context, parameter: click.Parameter, incomplete: s
     """Offer the names of methods, data sets and protocols, and folders where a path is typed."""
     completers = [complete_methods] if "@" in incomplete else [complete_methods, complete_datasets, complete_protocols]
     return [item for complete in completers for item in complete(ctx, parameter, incomplete)]
-
-
-def complete_figures(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the kinds of figures."""
-    from zslbench.results.plots import KINDS
-
-    return _starting(KINDS, incomplete)
-
-
-def complete_sources(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the papers whose numbers are known."""
-    from zslbench.results.analysis.published import load
-
-    return _starting(sorted({row.source for row in load()}), incomplete)
 
 
 BY_NAME: Mapping[str, Completer] = {

@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from zslbench.errors import CaptionLeftOut, RecordsLeftOut
-from zslbench.visible import one_line, title_data, visible
+from zslbench.visible import one_line, visible
 
 if TYPE_CHECKING:
     from zslbench.runner.outcome import Outcome
@@ -108,10 +108,8 @@ def show_profile(outcome: Outcome) -> None:
     phases = list(dict.fromkeys(phase for record in records for phase in record.timings if phase not in last))
     rows = []
     for record in records:
-        data = title_data(record.dataset["name"])
-        run = f"{record.method['label']} {data} {record.protocol['name']} seed {record.seed}"
         spent = [f"{record.timings[phase]:.2f}" if phase in record.timings else "" for phase in (*phases, *last)]
-        rows.append((run, *spent))
+        rows.append((record.run_name, *spent))
     show_text(
         "seconds per phase of each run by itself (fit includes the phases between data and scores); "
         "shared: work that an earlier run had done already"

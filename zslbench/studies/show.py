@@ -20,7 +20,7 @@ from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.runner.class_lookup import recorded_method
 from zslbench.sources import SourceCheck
 from zslbench.spec import brackets, parse
-from zslbench.visible import describe_failure, format_losses, format_metrics, name_run, title_data, visible
+from zslbench.visible import describe_failure, format_losses, format_metrics, title_data, visible
 
 ROWS = 10
 """Points of a curve, or of losses, that the text shows; a record may have 200."""
@@ -121,12 +121,11 @@ class ShownRecord:
 
     def _what_was_run(self) -> _Section:
         record, data = self.record, self.record.dataset
-        run = name_run(record.label, data["name"], [record.protocol["name"]], record.stage, record.fold, record.seed)
         why = describe_failure(record.error)
         title = title_data(data["name"])
         choices = ", ".join(filter(None, (str(data.get(key, "")) for key in ("features", "semantics"))))
         rows = [
-            ("run", run),
+            ("run", record.run_name),
             ("status", f"{record.status}: {why}" if why else record.status),
             ("method", f"{record.method.get('title') or record.method['name']}, version {record.method['version']}"),
             ("setting", str(record.method.get("setting", ""))),

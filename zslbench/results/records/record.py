@@ -14,7 +14,7 @@ from zslbench.documents import Fraction, Whole, convert, decode_json
 from zslbench.errors import StoreError
 from zslbench.identity import digest
 from zslbench.loss_curve import MOST_POINTS
-from zslbench.visible import title_data
+from zslbench.visible import name_run, title_data
 
 Status = Literal["ok", "failed", "crashed", "timeout", "interrupted", "skipped"]
 Stage = Literal["final", "dev"]
@@ -153,6 +153,11 @@ class Record:
     def label(self) -> str:
         """The method as it was typed, in the spec grammar."""
         return str(self.method.get("label") or self.method["name"])
+
+    @property
+    def run_name(self) -> str:
+        """What was run, on one line, with its fold and seed."""
+        return name_run(self.label, self.dataset["name"], [self.protocol["name"]], self.stage, self.fold, self.seed)
 
     @property
     def headline(self) -> str:
