@@ -21,7 +21,7 @@ from zslbench.runner.jobs import group_into_batches
 from zslbench.runner.plan import RunOptions, plan
 from zslbench.runner.run_records import RunResult
 from zslbench.step_reports import hear_progress, report_progress
-from zslbench.studies.search_progress import BestSoFar
+from zslbench.studies.search import BestSoFar
 
 GAN = "fclswgan[hidden=16,noise=2,epochs=2,batch=256,critic_steps=1,pretrain_epochs=3,per_class=5,final_epochs=4]"
 

@@ -12,6 +12,7 @@ import operator
 import statistics
 import time
 import urllib.parse
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 from msgspec import convert, structs
 
 from zslbench.errors import BadValue, StoreError, Unavailable, ZslbenchError
-from zslbench.identity import digest
+from zslbench.identity import canonical_json, digest
 from zslbench.methods.base import Method
 from zslbench.params import Between, Dimension, Scalar
 from zslbench.results.records.record import Record
@@ -30,14 +31,13 @@ from zslbench.runner.jobs import Job, Run
 from zslbench.runner.outcome import Outcome
 from zslbench.runner.plan import RunOptions, StudyPlan
 from zslbench.runner.run import run
-from zslbench.runner.run_records import Stopped
+from zslbench.runner.run_records import RunResult, Stopped
 from zslbench.runner.run_states import Rerun
 from zslbench.seeding import stream_seed
 from zslbench.sources import source_of
 from zslbench.spec import Spec
-from zslbench.studies.search_progress import BestSoFar
 from zslbench.studies.search_space import Point, Space
-from zslbench.visible import describe_failure
+from zslbench.visible import describe_failure, format_count, format_metrics
 
 if TYPE_CHECKING:
     import optuna
@@ -91,6 +91,46 @@ class Trial:
     def value(self) -> float:
         """What guides a sampler: the mean over folds, and over protocols where there are several."""
         return statistics.fmean(self.mean(protocol) for protocol in self.scores)
+
+
+class BestSoFar(Listener):
+    """Keeps the scores of a search's fits as they end.
+
+    Args:
+        metrics: what is maximised, by protocol.
+
+    Attributes:
+        trials: how many have come to their end; failed: runs that failed.
+    """
+
+    def __init__(self, metrics: Mapping[str, str]) -> None:
+        self.metrics, self.trials = metrics, 0
+        self._failed: set[str] = set()
+        self._scores: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+
+    def finished(self, job: Job, results: Sequence[RunResult]) -> None:
+        """Take in the results of a fit."""
+        self.take(result.record for result in results)
+
+    def take(self, records: Iterable[Record]) -> None:
+        """Take in records, those that are known already too."""
+        for record in records:
+            protocol = record.protocol["name"]
+            if record.ok:
+                of_point = self._scores[protocol][canonical_json(dict(record.method["params"]))]
+                of_point[record.fold] = record.metrics[self.metrics[protocol]]
+            elif record.status not in ("skipped", "interrupted"):
+                self._failed.add(record.id)
+
+    def say(self) -> str:
+        """Return the best mean under each protocol, over the folds that most points have, and how many runs failed."""
+        best = {}
+        for protocol, metric in self.metrics.items():
+            if points := self._scores[protocol].values():
+                folds = max(len(scores) for scores in points)
+                best[metric] = max(statistics.fmean(scores.values()) for scores in points if len(scores) == folds)
+        parts = [f"best so far: {format_metrics(best)}"] if best else []
+        return ", ".join([*parts, *([f"{format_count(len(self._failed), 'run')} failed"] if self._failed else [])])
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -36,8 +36,7 @@ from zslbench.runner.run_states import Rerun
 from zslbench.sources import source_of
 from zslbench.spec import parse, write_value
 from zslbench.studies import search as searches
-from zslbench.studies.search import Interrupted, Result, Sampler, Search, Trial
-from zslbench.studies.search_progress import BestSoFar
+from zslbench.studies.search import BestSoFar, Interrupted, Result, Sampler, Search, Trial
 from zslbench.studies.search_space import at_edges, narrow_space
 from zslbench.visible import format_count, title_data
 
