@@ -33,8 +33,7 @@ def check_method(method: type | Method | str, **given: Any) -> list[str]:
 
     Args:
         method: a class, an instance, or text as for `zslbench run`: ``eszsl``, ``eszsl[gamma=10]``,
-            ``my_pkg.my_module:MyMethod``. A class or a text starts with the parameters that the class declares as
-            ``quick``.
+            ``my_pkg.my_module:MyMethod``. A class or a text starts with the class's `check_params`.
         given: parameters to set, for instance fewer epochs.
 
     Raises:
