@@ -1,4 +1,4 @@
-"""`Outcome`: what a call of `run` did, as text, table and data frame."""
+"""`Outcome`: the result of a call of `run`, as text, table and data frame."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ _LISTED = 40
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class Outcome(VerbResult):
-    """What a call of `run` meant and did.
+    """What a call of `run` planned and what it did.
 
     Attributes:
-        found: every planned run and the state it was found in; states: the same runs and the state they are in now.
+        found: every planned run and its state before the call.
+        states: every planned run and its state now.
         records: the record of every planned run that has one now, in the order of the plan.
         remarks: sentences for the user.
-        interrupted: whether it was cut short (Ctrl-C).
-        estimate: how long the runs may take; only of a dry run.
+        interrupted: whether it was stopped early (Ctrl-C).
+        estimate: how long the runs may take; only for a dry run.
         root: the folder of records.
         untried: how many runs had failed before and were not tried again.
     """
@@ -53,11 +54,11 @@ class Outcome(VerbResult):
     untried: int = 0
 
     def count(self, *states: State) -> int:
-        """Return how many planned runs were found in one of these states."""
+        """Return how many planned runs had one of these states before the call."""
         return sum(state in states for _, state in self.found)
 
     def left(self, *states: State) -> int:
-        """Return how many planned runs are in one of these states now."""
+        """Return how many planned runs have one of these states now."""
         return sum(state in states for _, state in self.states)
 
     def __repr__(self) -> str:
@@ -66,11 +67,11 @@ class Outcome(VerbResult):
 
     @property
     def failed(self) -> tuple[Record, ...]:
-        """Records of the plan whose run came to a bad end by itself; one that was cut short is not among them."""
+        """Records of planned runs that failed, crashed or reached a limit; interrupted runs are not among them."""
         return tuple(record for record in self.records if not record.ok and record.status not in UNFINISHED)
 
     def describe_failures(self) -> list[str]:
-        """Say how many runs failed and why the first did, and how many are of an earlier source of the method."""
+        """Say how many runs failed and why the first did, and how many were made by an earlier source of the method."""
         sentences = []
         if self.failed:
             reasons = [describe_failure(record.error) for record in self.failed if record.error.strip()]
@@ -92,7 +93,7 @@ class Outcome(VerbResult):
         return "".join([*(f"{text}\n" for text in self.remarks), listed, *(f"{text}\n" for text in self.sentences())])
 
     def planned_table(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
-        """Return heads and rows of what is planned: each run, or how many of each method on each data set."""
+        """Return column heads and rows of the plan: each run, or how many of each method on each data set."""
         if len(self.states) <= _LISTED:
             return ("id", "run", "state"), [(run.id, str(run), state) for run, state in self.states]
         datasets = list(dict.fromkeys(run.dataset.name for run, _ in self.states))
@@ -103,7 +104,7 @@ class Outcome(VerbResult):
         return ("method", *map(title_data, datasets)), rows
 
     def sentences(self) -> list[str]:
-        """Say what was done, or would be, and what to type next."""
+        """Say what was done, or would be done, and what to type next."""
         if self.estimate is not None:
             states = Counter(state for _, state in self.states)
             by_state = f" ({_count_states(states)})" if len(states) > 1 else ""
@@ -145,7 +146,7 @@ class Outcome(VerbResult):
         return f"interrupted: {format_count(kept, 'run')} finished and kept{dropped}; {say_how_to_go_on()}"
 
     def lay_out(self, format: str, room: int) -> Sequence[Table]:
-        """Return a table of a row per run and what `sentences` says."""
+        """Return a table with one row per run, and the text of `sentences`."""
         records = {record.id: record for record in self.records}
         metrics = order_metrics(name for record in self.records for name in record.metrics)
         rows = []
@@ -158,7 +159,7 @@ class Outcome(VerbResult):
         return [text_table("", heads, rows, words=(1, 2, 4), remarks=tuple(below))]
 
     def list_facts(self) -> list[dict[str, Any]]:
-        """Return a row per run: what it is, its state, its metrics in percent, and seconds."""
+        """Return one row per run: what it is, its state, its metrics in percent, and seconds."""
         records = {record.id: record for record in self.records}
         return [_describe_run(run, state, records.get(run.id)) for run, state in self.states]
 

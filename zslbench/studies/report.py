@@ -1,4 +1,4 @@
-"""`report`: one page that shows a whole study, from its records alone."""
+"""`report`: write one page that shows a whole study, from its records alone."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ TOLERANCE = 2.0
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Report:
-    """A report: what the page holds, its text, and where it was written (None: nowhere)."""
+    """A report: the content of the page, its HTML text, and where it was written (None: nowhere)."""
 
     page: Page
     text: str
@@ -50,10 +50,11 @@ class Report:
         return f'<iframe srcdoc="{escape(self.text)}" title="report" sandbox="allow-scripts" style="{frame}"></iframe>'
 
     def save(self, path: Path | str) -> Path:
-        """Write the page as .html and return its path.
+        """Write the page to an .html file and return its path.
 
         Raises:
-            BadValue: another ending. StoreError: the file cannot be written.
+            BadValue: the name ends differently.
+            StoreError: the file cannot be written.
         """
         write_text(_check_path(path), self.text, f"the report {Path(path).name}")
         return Path(path)

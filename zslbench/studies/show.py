@@ -1,4 +1,4 @@
-"""`show`: one record whole, as it can be read, and the command that makes it again."""
+"""`show`: the whole record of one run in readable form, and the command that makes it again."""
 
 from __future__ import annotations
 
@@ -30,12 +30,14 @@ _Section = tuple[str, Sequence[tuple[str, str]]]
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class ShownRecord:
-    """A record, and what is known of it beside what it holds.
+    """A record, and what is known of it besides its content.
 
     Attributes:
-        record: the run; path: its file; files: those beside it.
-        command: what makes it again.
-        defaults: the method's parameters as they are by default; None where its class is not at hand.
+        record: the run.
+        path: its file.
+        files: the files beside it.
+        command: the command that makes it again.
+        defaults: the default parameters of the method; None if its class cannot be imported.
         remarks: sentences on what has changed since.
     """
 
@@ -48,7 +50,7 @@ class ShownRecord:
 
     @property
     def changed(self) -> dict[str, Any]:
-        """The parameters that are not at their default; all of them where the defaults are not known."""
+        """The parameters that differ from their defaults; all parameters if the defaults are not known."""
         given = self.record.method["params"]
         defaults = self.defaults or {}
         return {name: value for name, value in given.items() if name not in defaults or value != defaults[name]}

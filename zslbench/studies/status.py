@@ -48,13 +48,13 @@ _Metrics = Callable[[Mapping[str, AnyArray]], Mapping[str, float]]
 
 @dataclasses.dataclass(frozen=True)
 class Verification:
-    """What came out of recomputing metrics.
+    """The result of recomputing metrics.
 
     Attributes:
         verified: how many records agree in every metric.
-        mismatches: record id and a sentence for each that does not, or whose predictions are damaged.
+        mismatches: record id and a sentence for each that does not agree, or whose predictions are damaged.
         lacking: ids of records without predictions.
-        skipped: id and reason of records whose protocol cannot judge them any more.
+        skipped: id and reason of records whose protocol can no longer judge them.
     """
 
     verified: int
@@ -120,7 +120,7 @@ def _compare_metrics(store: ResultStore, record: Record, metrics: _Metrics) -> s
 
 @dataclasses.dataclass(frozen=True)
 class Command:
-    """A shell command and what it is for."""
+    """A shell command and its purpose."""
 
     purpose: str
     text: str
@@ -131,15 +131,18 @@ class StatusReport(VerbResult):
     """What `status` found.
 
     Attributes:
-        survey: the span of the records and the state of each of its runs.
-        plan: the text of the plan file that does what lacks; empty where nothing does.
-        commands: what to type, in order; replace: words that stand for what no record holds, with advice.
-        stage: which it is of; others, oracle: records of the other stage, and oracle candidates: not in the span.
+        survey: the expected runs, and the state of each.
+        plan: the text of a plan file with the missing runs; empty if nothing is missing.
+        commands: what to type, in order.
+        replace: words in the commands that the user must replace, since no record holds them, with advice.
+        stage: the stage of these runs.
+        others, oracle: records of the other stage, and candidates for oracle selection; both are not among these runs.
         versions: other versions of zslbench and how many records they made.
-        broken: files that are no records, as sentences. damaged: whether records were changed by hand, so that their
-            content is not that of their id, or a folder could not be read, whatever it holds.
-        verification: of the metrics, where it was asked for.
-        text: all of it, as asked for.
+        broken: one sentence per file that is not a record.
+        damaged: whether the content of a record does not match its id (it was changed by hand), or a folder could not
+            be read.
+        verification: of the metrics, if it was requested.
+        text: all of this, in the requested format.
     """
 
     survey: Survey
@@ -168,7 +171,7 @@ class StatusReport(VerbResult):
         return [text_table("", heads, [[str(run[head]) for head in heads] for run in runs], words=(1, 2, 4))]
 
     def list_facts(self) -> list[dict[str, Any]]:
-        """Return a row per run that is expected, with its state."""
+        """Return one row per expected run, with its state."""
         runs: list[dict[str, Any]] = _document(self)["runs"]
         return runs
 
@@ -178,7 +181,7 @@ class StatusReport(VerbResult):
 
     @property
     def complete(self) -> bool:
-        """Whether nothing lacks, failed or is stale."""
+        """Whether nothing is missing, failed or stale."""
         return all(state == "done" for state in self.survey.states.values()) and not (
             self.survey.untuned or self.damaged
         )

@@ -53,15 +53,16 @@ _NAME = re.compile(r"\w[\w.-]*")
 
 @dataclasses.dataclass(frozen=True, kw_only=True, repr=False)
 class Tuning(VerbResult):
-    """What a search did and found.
+    """What a search tried and what it chose.
 
     Attributes:
         given: the spec as it was typed.
-        presets: one a protocol; none when no trial finished or the search was interrupted.
-        wider: by protocol, values to try where the best lies at an end of what was searched.
-        oracle: the runs of the final stage, where they were asked for.
-        remarks: sentences for the user; interrupted: whether it was cut short.
-        format: that `text` is written in.
+        presets: one per protocol; empty if no trial finished or the search was interrupted.
+        wider: by protocol, values to try if the best value is the lowest or highest of those searched.
+        oracle: the runs of the final stage, if they were requested.
+        remarks: sentences for the user.
+        interrupted: whether the search was stopped early.
+        format: of `text`.
     """
 
     given: str
@@ -97,7 +98,7 @@ class Tuning(VerbResult):
         return [*tables, dataclasses.replace(last, remarks=below)]
 
     def list_facts(self) -> list[dict[str, Any]]:
-        """Return a row per trial."""
+        """Return one row per trial."""
         return [_trial_facts(self, number, trial) for number, trial in enumerate(self.trials, start=1)]
 
     def write_json(self) -> str:
@@ -127,7 +128,7 @@ class Tuning(VerbResult):
 
     @property
     def counts(self) -> dict[str, int]:
-        """How many trials there were of each result."""
+        """How many trials ended in each state."""
         return dict.fromkeys(get_args(Result), 0) | Counter(trial.result for trial in self.trials)
 
 

@@ -140,7 +140,7 @@ class FigureRequest:
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class DrawnFigure:
-    """A figure: its axes, a row per number drawn, and what goes below it in a paper; `caption` has the sentences."""
+    """A figure: its axes, one row per number drawn, and remarks for its caption; `caption` has their sentences."""
 
     axes: tuple[Axes, ...]
     rows: tuple[Mapping[str, Any], ...]
@@ -152,7 +152,7 @@ class DrawnFigure:
         return tuple(remark.text for remark in self.remarks)
 
     def describe(self, length: str) -> tuple[str, ...]:
-        """Return the sentences of a ``full`` or ``short`` caption, or of ``none``: the warnings alone."""
+        """Return the sentences of a ``full`` or ``short`` caption; for ``none``, only the warnings."""
         if length == "full":
             return self.caption
         if length == "none":
@@ -173,18 +173,19 @@ class DrawnFigure:
             return figure_bytes(self.figure, "png", dots=160)
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the numbers drawn as a pandas data frame, a row each."""
+        """Return the numbers drawn as a pandas data frame, one row each."""
         import pandas as pd
 
         return pd.DataFrame([dict(row) for row in self.rows])
 
     def save(self, path: Path | str) -> Path:
-        """Write a .pdf, .svg or .png and return its path.
+        """Write a .pdf, .svg or .png file and return its path.
 
-        A warning names signs that no font here has.
+        A warning names characters that no font on this machine has.
 
         Raises:
-            BadValue: another ending. StoreError: the file cannot be written.
+            BadValue: the name ends differently.
+            StoreError: the file cannot be written.
         """
         for sentence in write_figure(self, Path(path)):
             warn(sentence)

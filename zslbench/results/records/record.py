@@ -1,4 +1,4 @@
-"""`Record`: what is kept of one run, as one small JSON document."""
+"""`Record`: everything that is kept of one run, as one small JSON document."""
 
 from __future__ import annotations
 
@@ -103,27 +103,30 @@ class _Provenance(Struct):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Record:
-    """One run: what it was (identity), what came out, and how it came about.
+    """One run: what it was (identity), its results, and how it was made.
 
-    Beside the type of a field stands what its JSON is checked against; mappings may hold more than is declared there.
+    Beside the type of a field stands the type that its JSON is checked against; mappings may hold more than is declared
+    there.
 
     Attributes:
         id: 16 hex digits, the digest of the identity.
-        status: ok, failed (it raised), crashed, timeout, interrupted or skipped.
-        method: its label is what was typed (``lisgan@published[souls=5]``), its params are all that it has.
-        stage: ``final`` (trainval → test) or ``dev`` (training → validation classes); fold: 0 in the final stage.
+        status: ok, failed (it raised an exception), crashed, timeout, interrupted or skipped.
+        method: its label is what was typed (``lisgan@published[souls=5]``), its params are all parameters that it has.
+        stage: ``final`` (trainval → test) or ``dev`` (training → validation classes).
+        fold: of the dev stage; 0 in the final stage.
         metrics: fractions from 0 to 1 by name; empty unless status is ok.
         curve: one entry per judged checkpoint: ``{"step": 10, "metrics": {...}}``.
         losses: what the method logged while it trained, at most 200 points: the first, the last, and evenly spaced ones
             between them: ``{"step": [1, 2], "values": {"critic": [0.5, 0.25], "generator": [-0.1, None]}}``. The lists
-            are equally long, in the order of logging; None stands for a loss that was not finite, or was not logged at
-            that step. Empty where nothing was logged, as in records of earlier versions. A failed run has those up to
-            its failure.
-        timings: seconds by phase, in all (``total``), and how many of these were spent for earlier results already
-            (``shared``): each result is charged with what producing it alone takes. memory: peak bytes by kind.
+            have equal length and are in the order of logging; None stands for a loss that was not finite, or was not
+            logged at that step. Empty if nothing was logged, as in records of earlier versions. A failed run has those
+            up to its failure.
+        timings: seconds by phase, in all (``total``), and how many of them had already been spent for earlier results
+            (``shared``): each result is charged with the time of producing it alone.
+        memory: peak bytes by kind.
         provenance: versions, device, digest of the method's source, time of day; ``own_folder``, the absolute path of a
-            data set of the user's own, and ``data_root``, that of the folder of data sets where one was named.
-        error: traceback text of a run that failed.
+            data set of the user's own, and ``data_root``, that of the folder of data sets if one was named.
+        error: traceback of a run that failed.
     """
 
     id: str
@@ -151,7 +154,7 @@ class Record:
 
     @property
     def label(self) -> str:
-        """The method as it was typed, in the spec grammar."""
+        """The spec of the method as it was typed."""
         return str(self.method.get("label") or self.method["name"])
 
     @property
@@ -161,14 +164,14 @@ class Record:
 
     @property
     def headline(self) -> str:
-        """What was run on what, for a sentence."""
+        """The method and the data in words, for a sentence."""
         return f"{self.label} on {title_data(self.dataset['name'])} ({self.protocol['name']})"
 
     @property
     def seconds_known(self) -> bool:
         """Whether the timings are those of this result alone.
 
-        They are not where several fits were done in the same steps, whose time was divided among them (seeds at once).
+        They are not if several fits were done in the same steps and their time was divided among them (seeds at once).
         """
         together = "seeds_at_once" in self.provenance or "grid_points" in self.provenance
         return not together or "shared" in self.timings
