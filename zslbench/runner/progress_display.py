@@ -48,8 +48,8 @@ def result_line(results: Sequence[RunResult]) -> str:
         parts.append(": ".join(filter(None, [f"{status}{where}", error])))
     took = ""
     if ok:
-        own = [sum(record.timings.get(phase, 0.0) for phase in ("scores", "evaluation")) for record in ok]
-        seconds, shared = ok[0].timings.get("total", 0.0) + sum(own[1:]), ok[0].timings.get("shared", 0.0)
+        scoring = [sum(record.timings.get(phase, 0.0) for phase in ("scores", "evaluation")) for record in ok]
+        seconds, shared = ok[0].timings.get("total", 0.0) + sum(scoring[1:]), ok[0].timings.get("shared", 0.0)
         part = f", {format_time(shared, 1)} of them shared" if shared >= 0.1 else ""
         took = f"  ({format_time(seconds, 1)}{part})"
     name = name_run(first.label, first.dataset["name"], [], first.stage, first.fold, first.seed)
@@ -115,8 +115,8 @@ class _Plain(Listener):
             return
         self._quiet_since, study = now, self.study()
         fits = [f"{fit}: {fit.say_phase()} after {format_time(fit.seconds)}" for fit in study.running[:1]]
-        more = [f"{len(study.running) - 1} more run"] if len(study.running) > 1 else []
-        notes = [self.note()] if self.note else [*fits, *more]
+        fits += [f"{len(study.running) - 1} more run"] if len(study.running) > 1 else []
+        notes = [self.note()] if self.note else fits
         self._print("; ".join([f"    {self._count(study)[0]} done, {_say_times(study)}", *filter(None, notes)]))
 
     def _print(self, text: str) -> None:

@@ -82,8 +82,8 @@ def _describe(done: Comparisons, marked: bool) -> list[Remark]:
     entrants = [entrant for comparison in done.comparisons for entrant in comparison.match.entrants]
     kinds = " and ".join(f"over {kind}" for kind in done.how.over)
     test = f"p (Holm) ≤ {done.alpha:g} in the paired bootstrap {kinds}"
-    what = f"* or bold: {test}" if marked else f"none has {test}"
-    method = f"Differences in points, {done.stage} stage; {what}. Intervals and p: name methods, or --details."
+    marks = f"* or bold: {test}" if marked else f"none has {test}"
+    method = f"Differences in points, {done.stage} stage; {marks}. Intervals and p: name methods, or --details."
     below = remarks("note", [method]) + remarks("note", _name_undecidable(done)) + warn_of_few_draws(done)
     settings = {entrant.row.setting == "transductive" for entrant in entrants}
     selections = distinct(entrant.row.selection for entrant in entrants)

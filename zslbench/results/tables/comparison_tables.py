@@ -75,7 +75,9 @@ def describe_comparisons(done: Comparisons) -> list[Remark]:
     below += _describe_training(entrants)
     if any(len(entrant.row.seeds) > 1 for match in of_h for entrant in match.entrants):
         below += remarks("metrics", [_H_OF_MEANS])
-    below += remarks("warning", distinct(text for one in done.comparisons for text in _cautions(one, done)))
+    below += remarks(
+        "warning", distinct(text for comparison in done.comparisons for text in _cautions(comparison, done))
+    )
     below += [TRANSDUCTIVE] if "‡" in marks else []
     tried = "† candidate of oracle selection: tried on the test images."
     below += remarks("oracle", [tried] if "†" in marks else [], tried)

@@ -240,8 +240,8 @@ def _put_data_on_top(table: Table, columns: Sequence[ColumnKey]) -> Table:
         )
         for group, column in zip(groups, table.columns, strict=True)
     ]
-    what = "The numbers are T1."
-    layout = Remark("layout", what, what)
+    sentence = "The numbers are T1."
+    layout = Remark("layout", sentence, sentence)
     below = [each for remark in table.remarks for each in ([remark, layout] if remark.kind == "stage" else [remark])]
     order = sorted(range(len(groups)), key=lambda number: names.index(names[number]))
     return take_columns(dataclasses.replace(table, columns=tuple(on_top), remarks=tuple(below)), order)

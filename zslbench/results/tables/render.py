@@ -408,6 +408,6 @@ def _fold(row: Sequence[str], widths: Sequence[int]) -> Iterator[tuple[str, ...]
         else fold_text(" ".join(text.split()), width, cell_len, 0 if number else _INDENT)
         for number, (text, width) in enumerate(zip(row, widths, strict=True))
     ]
-    name, *more = cells[0]
-    cells[0] = [name, *(" " * _INDENT + text for text in more)]
+    first, *following = cells[0]
+    cells[0] = [first, *(" " * _INDENT + text for text in following)]
     yield from itertools.zip_longest(*cells, fillvalue="")

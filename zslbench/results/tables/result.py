@@ -114,7 +114,9 @@ class VerbResult(abc.ABC):
         """
         path = Path(path)
         if path.suffix.lower() not in SUFFIXES:
-            raise BadValue(f"cannot save a {self.noun} as {path.name!r}; name a file that ends in {_list_suffixes()}.")
+            *most, last = SUFFIXES
+            ends = f"{', '.join(most)} or {last}"
+            raise BadValue(f"cannot save a {self.noun} as {path.name!r}; name a file that ends in {ends}.")
         write_output(self.write(SUFFIXES[path.suffix.lower()], **options), path, self.noun)
         return path
 
@@ -155,11 +157,11 @@ class VerbResult(abc.ABC):
     def _choose_caption(
         self, caption: str | None = None, caption_text: str | None = None, label: str | None = None
     ) -> Caption:
-        own = self.caption
+        usual = self.caption
         return Caption(
-            own.length if caption is None else caption,
-            own.text if caption_text is None else caption_text,
-            own.label if label is None else label,
+            usual.length if caption is None else caption,
+            usual.text if caption_text is None else caption_text,
+            usual.label if label is None else label,
         )
 
     def _warn_of_notes(self) -> None:
@@ -231,8 +233,8 @@ class TableResult(VerbResult):
 
     def __repr__(self) -> str:
         shapes = ", ".join(f"{len(table.rows)} × {len(table.columns)}" for table in self.tables[:3])
-        more = ", …" if len(self.tables) > 3 else ""
-        return f"<{type(self).__name__}: {shapes}{more}; print it, or use .to_frame(), .to_latex(), .save(path)>"
+        cut = ", …" if len(self.tables) > 3 else ""
+        return f"<{type(self).__name__}: {shapes}{cut}; print it, or use .to_frame(), .to_latex(), .save(path)>"
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -279,8 +281,3 @@ class Listing(VerbResult, Sequence[Item]):
     def list_facts(self) -> Sequence[Mapping[str, Any]]:
         """Return what is known of each item."""
         return self.facts or [dataclasses.asdict(item) for item in self.items]  # type: ignore[call-overload]
-
-
-def _list_suffixes() -> str:
-    *most, last = SUFFIXES
-    return f"{', '.join(most)} or {last}"
