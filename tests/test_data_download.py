@@ -53,9 +53,11 @@ class Server:
                 if behaviour in SENT:
                     self._send_on(behaviour)
                     return
+                if behaviour == "page":
+                    self.send_header("Content-Type", "text/html; charset=utf-8")
                 self.send_header("Content-Length", str(10**15 if behaviour == "boast" else len(body)))
                 self.end_headers()
-                self.wfile.write(body if behaviour == "whole" else body[: len(body) // 2])
+                self.wfile.write(body if behaviour in ("whole", "page") else body[: len(body) // 2])
 
             def _send_on(self, behaviour: str) -> None:
                 """Send and send, until the other side has had enough."""
@@ -434,6 +436,20 @@ def test_the_next_address_is_tried_and_all_are_named_at_the_end(
     assert {row.source for row in fetch("cub")} == {good.url}
 
 
+def test_a_web_page_is_named_as_such_and_no_part_is_lost_to_it(serve: Any, body: bytes, cub_home: Path) -> None:
+    half = serve(body, "ranges half", "503", tag='"a"')
+    with pytest.raises(DataMissing):
+        fetch("cub", url=half.url, retries=0)
+    assert leftovers(cub_home)
+    page = serve(b"<html>log in</html>", "page")
+    with pytest.raises(DataMissing, match=r"cannot download .*the host sends a web page instead of the archive"):
+        fetch("cub", url=page.url)
+    assert page.requests == 1
+    rest = serve(body, "ranges", tag='"a"')
+    assert fetch("cub", url=rest.url)
+    assert rest.sent == [len(body) - half.sent[0]]
+
+
 def test_a_mirror_is_tried_first(serve: Any, official: Any, body: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     server, mirror = official(body), serve(body)
     for address in (mirror.url, mirror.url.rpartition("/")[0], mirror.url.replace("xlsa17.zip", "mine/")):
@@ -456,6 +472,9 @@ def test_a_mirror_may_be_a_file_or_a_folder_of_this_machine(
         monkeypatch.setenv("ZSLBENCH_MIRROR", str(given))
         assert fetch("cub", force=True)[0].source == str(taken)
         assert taken.read_bytes() == body
+    for given in (f" {copies}\n", copies.as_uri(), (copies / "xlsa17.zip").as_uri()):
+        monkeypatch.setenv("ZSLBENCH_MIRROR", given)
+        assert fetch("cub", force=True)[0].source == str(copies / "xlsa17.zip")
     assert server.requests == 0
     everything = served(tmp_path, "APY", "AWA1", "AWA2", "CUB", "FLO", "SUN")
     (copies / "xlsa17.zip").write_bytes(everything)

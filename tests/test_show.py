@@ -8,6 +8,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from data_folders import small_cub, write_folder
 from result_records import record, saved
@@ -60,6 +61,33 @@ def test_the_command_makes_the_record_again_from_another_folder(method, options,
     assert (again.selection, again.stage, again.fold, again.seed) == (made.selection, made.stage, made.fold, made.seed)
     for name in ("precision", "checkpoint_every", "kept_features"):
         assert again.provenance.get(name) == made.provenance.get(name)
+
+
+class Worded:
+    """A method of one's own with a text among its parameters."""
+
+    stochastic = False
+    word: str = ""
+
+    def fit(self, train, ctx):
+        semantics = train.classes.semantics[train.classes.positions(train.labels)]
+        self.weights_ = np.linalg.lstsq(train.features, semantics, rcond=None)[0]
+
+    def scores(self, features, classes):
+        return features @ self.weights_ @ classes.semantics.T
+
+
+@pytest.mark.parametrize(
+    "word", ["a,b]c [d]", 'it\'s "q" $HOME `x` \\', "größe ✓", " a ", "true", "1..3", "x@y=z", "-x"]
+)
+def test_any_text_among_the_parameters_survives_the_shell(word, tmp_path, monkeypatch):
+    escaped = word.replace("\\", "\\\\").replace("'", "\\'")
+    made = run(f"test_show:Worded[word='{escaped}']", "digits", "zsl", runs=tmp_path / "my runs")
+    assert made.method["params"] == {"word": word}
+    shown = zslbench.show(made.id, runs=tmp_path / "my runs")
+    shown.path.unlink()
+    paste(f"{shown.command} -q", tmp_path / "elsewhere", monkeypatch)
+    assert zslbench.show(made.id, runs=tmp_path / "my runs").record.metrics == made.metrics
 
 
 def test_an_own_folder_and_a_data_root_are_kept_as_absolute_paths(tmp_path, monkeypatch):

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from zslbench.data.array_store import home, write_home
 from zslbench.data.catalogue import ARCHIVES, CATALOGUE, Archive, refuse_awa
@@ -141,9 +142,11 @@ def _mirrors(archive: Archive, alone: bool) -> list[str | Path]:
 
     `alone`: no other archive is wanted, so a file with another name is taken for this one.
     """
-    given = os.environ.get(MIRROR, "")
+    given = os.environ.get(MIRROR, "").strip()
     if not given:
         return []
+    if given.startswith("file://"):
+        given = url2pathname(urlsplit(given).path)
     name = given.rstrip("/").rpartition("/")[2]
     other = name.endswith(".zip") and name != archive.file and not alone
     if _is_web_address(given):
@@ -344,6 +347,8 @@ def _stream(url: str, path: Path, bar: Progress) -> None:
                 raise requests.exceptions.ChunkedEncodingError("the host sent a different part than was requested")
         else:
             response.raise_for_status()
+            if response.headers.get("Content-Type", "").startswith("text/html"):  # of a login, or of a proxy
+                raise _Failed(url, "the host sends a web page instead of the archive")
             start, declared = 0, response.headers.get("Content-Length", "")
             length = int(declared) if declared.isdecimal() and len(declared) < 19 else None
             _discard(path)
