@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import re
 import shutil
 import webbrowser
@@ -37,6 +38,29 @@ def test_findings_come_in_groups_that_fit_80_columns(typed):
     assert max(map(len, lines)) <= 80
     assert "Python" in out
     assert [row.what for row in zslbench.doctor() if row.group == "machine"] == ["GPU", "CPU", "threads", "memory"]
+
+
+@pytest.mark.parametrize(
+    ("busy", "asked", "sentence"),
+    [
+        (0.25, "3", "at most 3; 0.2 processes want 4 processors"),
+        (9.0, "1", "at most 1; 9.0 processes want 4 processors"),
+        (0.25, None, "at most 4; 0.2 processes want 4 processors"),
+        (
+            9.0,
+            None,
+            "at most 4; 9.0 processes want 4 processors; others compute here: set OMP_NUM_THREADS to the number that "
+            "is yours, 1 for instance",
+        ),
+    ],
+)
+def test_threads_take_one_line_unless_there_is_something_to_do(busy, asked, sentence, monkeypatch):
+    monkeypatch.setattr("psutil.getloadavg", lambda: (busy, 0.0, 0.0))
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2, 3}, raising=False)  # of a share of them
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if asked:
+        monkeypatch.setenv("OMP_NUM_THREADS", asked)
+    assert found("machine", "threads").found == sentence
 
 
 def test_a_browser_on_the_path_and_a_runs_folder_still_to_be_made_are_said(tmp_path, monkeypatch):

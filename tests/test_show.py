@@ -77,9 +77,7 @@ class Worded:
         return features @ self.weights_ @ classes.semantics.T
 
 
-@pytest.mark.parametrize(
-    "word", ["a,b]c [d]", 'it\'s "q" $HOME `x` \\', "größe ✓", " a ", "true", "1..3", "x@y=z", "-x"]
-)
+@pytest.mark.parametrize("word", ['a,b]c [d] it\'s "q" $HOME `x` \\ größe ✓ x@y=z ', "true", "-1..3"])
 def test_any_text_among_the_parameters_survives_the_shell(word, tmp_path, monkeypatch):
     escaped = word.replace("\\", "\\\\").replace("'", "\\'")
     made = run(f"test_show:Worded[word='{escaped}']", "digits", "zsl", runs=tmp_path / "my runs")

@@ -24,6 +24,7 @@ from zslbench.errors import Unavailable, ZslbenchError
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
 from zslbench.results.tables.render import write_columns
 from zslbench.results.tables.result import Listing
+from zslbench.visible import format_count
 
 LOW_DISK = 4 * 2**30
 TEXT_WIDTH = 80
@@ -265,20 +266,16 @@ def _find_instructions() -> Finding:
 
 
 def _find_threads() -> Finding:
-    """Tell how many threads a run may use, how they wait, and what to set where others compute on the same machine."""
+    """Tell how many threads a run may use, and what to set where others compute on the same machine."""
     import psutil
 
-    from zslbench.runner.resources import WAITING
-
-    asked, processors = os.environ.get("OMP_NUM_THREADS"), os.cpu_count() or 1
-    most = f"at most OMP_NUM_THREADS={asked}" if asked else "OMP_NUM_THREADS is not set: as many as processors"
-    waiting = next((f"{name}={os.environ[name]}" for name in WAITING if name in os.environ), "libraries' own rule")
+    asked = os.environ.get("OMP_NUM_THREADS")
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     busy = psutil.getloadavg()[0]
-    load = f"{busy:.1f} processes wanted {processors} processors in the last minute"
-    advice = "on a shared machine set OMP_NUM_THREADS to the number of processors that are yours"
+    text = f"at most {asked or processors}; {busy:.1f} processes want {format_count(processors, 'processor')}"
     if busy > processors and not asked:
-        advice = f"others compute here: {advice}, 1 for instance"
-    return Finding("threads", f"{most}; {load}; while waiting: {waiting}; {advice}")
+        text += "; others compute here: set OMP_NUM_THREADS to the number that is yours, 1 for instance"
+    return Finding("threads", text)
 
 
 def _find_folder(role: str, folder: Path, advice: str, purpose: str) -> Finding:
