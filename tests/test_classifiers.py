@@ -134,7 +134,7 @@ def test_dap_refuses_what_it_is_not_defined_for() -> None:
 
 @pytest.mark.parametrize("method", [DAP(), SYNC()])
 def test_candidates_lack_the_attributes_of_a_fit(method: DAP | SYNC) -> None:
-    with pytest.raises(BadValue, match="candidates have none; give both tables theirs"):
+    with pytest.raises(BadValue, match="candidates have none; give both tables original attributes"):
         method.fit(TRAIN, Context()).scores(QUERY, ClassTable(CANDIDATES.ids, CANDIDATES.semantics))
 
 

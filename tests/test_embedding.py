@@ -175,7 +175,7 @@ def test_dem_output_follows_the_features() -> None:
     assert fitted_dem().network_.positive
     assert not fitted_dem(preprocess="standard").network_.positive
     assert not fitted_dem(output="linear").network_.positive
-    with pytest.raises(BadValue, match="a ReLU output makes none below 0; choose output=linear"):
+    with pytest.raises(BadValue, match="a ReLU output is never below 0; choose output=linear"):
         fitted_dem(preprocess="standard", output="relu")
 
 

@@ -362,10 +362,10 @@ class Box:
 def test_what_lies_in_slots_is_refused_by_name_and_never_lost():
     method = InSlots()
     method.weights = np.ones(3)
-    with pytest.raises(BadValue, match="its weights lies in __slots__"):
+    with pytest.raises(BadValue, match="its weights is in __slots__"):
         pack_state(method)
     method = InSlots()
     method.box = Box()
     method.box.weights = np.ones(3)
-    with pytest.raises(BadValue, match=r"its box\.weights lies in __slots__"):
+    with pytest.raises(BadValue, match=r"its box\.weights is in __slots__"):
         pack_state(method)

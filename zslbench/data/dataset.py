@@ -20,7 +20,7 @@ from zslbench.task import ClassTable
 
 Origin = Literal["catalogue", "builtin", "added", "own"]
 _CHECKED_ROWS = 4096
-"""Rows of features that are looked through at a time."""
+"""Rows of features that are checked at a time."""
 
 
 def numbered_names(first: int, count: int) -> tuple[str, ...]:

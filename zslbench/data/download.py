@@ -37,15 +37,15 @@ MIRROR = "ZSLBENCH_MIRROR"
 RETRIES = 3
 TIMEOUT = 30.0
 PATIENCE, SLOWEST = 60.0, 1024
-"""Seconds in which at least so many bytes a second must come."""
+"""Seconds over which a minimum rate of bytes per second is required."""
 RESERVE = 1 << 30
-"""Bytes of the disk that a download leaves free: 1 GiB."""
+"""Bytes of disk space that a download leaves free: 1 GiB."""
 PROGRESS = 1 << 20
-"""Bytes that an attempt must bring to count as no failure, though it broke off."""
+"""Bytes that a broken transfer must have brought so that it does not count as a failed attempt."""
 _CHUNK = 1 << 18
 _OTHER_WAY = "or get the archive another way and install it with `zslbench data import FILE`"
 _PASSING = (408, 429)
-"""Client errors that a later attempt may not meet."""
+"""Client errors after which a later attempt may succeed."""
 
 
 def fetch(

@@ -27,17 +27,17 @@ from zslbench.identity import expand_home, file_sha256
 ORIGIN = "origin.json"
 MAX_ENTRIES = 10_000
 MAX_BYTES = 64 << 30
-"""Unpacked, all together: 64 GiB; the largest official archive unpacks to some 3."""
+"""Total unpacked size: 64 GiB; the largest official archive unpacks to about 3 GiB."""
 MAX_RATIO = 200
-"""Unpacked bytes per packed one; features compress some five times, deflate's limit is 1,032."""
+"""Unpacked bytes per packed byte; features compress about five times, and deflate's limit is 1,032."""
 SMALL = 1 << 20
-"""Bytes that a member may unpack to at any ratio."""
+"""Bytes to which a member may unpack whatever its ratio."""
 _FOLDERS = {source.card.folder.lower(): source.card.folder for source in CATALOGUE}
 _NAMES = {source.card.folder: source.name for source in CATALOGUE}
 _DEVICES = {"con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(1, 10))}
 
 Openers = dict[tuple[str, str], Callable[[], Any]]
-"""What opens a file, by its data set folder and name."""
+"""Functions that open a file, by its data set folder and name."""
 
 
 @dataclasses.dataclass(frozen=True)

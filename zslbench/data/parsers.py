@@ -36,16 +36,16 @@ from zslbench.files import check_size, free_memory
 START_LIMIT = 120.0
 """Seconds that loading the libraries may take."""
 READ_LIMIT = 8.0
-"""Seconds that parsing may take, beside what a slow disk needs."""
+"""Seconds that parsing may take, in addition to the time that a slow disk needs."""
 _SLOWEST = 2e6
-"""Bytes per second that any disk gives."""
+"""Bytes per second that every disk delivers."""
 _SPARE = 1 << 30
-"""Bytes that parsing may take whatever memory is free."""
+"""Bytes that parsing may always use, however little memory is free."""
 _PROGRAM = "import sys; sys.path[:] = sys.argv[1:]; from zslbench.data.parsers import serve; serve()"
 _HDF5 = (b"\x89HDF\r\n\x1a\n", b"MATLAB 7.3")
 
 CheckSize = Callable[..., None]
-"""`zslbench.files.check_size` of the file: refuses bytes that it, or a named part of it, would take."""
+"""`zslbench.files.check_size` of the file: refuses the file, or a named part of it, if it needs too many bytes."""
 Arrays = dict[str, AnyArray]
 Request = dict[str, Any]
 
@@ -258,7 +258,7 @@ _MATRIX, _COMPRESSED = 14, 15
 _BYTES = {"cell": 200, "char": 4, "sparse": 8, "logical": 1, "double": 8, "single": 4} | {
     f"{sign}int{bits}": bits // 8 for sign in ("", "u") for bits in (8, 16, 32, 64)
 }
-"""Bytes of memory that SciPy takes per entry of a class; a sparse matrix is made dense."""
+"""Bytes of memory that SciPy needs per entry, by MATLAB class; a sparse matrix is made dense."""
 
 
 def _check_matlab(path: Path, head: bytes) -> None:

@@ -21,7 +21,7 @@ STAGES: tuple[Stage, ...] = ("final", "dev")
 SEEDED_FOLDS = 3
 FOLD_SEED = 0
 TEST_SHARE = 0.2
-"""Of the rows of each seen class: what a seeded split tests, and what a fold of the dev stage asks about."""
+"""Share of the rows of each seen class that a seeded split, or a fold of the dev stage, uses for testing."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

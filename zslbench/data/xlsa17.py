@@ -20,14 +20,14 @@ from zslbench.errors import BadData, BadValue
 from zslbench.files import check_size
 
 FEATURES, SEMANTICS = "res101", "att"
-"""The usual choices."""
+"""The usual features and semantics."""
 FIRST_CLASS = 1
 READER_VERSION = 2
-"""Raise it when the same files come to read differently: converted copies are then made anew."""
+"""Raise it when a change reads the same files differently: converted copies are then made again."""
 _SPLITS = "_splits"
 _LOCS = ("trainval_loc", "test_seen_loc", "test_unseen_loc")
 _UNFOLDED = 60
-"""Bytes of memory that a byte of a list takes at most: names of one letter."""
+"""Bytes of memory per byte of a list, at most: one-letter names."""
 _EXACT = 2**53  # float64 holds every whole number below it
 
 

@@ -119,7 +119,7 @@ class Ablation:
 
 
 Judge: TypeAlias = "Callable[[Method, int], None]"
-"""Called by `Context.checkpoint` with the method and the step: the runner's way to judge it while it trains."""
+"""Called by `Context.checkpoint` with the method and the step, so that the runner can judge it while it trains."""
 
 
 class Context:
@@ -247,19 +247,19 @@ class Method(abc.ABC):
     presets: ClassVar[Mapping[str, Preset]] = {}
     ablations: ClassVar[Mapping[str, Ablation]] = {}
     ablations_build_up: ClassVar[bool] = False
-    """Whether each ablation adds to the one before it; otherwise each takes something from the method."""
+    """Whether each ablation adds a part to the one before it; otherwise each removes a part of the method."""
     scoring: ClassVar[tuple[str, ...]] = ()
-    """Hyper-parameters that `scores` alone reads, where `fit_grid` shares one fit among points that differ in them."""
+    """Hyper-parameters that only `scores` reads; `fit_grid` shares one fit among points that differ only in these."""
     space: ClassVar[Mapping[str, params.Dimension]] = {}
     """What `zslbench tune` searches, by hyper-parameter: values to try, or a range. Where it is empty, every declared
     range and choice is searched."""
     libraries: ClassVar[tuple[str, ...]] = ()
-    """Modules that `fit` or `scores` import: loaded before the clock starts, as only a first fit does it."""
+    """Modules that `fit` or `scores` import: loaded before times are measured, since only the first fit loads them."""
     slow_from: ClassVar[float | None] = None
     """The `cost` from which a fit is worth the two seconds in which `run` measures some of its steps to say how long it
     takes; None: never. Its `fit` must call `Context.progress`, and end its loop where that says so."""
     check_params: ClassVar[Mapping[str, Any]] = {}
-    """Parameters with which `zslbench.checks.check_method` tries the method: small enough to fit in about a second."""
+    """Parameters with which `zslbench.checks.check_method` tries the method; a fit should take about a second."""
 
     def __post_init__(self) -> None:
         params.check_values(self)

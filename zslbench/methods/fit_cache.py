@@ -21,7 +21,7 @@ from zslbench.params import Scalar
 
 T = TypeVar("T")
 MOST = 16
-"""Results that are kept; the one that was used longest ago goes first."""
+"""How many results are kept; the least recently used one is dropped first."""
 
 _kept: collections.OrderedDict[str, tuple[object, Cost]] = collections.OrderedDict()
 _last: dict[str, object] = {}

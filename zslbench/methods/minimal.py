@@ -16,7 +16,7 @@ from zslbench.methods.base import Method, MethodCard, Setting
 _VERBS = ("fit", "scores")
 _KINDS = (bool, int, float, str)
 _SAID = ("card", "name", "setting", "stochastic", "version")
-"""What a class may say of itself, as attributes that are no hyper-parameters."""
+"""What a class may declare about itself, as attributes that are not hyper-parameters."""
 
 
 def as_method(cls: type) -> type[Method]:
@@ -50,7 +50,7 @@ class Completed(Method):
     """What is added to a minimal class; it comes after the class in the order of bases."""
 
     written_as: ClassVar[type]
-    """The class as its user wrote it: the one that has a source."""
+    """The class as its user wrote it, which has a source file."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _blank, (self.written_as,), self.__getstate__()

@@ -20,7 +20,7 @@ from zslbench.errors import BadValue
 INIT_STD = 0.02
 BETAS = (0.5, 0.999)
 OPERATIONS_A_THREAD = 2**27
-"""Multiplications and additions of a matrix product that are worth a thread of its own: 64 rows through 512 × 2048
+"""Multiplications and additions of a matrix product for which another thread pays: 64 rows through 512 × 2048
 weights. Measured by `benchmarks/threads.py`."""
 
 

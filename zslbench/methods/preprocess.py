@@ -82,16 +82,16 @@ def check_chain(chain: str) -> str | None:
     >>> check_chain("standard+clip+minmax") is None
     True
     >>> check_chain("minmx")
-    "'minmx' is no step, did you mean 'minmax'? Write none, or minmax, standard, l2, clip joined by '+'."
+    "'minmx' is not a step, did you mean 'minmax'? Write none, or minmax, standard, l2, clip joined by '+'."
     """
     how = "Write none, or minmax, standard, l2, clip joined by '+'."
     steps = chain.split("+")
     for step in steps:
         if step not in STEPS:
             near = nearest(step, STEPS)
-            return f"{step!r} is no step{f', did you mean {near!r}?' if near else '.'} {how}"
+            return f"{step!r} is not a step{f', did you mean {near!r}?' if near else '.'} {how}"
     if "none" in steps and len(steps) > 1:
-        return f"'none' stands alone. {how}"
+        return f"'none' cannot be combined. {how}"
     return None
 
 
@@ -171,7 +171,7 @@ def attribute_values(classes: ClassTable, original: bool, method: str, otherwise
     if classes.original is None:
         raise BadValue(
             f"{method}: it was fitted on original attributes and the candidates have none; "
-            f"give both tables theirs{otherwise}."
+            f"give both tables original attributes{otherwise}."
         )
     return classes.original
 

@@ -24,13 +24,13 @@ from zslbench.sources import project_modules
 
 _TREE = "state"
 _LIBRARIES = ("zslbench.methods", "zslbench.task", "torch.nn", "sklearn", "scipy.sparse")
-"""Whose classes may be kept besides those of the method's own project."""
+"""Packages whose classes may be kept, besides those of the method's own project."""
 _PLAIN = (type(None), bool, int, float, str)
 _CONTAINERS: Mapping[str, type] = {"list": list, "tuple": tuple, "set": set, "frozenset": frozenset}
 _HEAP = 1 << 9
 """CPython's flag of a class that is written in Python."""
 _OF_MODULE = ("training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set")
-"""What of a `torch.nn.Module` is its content; the rest are hooks."""
+"""The attributes of a `torch.nn.Module` that are its content; the others are hooks."""
 
 
 def pack_state(method: Method) -> dict[str, AnyArray]:
@@ -66,7 +66,7 @@ def unpack_state(method: Method, arrays: Mapping[str, AnyArray], device: str | N
         why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise StoreError(f"it holds no state of {type(method).__name__} ({why})") from None
     if taken := state.keys() & params.declared_params(type(method)).keys():
-        raise StoreError(f"it holds the hyper-parameter {min(taken)}, which is of the record")
+        raise StoreError(f"it holds the hyper-parameter {min(taken)}, which belongs to the record")
     if parts := [name for name in state if callable(getattr(type(method), name, None))]:
         raise StoreError(f"it holds {min(parts)}, which is a part of the class {type(method).__name__}")
     vars(method).update(state)
@@ -172,7 +172,7 @@ def _refuse_slots(value: object, prefix: str) -> None:
     for cls in type(value).__mro__:
         for name, member in vars(cls).items():
             if isinstance(member, types.MemberDescriptorType) and hasattr(value, name):
-                raise _refuse(f"{prefix}{name}", "lies in __slots__")
+                raise _refuse(f"{prefix}{name}", "is in __slots__")
 
 
 def _refuse(where: str, why: str) -> BadValue:
@@ -237,7 +237,7 @@ class _Unpacker:
         for part in path.split("."):
             cls = vars(cls)[part]
         if not isinstance(cls, type) or cls.__module__ != module or not _is_kept_class(self.method, cls):
-            raise ValueError(f"{name} is no class of {module}")
+            raise ValueError(f"{name} is not a class of {module}")
         made: Any = object.__new__(cls)
         torch = sys.modules.get("torch")
         if torch is not None and isinstance(made, torch.nn.Module):

@@ -37,11 +37,11 @@ PARTS = ("trainval", "test_seen", "test_unseen")
 _UNSEEN = "20%"
 _KEYS = ("base", *PARTS, "unseen", "folds")
 _UNFOLDED = 20
-"""Bytes of memory that a byte of a text takes at most: lists of numbers of one digit."""
+"""Bytes of memory per byte of text, at most: lists of one-digit numbers."""
 
 
 Division = tuple[dict[str, Any], dict[str, Any]]
-"""The fields of `Dataset` that a split fills, and facts that are kept of it."""
+"""The fields of `Dataset` that a split sets, and facts on the split that are kept."""
 
 
 @dataclasses.dataclass(frozen=True)

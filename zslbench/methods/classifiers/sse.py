@@ -21,9 +21,9 @@ _SLACK = 1e-10
 SMOOTHING = 1.0
 """μ of the smoothed multi-class hinge (`linear_models.margin_loss`)."""
 Loss: TypeAlias = Callable[[Array], tuple[float, Array]]
-"""From (n, c) responses, or what they are made of, to the mean loss and its gradient."""
+"""From (n, c) responses, or the arrays they are computed from, to the mean loss and its gradient."""
 CHUNK_ENTRIES = 2**17
-"""Entries of features met at once: their transform for one class then stays in the processor's cache."""
+"""Entries of features processed at once, so that their transform for one class stays in the processor's cache."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -88,8 +88,8 @@ class SSE(Method):
         lowest = float(features.min())
         if self.kernel == "intersection" and lowest < 0:
             raise BadValue(
-                f"SSE: preprocess={self.preprocess} leaves training features down to {lowest:.3g}, and the "
-                "intersection kernel takes none below 0; choose preprocess=minmax or kernel=relu."
+                f"SSE: preprocess={self.preprocess} gives training features as low as {lowest:.3g}, but the "
+                "intersection kernel needs values of at least 0; choose preprocess=minmax or kernel=relu."
             )
         self.corners_ = unit(classes.semantics.astype(np.float64))
         with ctx.phase("mixtures"):

@@ -18,7 +18,7 @@ from zslbench.task import ClassTable, Train
 CHUNK_ROWS = 2048
 LAPACK_BLOCK = 64
 BLOCK = 1 << 25
-"""Features or scores that are worked on at a time: 256 MiB in float64."""
+"""Features or scores that are processed at a time: 256 MiB in float64."""
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -17,7 +17,7 @@ from zslbench.params import param
 from zslbench.task import ClassTable, Train
 
 _LARGEST_LOG = 100.0
-"""Bound of |log σ²|: far outside any data, inside what exp and a square can take."""
+"""Bound of |log σ²|: far outside any data, and small enough for exp and squares."""
 
 
 def _cell(lam_mean: float, lam_variance: float, offset: float, noise: float = 0.05) -> dict[str, Any]:

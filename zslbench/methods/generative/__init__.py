@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from zslbench.methods.generative.wgan import LossTerm
 
 PICTURED = "pictured synthesis"
-"""The random stream of rows that are made for pictures: scores never depend on whether there are any."""
+"""The random stream of rows for figures, a separate one so that scores do not depend on whether such rows are made."""
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -49,13 +49,13 @@ class AdversarialMethod(Method):
     betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
     """Of both Adams."""
     conditional: ClassVar[bool] = True
-    """Whether the critic sees the semantics too."""
+    """Whether the critic sees the semantics as well."""
     later: ClassVar[tuple[str, ...]] = ("synthesis",)
     """Purposes of the random streams that `scores` opens."""
     scoring: ClassVar[tuple[str, ...]] = ("per_class",)
     slow_from = 1e11
     round_name: ClassVar[str] = "epoch"
-    """What a round of training is called when it goes wrong."""
+    """The name of a round of training in error messages."""
 
     hidden: int = param(4096, low=1, high=16384, log=True, help="hidden units of generator and critic")
     noise: int = param(0, low=0, high=4096, help="dimensions of the noise; 0: as many as the semantics have")
@@ -227,8 +227,8 @@ class AdversarialMethod(Method):
         """Raise BadValue if the generator's output cannot reach the preprocessed training features."""
         if features.min() < 0:
             raise BadValue(
-                f"{type(self).__name__}: preprocess={self.preprocess} leaves training features down to "
-                f"{features.min():.3g}, and a ReLU generator makes none below 0; "
+                f"{type(self).__name__}: preprocess={self.preprocess} gives training features as low as "
+                f"{features.min():.3g}, but the output of a ReLU generator is never below 0; "
                 "choose minmax or standard+clip+minmax."
             )
 

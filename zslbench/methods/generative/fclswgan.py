@@ -35,7 +35,7 @@ PUBLISHED: dict[str, Any] = {
     "preprocess": "minmax",
     "semantic_norm": "none",
 }
-"""What every published command of f-CLSWGAN and LisGAN has in common; class vectors are as the file has them."""
+"""What all published commands of f-CLSWGAN and LisGAN have in common; class vectors are unchanged."""
 NARROW: Mapping[str, Any] = {"hidden": 512, "lr": 1e-3, "preprocess": "standard+clip+minmax"}
 """What the quick presets of all generative methods share; chosen on validation classes (docs/studies/quick.md)."""
 QUICK: Mapping[str, Any] = {**NARROW, "epochs": 15, "cls_weight": 0.1}

@@ -14,7 +14,7 @@ from zslbench.methods.nn import adam, linear, random_stream, row_batches, take_s
 from zslbench.step_reports import report_progress
 
 BLOCK = 2**25
-"""Distances that are in memory at once."""
+"""How many distances are in memory at once."""
 BLOCK_ROWS = 512
 
 

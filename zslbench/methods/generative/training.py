@@ -32,7 +32,7 @@ from zslbench.methods.nn import BETAS, adam
 Phase = Callable[[str], AbstractContextManager[object]]
 Weights = dict[str, Tensor]
 EAGER_CALLS = 3
-"""Calls before the recording: optimisers, caches and sums make their tensors in them."""
+"""Calls before the recording, in which optimisers, caches and sums make their tensors."""
 
 
 class RecordingFailed(ZslbenchError):

@@ -27,9 +27,9 @@ SLOPE = 0.2
 CHUNK_ROWS = 8192
 """Rows that are synthesised at once."""
 Gradients = tuple[Tensor, Tensor, dict[str, Tensor]]
-"""The critic's loss, of it the penalty, and the loss's gradient by each of the weights."""
+"""The critic's loss, its part the penalty, and the gradient of the loss by each of the weights."""
 LARGEST = "from_features.weight"
-"""The largest gradient: the one that is worth writing into a tensor that is there already."""
+"""The largest gradient, the only one for which it pays to write into an existing tensor."""
 
 
 def _initial_std(inputs: int, outputs: int, xavier: bool) -> float:

@@ -129,8 +129,8 @@ class DEM(Method):
         lowest = float(features.min())
         if self.output == "relu" and lowest < 0:
             raise BadValue(
-                f"DEM: preprocess={self.preprocess} leaves training features down to {lowest:.3g}, and a ReLU output "
-                "makes none below 0; choose output=linear or preprocess=minmax."
+                f"DEM: preprocess={self.preprocess} gives training features as low as {lowest:.3g}, but a ReLU output "
+                "is never below 0; choose output=linear or preprocess=minmax."
             )
         self.original_ = self.attributes == "original" and classes.original is not None
         arrays = features, positions, self._semantics(classes)

@@ -14,7 +14,7 @@ from zslbench.methods.nn import EmptyLinear
 BIAS = 0.1
 """Initial bias of both layers in DEM's public code."""
 EPSILON = 1e-5
-"""Added to a variance before it divides."""
+"""Added to a variance before dividing by it."""
 
 
 def uniform_layer(inputs: int, outputs: int, stream: torch.Generator) -> torch.nn.Linear:

@@ -33,7 +33,7 @@ SHARED_DIFFERENCES = (
     "Features and class vectors are normalised in the same way in training and in both protocols, and both protocols "
     "use the same score.",
 )
-"""On the card of every method here."""
+"""Differences on the card of every method here."""
 PUBLISHED = (
     "learning rate, margin and norm found on validation classes by the public re-implementation "
     "mvp18/Popular-ZSL-Algorithms ({}), ResNet-101 features, one image per update, class vectors as xlsa17 has them; "
@@ -42,7 +42,7 @@ PUBLISHED = (
     "starts at random, here at zero"
 )
 NORMS = {"L2": "l2", "std": "standard", "None": "none"}
-"""Its names for preprocessing."""
+"""The names that the public code uses for preprocessing."""
 
 
 def published_cell(norm: str, **values: float | str) -> dict[str, Any]:
