@@ -207,7 +207,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
     ({"original_att": np.where(ATT.max() == ATT, np.nan, ATT)}, "original attributes of class"),
     (change_loc("trainval_loc", lambda loc: np.append(loc, TEST_SEEN[:2])), "trainval and test_seen share 2 rows"),
     (change_loc("trainval_loc", lambda loc: np.append(loc, MOVED))
-     | change_loc("test_unseen_loc", lambda loc: loc[loc != MOVED]), "1 unseen classes have training images"),
+     | change_loc("test_unseen_loc", lambda loc: loc[loc != MOVED]), "1 unseen class has training images"),
     (change_loc("test_seen_loc", lambda loc: np.append(loc, SAME_CLASS))
      | change_loc("test_unseen_loc", lambda loc: np.setdiff1d(loc, SAME_CLASS)), "may hold seen classes only"),
     ({"allclasses_names": NAMES[:4]}, "att_splits.mat: 4 class names for 6"),
@@ -221,7 +221,7 @@ BROKEN: list[tuple[dict[str, Any], str]] = [
         ({"trainclasses2.txt": "a_class\n"}, "without valclasses2.txt"),
         (FOLDS | {"valclasses1.txt": "f_class\nf_class\n"}, "more than once"),
         (FOLDS | {"valclasses1.txt": "a_class\n"}, "both training and validation"),
-        (FOLDS | {"valclasses1.txt": "b_class\n"}, "not seen classes"),
+        (FOLDS | {"valclasses1.txt": "b_class\n"}, "not among the seen classes"),
         (FOLDS | {"valclasses1.txt": "\n"}, "0 validation classes"),
     )),
     *(row for key in ("trainval_loc", "test_seen_loc", "test_unseen_loc") for row in (

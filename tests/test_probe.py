@@ -110,6 +110,11 @@ def test_a_preset_that_is_what_runs_is_no_alternative_and_a_short_fit_is_not_ann
     assert text_of(short).startswith("[fit 1/1]")
 
 
+def test_a_preset_is_named_as_it_is_typed(runs, console):
+    zslbench.run(f"{SLOW}@quick", "digits", "zsl", runs=runs, console=console)
+    assert f"{SLOW}@quick on digits: about 2 min on this CPU" in text_of(console).splitlines()
+
+
 def test_several_methods_and_data_sets_have_a_line_each_and_a_sum(runs, console):
     zslbench.run(f"{SLOW}[steps=[100,200],prepared=0]", ["digits", "synthetic"], "zsl", runs=runs, console=console)
     assert text_of(console).splitlines()[2:8] == [
@@ -206,6 +211,7 @@ def test_ctrl_c_during_a_probe_ends_the_run_with_nothing_done(runs, console, mon
     monkeypatch.setattr(module, "probe", stop)
     outcome = zslbench.run(SLOW, "digits", runs=runs, console=console)
     assert (outcome.interrupted, outcome.records, outcome.left("to run")) == (True, (), 2)
+    assert "interrupted before any run began; the same call goes on" in outcome.text
 
 
 def test_a_method_that_fails_in_a_probe_fails_in_its_run(runs, console, monkeypatch):

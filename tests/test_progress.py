@@ -190,3 +190,19 @@ def test_a_terminal_shows_phase_step_and_times(width):
     assert "0/6 fits  4 min so far, about " in text
     assert "41 s, 2 min left  phase 2 of 4: training 20/80" in text
     assert "2 s so far        phase 1 of 4: pretrain 7/50" in text
+
+
+def test_after_an_interruption_the_bar_stands_where_it_stood():
+    console = Console(file=io.StringIO(), width=120, force_terminal=True, color_system=None, height=20)
+    (batch,) = group_into_batches(plan(RunOptions(["eszsl"], ["digits"])).runs)
+    studies = [study(running=(fit(phase_number=2, phase_count=4),))]
+    with progress.show_progress(console, 6, lambda: studies[-1]) as screen:
+        screen.finished(batch.first, [result(T1=0.5)])
+        console.print(screen._draw())
+        studies.append(study(running=()))  # the live file hears of the end first
+        screen.finished(batch.first, [result("zsl", "interrupted")])
+        console.file.seek(0)
+        console.file.truncate()
+    last = console.file.getvalue()
+    assert "1/6 fits" in last
+    assert "phase 2 of 4: training 20/80" in last

@@ -391,7 +391,7 @@ def test_precision_is_recorded_and_changes_no_identity(runs):
     (closed,) = zslbench.run("eszsl", "digits", "zsl", runs=runs / "b", precision="bf16").records
     assert "precision" not in closed.provenance  # it does not train at one
     again = zslbench.run(SMALL_GAN, "digits", "zsl", runs=runs / "b")
-    assert again.remarks == ("1 finished runs were trained at another precision; --rerun all does them again.",)
+    assert again.remarks == ("1 finished run was trained at another precision; --rerun all repeats what is finished.",)
     with pytest.raises(BadValue, match="'tf32' needs a CUDA device"):
         zslbench.run(SMALL_GAN, "digits", "zsl", runs=runs, precision="tf32", device="cpu")
     with pytest.raises(BadValue, match="choose one of: float32, tf32, bf16"):
@@ -402,3 +402,9 @@ def test_a_profile_has_the_seconds_of_each_phase_in_the_record(runs):
     for record in zslbench.run(SMALL_GAN, "digits", runs=runs, profile=True).records:
         assert {"data", "fit", "critic", "generator", "pretrain", "scores", "evaluation"} <= record.timings.keys()
     assert not list(runs.rglob("*.trace.json.gz"))
+
+
+def test_methods_that_do_not_depend_on_the_seed_are_named_in_one_sentence(tmp_path):
+    outcome = zslbench.run(["eszsl", "sae", "ridge"], "digits", "zsl", seeds=2, runs=tmp_path, dry_run=True)
+    assert outcome.remarks == ("eszsl, sae and ridge do not depend on the seed: they run with seed 0 only.",)
+    assert str(len(outcome.states)) == outcome.text.splitlines()[-2].split()[0] == "3"

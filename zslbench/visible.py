@@ -138,10 +138,10 @@ def format_time(seconds: float, decimals: int = 0) -> str:
 def format_count(number: int, what: str) -> str:
     """Return a number and what it counts.
 
-    >>> format_count(1, "fit"), format_count(12000, "fit")
-    ('1 fit', '12,000 fits')
+    >>> format_count(1, "fit"), format_count(12000, "fit"), format_count(2, "class")
+    ('1 fit', '12,000 fits', '2 classes')
     """
-    return f"{number:,} {what}" + ("" if number == 1 else "s")
+    return f"{number:,} {what}" + ("" if number == 1 else "es" if what.endswith("ss") else "s")
 
 
 def list_names(names: Iterable[str], most: int) -> str:

@@ -13,6 +13,7 @@ import zslbench
 from zslbench.commands import completion, screen
 from zslbench.commands import shared_options as shared
 from zslbench.errors import BadValue
+from zslbench.visible import format_count
 
 if TYPE_CHECKING:
     from zslbench.data.import_archive import Installed
@@ -186,9 +187,10 @@ def features(images: Path, quiet: bool, **options: Any) -> None:
     for sentence in extracted.skipped:
         screen.show_text(f"left out: {sentence}")
     count, length = extracted.features.shape
-    before = f" ({extracted.done_before:,} were done before)" if extracted.done_before else ""
+    before = f" ({extracted.done_before:,} of them done before)" if extracted.done_before else ""
     screen.show_text(
-        f"{count:,} pictures of {len(extracted.class_names)} classes{before}: {length} features each by "
+        f"{format_count(count, 'picture')} of {format_count(len(extracted.class_names), 'class')}{before}: {length} "
+        "features each by "
         f"{extracted.facts['backbone']}, {extracted.facts['preprocessing']}"
     )
     if extracted.output is not None:

@@ -17,6 +17,7 @@ from zslbench.errors import BadData, BadValue, DataMissing
 from zslbench.identity import fingerprint
 from zslbench.spec import brackets
 from zslbench.task import ClassTable
+from zslbench.visible import format_count
 
 Origin = Literal["catalogue", "builtin", "added", "own"]
 _CHECKED_ROWS = 4096
@@ -207,7 +208,8 @@ class Dataset:
                 "classes; every class needs a row of semantics."
             )
         if len(self.class_names) != classes:
-            yield f"{len(self.class_names)} class names for {classes} classes; give one name per class."
+            names = format_count(len(self.class_names), "class name")
+            yield f"{names} for {format_count(classes, 'class')}; give one name per class."
 
     def _find_faults_of_split(self) -> Iterator[str]:
         parts = {"trainval": self.trainval, "test_seen": self.test_seen, "test_unseen": self.test_unseen}
@@ -220,16 +222,18 @@ class Dataset:
                     "row numbers must lie inside the features."
                 )
             if repeated := rows.size - np.unique(rows).size:
-                yield f"{name} names {repeated} rows more than once; each row may occur once."
+                yield f"{name} names {format_count(repeated, 'row')} more than once; each row may occur once."
         for first, second in itertools.combinations(parts, 2):
             if shared := np.intersect1d(parts[first], parts[second]).size:
-                yield f"{first} and {second} share {shared} rows; the parts of a split must not overlap."
+                rows_shared = format_count(shared, "row")
+                yield f"{first} and {second} share {rows_shared}; the parts of a split must not overlap."
         if (both := np.intersect1d(self.seen, self.unseen)).size:
             first = repr(self.class_names[both[0]])
-            yield f"{both.size} unseen classes have training images (first: {first}); a class is either seen or unseen."
+            classes = "1 unseen class has" if both.size == 1 else f"{both.size} unseen classes have"
+            yield f"{classes} training images (first: {first}); a class is either seen or unseen."
         if (strange := np.setdiff1d(self.labels[self.test_seen], self.seen)).size:
             yield (
-                f"{strange.size} classes of test_seen have no training image "
+                f"{format_count(strange.size, 'class')} of test_seen without a training image "
                 f"(first: {self.class_names[strange[0]]!r}); test_seen may hold seen classes only."
             )
 
@@ -240,7 +244,8 @@ class Dataset:
             if np.intersect1d(fold.train, fold.val).size:
                 yield f"fold {number} has classes that are both training and validation classes."
             if (outside := np.setdiff1d(np.concatenate([fold.train, fold.val]), self.seen)).size:
-                yield f"fold {number} has {outside.size} classes that are not seen classes of the split."
+                classes = format_count(outside.size, "class")
+                yield f"fold {number} has {classes} not among the seen classes of the split."
 
     def _find_not_finite(self) -> Iterator[str]:
         for kind, table in (("semantics", self.semantics), ("original attributes", self.original)):

@@ -18,6 +18,7 @@ from zslbench.data.dataset import Dataset, Fold, Origin, numbered_names, to_floa
 from zslbench.data.parsers import read_shapes, read_variables
 from zslbench.errors import BadData, BadValue
 from zslbench.files import check_size
+from zslbench.visible import format_count
 
 FEATURES, SEMANTICS = "res101", "att"
 """The usual features and semantics."""
@@ -237,12 +238,13 @@ def _folds(folder: Path, names: tuple[str, ...] | None) -> tuple[Fold, ...]:
         for path in (train, val):
             listed = _class_list(path)
             if unknown := [name for name in listed if name not in numbers]:
+                classes = format_count(len(unknown), "class")
                 raise BadData(
-                    f"{path} names {len(unknown)} classes that the data set does not have (first: {unknown[0]!r}); "
-                    "write them as in allclasses_names."
+                    f"{path} names {classes} unknown to the data set (first: {unknown[0]!r}); "
+                    "write names as in allclasses_names."
                 )
             if repeated := len(listed) - len(set(listed)):
-                raise BadData(f"{path} names {repeated} classes more than once; name each once.")
+                raise BadData(f"{path} names {format_count(repeated, 'class')} more than once; name each once.")
             sides.append(np.array(sorted(numbers[name] for name in listed), dtype=np.int64))
         folds.append(Fold(*sides))
     return tuple(folds)

@@ -42,6 +42,7 @@ class Outcome(VerbResult):
         estimate: how long the runs may take; only for a dry run.
         root: the folder of records.
         untried: how many runs had failed before and were not tried again.
+        cut_short: how many runs this call began and did not finish.
     """
 
     found: tuple[tuple[Run, State], ...]
@@ -52,6 +53,7 @@ class Outcome(VerbResult):
     estimate: Estimate | None = None
     root: Path = Path("runs")
     untried: int = 0
+    cut_short: int = 0
 
     def count(self, *states: State) -> int:
         """Return how many planned runs had one of these states before the call."""
@@ -139,7 +141,7 @@ class Outcome(VerbResult):
         return sentences
 
     def _describe_interruption(self, kept: int) -> str:
-        cut = sum(record.status == "interrupted" for record in self.records)
+        cut = self.cut_short
         if not kept + cut:
             return f"interrupted before any run began; {say_how_to_go_on()}"
         dropped = f", {format_count(cut, 'run')} cut short and not kept" if cut else ""

@@ -178,8 +178,12 @@ def forecast(
         if trials * sum(per_method[name]) >= ALTERNATIVES_FROM:
             per_fit = " per fit" if trials * len(per_method[name]) > 1 else ""
             with _show(console, f"measuring what would take less time than {name} …"):
+                texts = []
                 for text in _find_savers(jobs[name], measured[name][0], clock):
                     _print(console, f"  {text}{per_fit}")
+                    texts.append(text)
+                if not texts:
+                    _print(console, "  nothing that was measured does")
     return dataclasses.replace(expected, per_fit=_fast_fits(work, expected.per_fit) | dict(expected.per_fit))
 
 
@@ -246,14 +250,20 @@ def _quick_job(job: Job) -> Job | None:
     return None if values == dict(run.params) else dataclasses.replace(job, runs=runs)
 
 
+def _name_method(job: Job) -> str:
+    """Return the title of a job's method, with a preset its name as it is typed."""
+    typed = job.first.label.partition("[")[0]
+    return typed if "@" in typed else method_class(job.first.method).card.title
+
+
 def describe_cost(
     jobs: Iterable[Job], expected: Estimate, measured: bool, trials: int = 1
 ) -> Iterator[tuple[str, float]]:
     """Yield a line per data set on the cost of a method's fits, where it is worth one, and their seconds."""
     by_data: dict[str, list[float]] = defaultdict(list)
-    title = ""
+    name = ""
     for job in jobs:
-        title = method_class(job.first.method).card.title
+        name = _name_method(job)
         if (per_fit := expected.per_fit.get(key_of(job))) is not None:
             by_data[job.first.dataset.name].append(per_fit)
     ground = "on this CPU" if measured else "by earlier runs"
@@ -261,7 +271,7 @@ def describe_cost(
         count, total = trials * len(seconds), trials * sum(seconds)
         if total < ANNOUNCED_FROM:
             continue
-        text = f"{title} on {title_data(dataset)}: {say_about(total / count)}"
+        text = f"{name} on {title_data(dataset)}: {say_about(total / count)}"
         if count > 1:
             workers = f" with {expected.workers} workers" if expected.workers > 1 else ""
             text += f" per fit {ground}, {format_count(count, 'fit')}: {format_time(total / expected.workers)}{workers}"

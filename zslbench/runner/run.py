@@ -169,6 +169,7 @@ def run(
     before = find_states(planned, records, sources)
     if not dry_run:
         upgrade_selection_marks(planned, store, records)
+    earlier = dict(records)
     todo = choose_runs_to_do(before, records, rerun, sources)
     remarks += [f"{why} Its run counts as not done." for _, why in store.broken]
     remarks += source_remarks(before, todo, sources, rerun)
@@ -212,7 +213,9 @@ def run(
     states = find_states(planned, records, sources)
     shown = ahead if dry_run else None
     untried = sum(state == "failed" and run.id not in todo for run, state in before)
-    return Outcome(before, states, kept, tuple(dict.fromkeys(remarks)), interrupted, shown, store.root, untried)
+    cut_short = sum(record.status == "interrupted" and earlier[record.id] is not record for record in kept)
+    remarks = list(dict.fromkeys(remarks))
+    return Outcome(before, states, kept, tuple(remarks), interrupted, shown, store.root, untried, cut_short)
 
 
 def _name_request(run: Run) -> tuple[RequestedMethod, RequestedRuns]:

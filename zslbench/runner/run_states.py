@@ -145,7 +145,8 @@ def describe_other_conditions(finished: Iterable[tuple[Run, Record | None]], how
         remarks.append("a finished run has no curve of these checkpoints; --rerun all does it again with them.")
     others = sum(record.provenance.get("precision", how.precision) != how.precision for _, record in done)
     if others:
-        remarks.append(f"{others} finished runs were trained at another precision; --rerun all does them again.")
+        runs = "1 finished run was" if others == 1 else f"{others} finished runs were"
+        remarks.append(f"{runs} trained at another precision; --rerun all repeats what is finished.")
     if how.save_model:
         remarks += _describe_models(done)
     if not how.keep_features:

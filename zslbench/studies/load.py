@@ -15,7 +15,7 @@ from zslbench.results.records.export import typed_column
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, find_run
 from zslbench.studies.plot import class_names
-from zslbench.visible import describe_failure, one_line
+from zslbench.visible import describe_failure, format_count, one_line
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,7 +116,9 @@ class RunPredictions:
         return len(self.rows)
 
     def __repr__(self) -> str:
-        return f"<RunPredictions of {self.record.headline}, seed {self.record.seed}: {len(self)} images>"
+        return (
+            f"<RunPredictions of {self.record.headline}, seed {self.record.seed}: {format_count(len(self), 'image')}>"
+        )
 
     def to_frame(self) -> pd.DataFrame:
         """Return a data frame with one row per image, and names of classes (``label_name``, …) if they are known."""

@@ -40,7 +40,7 @@ class Report:
     path: Path | None
 
     def __repr__(self) -> str:
-        return f"<Report {self.path or 'written nowhere'}: {sum(self.page.counts.values())} runs>"
+        return f"<Report {self.path or 'written nowhere'}: {format_count(sum(self.page.counts.values()), 'run')}>"
 
     def __str__(self) -> str:
         return f"wrote {self.path}" if self.path else repr(self)

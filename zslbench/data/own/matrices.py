@@ -14,6 +14,7 @@ from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.data.dataset import find_not_finite, to_float32
 from zslbench.data.own.reading import InputArray
 from zslbench.errors import BadData, BadValue
+from zslbench.visible import format_count
 
 Orientation = Literal["auto", "rows", "columns"]
 _COUNTED = 4
@@ -171,7 +172,8 @@ def find_class_ids(loaded: InputArray, names: Sequence[str] | None, classes: int
     if empty.size:
         first = repr(names[empty[0]]) if names else f"number {empty[0]} (0-based)"
         raise BadData(
-            f"{source}: {empty.size} classes have no image (first: {first}); leave them out of the semantics."
+            f"{source}: {format_count(empty.size, 'class')} without an image (first: {first}); leave what has none out "
+            "of the semantics."
         )
     return ids, base, f"labels are {kind}{cut}"
 

@@ -35,6 +35,7 @@ from zslbench.results.plots.series import (
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.table import Remark
+from zslbench.visible import format_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -294,8 +295,8 @@ def project(rows: Array, how: str) -> Projection:
     rows = np.asarray(rows, dtype=np.float64)
     if len(rows) < 3 or rows.shape[1] < 2 or not np.ptp(rows, axis=0).any():
         raise BadValue(
-            f"{len(rows)} rows of {rows.shape[1]} features span no plane; keep more rows, as in "
-            "`zslbench run … --keep-features 50 --rerun all`, or choose more classes."
+            f"{format_count(len(rows), 'row')} of {format_count(rows.shape[1], 'feature')} span no plane; keep more, "
+            "as in `zslbench run … --keep-features 50 --rerun all`, or choose more classes."
         )
     from sklearn.decomposition import PCA
 

@@ -15,6 +15,7 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.requests import list_requests
 from zslbench.results.records.store import ResultStore, companions, write_run
 from zslbench.results.records.tuned_presets import PresetStore
+from zslbench.visible import format_count
 
 _SAME = 1e-9
 """Metrics that differ by less are equal: they were rounded differently."""
@@ -49,8 +50,9 @@ class Merged:
     @property
     def text(self) -> str:
         """What was done, in a few lines."""
-        presets = f", {self.presets} presets added" if self.presets else ""
-        done = f"{self.added} records added, {self.replaced} replaced by better ones, {self.kept} kept{presets}"
+        presets = f", {format_count(self.presets, 'preset')} added" if self.presets else ""
+        added = format_count(self.added, "record")
+        done = f"{added} added, {self.replaced} replaced by better ones, {self.kept} kept{presets}"
         nothing = [f"{folder} holds no records; is another folder meant?" for folder in self.empty]
         return "\n".join([*self.conflicts, *self.broken, *nothing, done])
 
