@@ -1,11 +1,10 @@
-"""The script for a GPU, at toy size on the CPU: it runs to its end, and says what it left out."""
+"""What is measured on a GPU, at toy size on the CPU: it runs to its end, and says what it left out."""
 
 from __future__ import annotations
 
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -16,19 +15,35 @@ import gpu_check
 SCRIPT = Path(gpu_check.__file__).with_suffix(".sh")
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU it takes minutes, and is run by hand")
-def test_the_script_runs_to_its_end_without_a_gpu(tmp_path):
-    output = tmp_path / "figures.json"
-    done = subprocess.run(
-        ["bash", SCRIPT, output.name],
-        cwd=tmp_path,
-        env=os.environ | {"PYTHON": sys.executable},
-        capture_output=True,
-        text=True,
-        timeout=280,
-        check=False,
+def stand_in(folder: Path, line: str) -> Path:
+    """Write a program that the script takes for Python."""
+    python = folder / "python"
+    python.write_text(f"#!/bin/sh\n{line}\n", encoding="utf-8")
+    python.chmod(0o755)
+    return python
+
+
+def run_script(folder: Path, python: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHON": str(python)}
+    return subprocess.run(
+        ["bash", SCRIPT, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_script_starts_the_program_beside_it_with_the_time_that_is_left(tmp_path):
+    python = stand_in(tmp_path, f'[ "$1" = -c ] || echo "$PWD $PYTHONPATH $@" > {tmp_path}/started')
+    done = run_script(tmp_path, python, "figures.json")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    folder, path, program, output, option, seconds = (tmp_path / "started").read_text(encoding="utf-8").split()
+    assert path.split(":")[:2] == [folder, f"{folder}/benchmarks"]
+    assert (Path(folder) / program, output) == (Path(gpu_check.__file__), str(tmp_path / "figures.json"))
+    assert (option, 0 < int(seconds) <= 460) == ("--seconds", True)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="with a GPU it takes minutes, and is run by hand")
+def test_the_program_runs_to_its_end_without_a_gpu(tmp_path):
+    output = tmp_path / "figures.json"
+    gpu_check.main([str(output), "--seconds", "280"], standalone_mode=False)
     found = json.loads(output.read_text(encoding="utf-8"))
     assert found["left_out"] == {}
     assert found["device"].startswith("cpu, toy size")
@@ -43,11 +58,8 @@ def test_the_script_runs_to_its_end_without_a_gpu(tmp_path):
 
 
 def test_without_what_it_needs_it_is_one_sentence(tmp_path):
-    lacking = tmp_path / "python"
-    lacking.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8")
-    lacking.chmod(0o755)
-    environment = os.environ | {"PYTHON": str(lacking)}
-    done = subprocess.run(["bash", SCRIPT], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    lacking = stand_in(tmp_path, "exit 1")
+    done = run_script(tmp_path, lacking)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"Error: {lacking} lacks torch, click, numpy or pytest; name another in PYTHON")
 
