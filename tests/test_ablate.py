@@ -112,6 +112,7 @@ def test_one_training_serves_the_settings_that_differ_in_scoring_only(runs, monk
     assert pairs(found) == {"S1": "", "S2": "S1", "S3": "S2", "S4": "S3"}
     assert {line.setting for line in found.lines if line.transductive} == {"S4"}
     assert "‡ transductive: S4 uses unlabelled test features" in found.text
+    assert "Fewer" not in found.text  # S4 has no AUSUC, which no table shows
     again = zslbench.ablate(tiny, "digits", seeds=1, runs=runs)
     assert again.text == found.text
     assert len(fits) == 3
@@ -123,6 +124,14 @@ def test_a_method_without_chance_runs_once_and_has_no_interval(runs):
     gaps = [line.difference for line in found.lines if line.setting == "weak"]
     assert all(gap.low is None and gap.excludes_zero is None for gap in gaps)
     assert "draws nothing at random" in found.text
+    _, differences = found.tables  # exact: a row per pair, a column per metric, and nothing of intervals
+    assert [column.head for column in differences.columns] == ["T1", "U", "S", "H"]
+    (row,) = differences.rows
+    assert row.name == "weak − full"
+    for column, cell in zip(differences.columns, row.cells, strict=True):
+        protocol = "zsl" if column.head == "T1" else "gzsl"
+        weak, full = (values(runs, label, column.head, protocol)[0] for label in (f"{STILL}@weak", STILL))
+        assert float(cell.text.replace("−", "-")) == pytest.approx(weak - full, abs=0.006)
 
 
 def test_stochastic_methods_get_three_seeds(runs):

@@ -269,7 +269,7 @@ def _tables(
 def _tables_of_series(rows: Sequence[AblationRow], title: str, numbers: NumberFormat, explained: bool) -> list[Table]:
     """Return the table of a series on one data set, where `explained` with what settings are, and its differences."""
     swept = rows[0].swept
-    columns = dict.fromkeys(row.column for row in rows)
+    columns = list(dict.fromkeys(row.column for row in rows))
     metrics = [column.metric for column in columns]
     heads = {
         column: f"{column.metric} ({column.protocol})" if metrics.count(column.metric) > 1 else column.metric
@@ -291,6 +291,17 @@ def _tables_of_series(rows: Sequence[AblationRow], title: str, numbers: NumberFo
     if not any(row.difference for row in compared):
         return [first]
     digits = numbers.decimals + 1
+    title_of_differences = f"{title}: differences in points"
+    if not any(row.difference and row.difference.low is not None for row in compared):
+        exact = [
+            (
+                f"{row[0].title} − {by_setting[row[0].against, columns[0]].title}",
+                *(signed(measured.difference.mean, digits) if measured.difference else None for measured in row),
+            )
+            for row in settings
+            if row[0].against
+        ]
+        return [first, text_table(title_of_differences, ("difference", *heads.values()), exact)]
     differences = [
         (
             f"{row.title} − {by_setting[row.against, row.column].title}",
@@ -301,7 +312,7 @@ def _tables_of_series(rows: Sequence[AblationRow], title: str, numbers: NumberFo
         for row in compared
     ]
     columns_of_differences = ("difference", "metric", "points", "95 % interval", "excludes 0")
-    return [first, text_table(f"{title}: differences in points", columns_of_differences, differences, words=[1, 4])]
+    return [first, text_table(title_of_differences, columns_of_differences, differences, words=[1, 4])]
 
 
 def _describe_interval(gap: Stat | None, digits: int) -> tuple[str, str]:
@@ -328,7 +339,7 @@ def _remarks(
     spread = ", ± standard deviation" if any(row.stat and row.stat.std is not None for row in shown) else ""
     add("stage", f"{kinds} accuracy in percent, {tested}; {means}.", f"{kinds}, {stage} stage{spread}")
     add("parameters", f"The method as given is {given}{rest}")
-    below += _describe_seeds(rows, card)
+    below += _describe_seeds(shown, card)
     selections = [row.selection for row in rows]
     short = f"selection: {', '.join(distinct(sorted(selections)))}"
     add("selection", f"Selection: {describe_selections(selections)}.", short)
