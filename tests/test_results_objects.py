@@ -6,6 +6,7 @@ import csv
 import html.parser
 import io
 import json
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from result_records import record, saved
 import zslbench
 from zslbench.cli import cli
 from zslbench.errors import BadValue, CaptionLeftOut, RecordsLeftOut
+from zslbench.results.tables.render import write_columns
 
 HOSTILE = "Z<b>&</b>"
 FEW = 200
@@ -213,12 +215,12 @@ def test_lists_are_sequences() -> None:
     assert [entry.name for entry in listed] == ["gzsl", "zsl"] == list(listed.to_frame()["name"])
     assert listed[0] in listed
     assert len(listed[:1]) == 1
-    assert Page(listed._repr_html_()).rows[0] == ["name", "what it is", "from"]
+    assert Page(listed._repr_html_()).rows[0] == ["name", "what it is"]
     assert (
         list(zslbench.info("eszsl").to_frame()["parameter"])[:2]
         == [row[0] for row in zslbench.info("eszsl").params][:2]
     )
-    assert Page(zslbench.info("eszsl")._repr_html_()).rows[0][0] == "reference"
+    assert Page(zslbench.info("eszsl")._repr_html_()).rows[0][0] == "setting"
     for shown in (listed, zslbench.info("eszsl")):
         assert len(repr(shown)) < 120
 
@@ -287,3 +289,34 @@ def test_what_is_installed_is_shown_as_tables_too(tmp_path: Path, monkeypatch: p
     assert Page(listed._repr_html_()).rows[0][:2] == ["name", "title"]
     assert listed.save("data.json").read_text().startswith("[")
     assert list(zslbench.data.verify()) == []
+
+
+def test_a_piped_list_has_a_line_per_item_with_the_venue_and_info_has_the_reference() -> None:
+    head, *lines = CliRunner().invoke(cli, ["list", "methods"]).output.splitlines()
+    listed = zslbench.list("methods")
+    assert len(lines) == len(listed)
+    assert not [line for line in (head, *lines) if line != line.rstrip()]
+    (lisgan,) = (line for line in lines if line.startswith("lisgan "))
+    assert re.split(" {2,}", lisgan)[2:] == ["CVPR 2019", "transductive"]
+    (item,) = (item for item in listed if item.name == "lisgan")
+    assert item.reference.endswith(", CVPR 2019")
+    assert item.reference in zslbench.info("lisgan").text
+    assert max(map(len, write_columns(listed.heads_of_columns, listed.rows, 80).splitlines())) <= 80
+
+
+def test_the_published_numbers_of_a_data_set_stand_side_by_side() -> None:
+    described = zslbench.info("lisgan")
+    rows = [line.split() for line in described.text.splitlines() if line.startswith("li2019lisgan")]
+    assert ["li2019lisgan", "CUB", "res101,", "att", "58.8", "46.5", "57.9", "51.6"] in rows
+    numbers = [value for row in rows for value in row if re.fullmatch(r"\d+(\.\d)?", value)]
+    assert sorted(numbers) == sorted(value for source, *_, value, _ in described.published if source == "li2019lisgan")
+
+
+def test_what_stands_first_in_info_and_that_nothing_is_wider_than_a_terminal() -> None:
+    described = zslbench.info("lisgan")
+    heads = [heads[0] for heads, _ in described.sections() if heads]
+    assert heads == ["parameter", "preset", "`zslbench tune` searches", "published in", "preset"]
+    assert next(iter(described.facts)) == "setting"
+    lines = described.list_differences(80)
+    assert max(map(len, "\n".join(lines).splitlines())) <= 80
+    assert [" ".join(text.split()) for text in lines] == [f"- {text}" for text in described.differences]

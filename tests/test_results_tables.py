@@ -298,6 +298,14 @@ def test_no_line_is_longer_than_the_terminal(paper_runs: Path, width: int) -> No
     assert sum(line.split().count("T1") for line in heads) == len(PAPER_DATA)  # each column once
 
 
+def test_a_name_wider_than_a_line_is_parted_after_punctuation(tmp_path: Path) -> None:
+    name = "my_module:AVeryLongName_of_a_method_without_any_space_that_goes_on_and_on_for_more_than_a_line"
+    runs = saved(tmp_path, [simple("a", 0.5, title=name), simple("b", 0.6, title="b")])
+    lines = table(runs, width=80).splitlines()
+    assert max(map(len, lines)) <= 80
+    assert name in "".join(re.sub(r" +\d+\.\d.?$", "", line).strip() for line in lines)
+
+
 def test_wide_characters_keep_the_columns_straight(tmp_path: Path) -> None:
     records = [simple("a", 0.5, title="日本語"), simple("b", 0.6, title="plain")]
     lines = table(saved(tmp_path, records)).splitlines()

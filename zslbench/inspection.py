@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -15,14 +16,16 @@ from zslbench.data.inventory import Listed, Verified
 from zslbench.errors import BadValue, Unavailable, UnknownName, ZslbenchError
 from zslbench.methods.base import Method
 from zslbench.methods.minimal import as_method, is_method
+from zslbench.metrics import order_metrics
 from zslbench.params import declared_params, format_value, in_words
 from zslbench.protocols.protocol import Protocol
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Entry, Registry
 from zslbench.results.analysis.published import load as cited_numbers
 from zslbench.results.bibliography import bibtex
-from zslbench.results.tables.render import write_columns
+from zslbench.results.tables.render import WIDE, wrap_sentences, write_columns
 from zslbench.results.tables.result import Listing, VerbResult
 from zslbench.results.tables.table import Remark, Table, text_table
+from zslbench.visible import title_data
 
 Kind = Literal["methods", "datasets", "protocols", "presets"]
 KINDS: tuple[Kind, ...] = ("methods", "datasets", "protocols", "presets")
@@ -81,24 +84,41 @@ class Info(VerbResult):
         return f"{self.title} ({self.kind} {self.name})"
 
     def sections(self) -> list[tuple[Sequence[str] | None, Sequence[Sequence[str]]]]:
-        """Return heads and rows of facts, parameters, what is searched, presets and published numbers; no empty one."""
+        """Return heads and rows of what there is: facts, parameters, presets, search space, published numbers."""
         sections: list[tuple[Sequence[str] | None, Sequence[Sequence[str]]]] = [
             (None, [*self.facts.items()]),
             (_PARAMETERS, self.params),
+            (("preset", "source"), [preset[:2] for preset in self.presets]),
             (("`zslbench tune` searches", "values"), [*self.space.items()]),
-            (("preset", "source", "values"), self.presets),
-            (("published in", "dataset", "features", "metric", "value", "note"), self.published),
+            self._list_published(),
+            (("preset", "values"), [(name, values) for name, _, values in self.presets]),
         ]
         return [(heads, rows) for heads, rows in sections if rows]
+
+    def list_differences(self, width: int) -> list[str]:
+        """Return the differences as a list in lines of `width` characters."""
+        return wrap_sentences([f"- {text}" for text in self.differences], width)
+
+    def _list_published(self) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+        """Return heads and rows of published numbers, those of one source and data set side by side."""
+        metrics = order_metrics(row[3] for row in self.published)
+        numbers: dict[tuple[str, str, str, str], dict[str, str]] = {}
+        for source, dataset, features, metric, value, note in self.published:
+            numbers.setdefault((source, dataset, features, note), {})[metric] = value
+        rows = [
+            (source, title_data(dataset), features, *(values.get(metric, "") for metric in metrics), note)
+            for (source, dataset, features, note), values in numbers.items()
+        ]
+        return ("published in", "dataset", "features", *metrics, "note"), rows
 
     @property
     def text(self) -> str:
         """What the command line prints."""
         parts = [f"{self.headline}\n{self.summary}\n"]
         parts += [write_columns(heads, rows) for heads, rows in self.sections()]
-        parts += ["how this implementation differs\n"] if self.differences else []
-        parts += [f"- {text}\n" for text in self.differences]
-        return "".join([*parts, f"{self.bibtex.rstrip()}\n" if self.bibtex else ""])
+        if self.differences:
+            parts.append("\n".join(["how this implementation differs", *self.list_differences(WIDE), ""]))
+        return "\n".join([*parts, *([f"{self.bibtex.rstrip()}\n"] if self.bibtex else [])])
 
     def lay_out(self, format: str, room: int) -> list[Table]:
         """Return a table per section."""
@@ -116,17 +136,20 @@ class Info(VerbResult):
 
 _HEADS: Mapping[Kind, Sequence[str]] = {
     "presets": ("preset", "for", "source"),
-    "methods": ("name", "what it is", "source", "setting", "from"),
+    "methods": ("name", "what it is", "published", "setting", "from"),
     "datasets": ("name", "what it is", "from"),
     "protocols": ("name", "what it is", "from"),
 }
+_FROM_HERE = "zslbench"
+"""The last column of the registered ones is left out where it says nothing else."""
 
 
 def list_(kind: Kind = "methods", runs: Path | str = "runs") -> Listing[Registered]:
     """Return the registered names of one kind, sorted; a plugin that cannot be imported is listed as unavailable.
 
     Presets are those that methods bring, and those that were tuned into a folder of records. § marks a preset whose
-    method has changed since; a damaged file is listed as unavailable.
+    method has changed since; a damaged file is listed as unavailable. The text has the venue of a method's paper and
+    the beginning of a preset's source; the items and `info` have all.
 
     Raises:
         BadValue: a kind that does not exist.
@@ -134,19 +157,18 @@ def list_(kind: Kind = "methods", runs: Path | str = "runs") -> Listing[Register
     if kind not in KINDS:
         raise BadValue(f"there is no list of {kind!r}; choose one of: {', '.join(KINDS)}.")
     if kind == "presets":
-        listed = [preset for entry in METHODS for preset in list_presets(entry)] + _list_tuned(Path(runs))
-    else:
-        listed = _list_registered(kind)
-    rows: list[Sequence[str]] = []
-    for item in listed:
-        summary = item.unavailable or item.summary
-        if kind == "presets":
-            rows.append((item.name, item.reference, summary))
-        elif kind == "methods":
-            rows.append((item.name, summary, item.reference, item.setting, item.origin))
-        else:
-            rows.append((item.name, summary, item.origin))
-    return Listing(tuple(listed), _HEADS[kind], rows)
+        brought = [preset for entry in METHODS for preset in list_presets(entry)]
+        tuned = _list_tuned(Path(runs))
+        rows = [(item.name, item.reference, re.split(r"; |\. ", item.summary)[0]) for item in brought]
+        rows += [(item.name, item.reference, item.unavailable or item.summary) for item in tuned]
+        return Listing((*brought, *tuned), _HEADS[kind], rows)
+    listed = _list_registered(kind)
+    columns = [[item.name for item in listed], [item.unavailable or item.summary for item in listed]]
+    if kind == "methods":
+        columns += [[item.reference.rpartition(", ")[2] for item in listed], [item.setting for item in listed]]
+    if any(item.origin != _FROM_HERE for item in listed):
+        columns.append([item.origin for item in listed])
+    return Listing(tuple(listed), _HEADS[kind][: len(columns)], list(zip(*columns, strict=True)))
 
 
 def list_data(root: Path | str | None = None) -> Listing[Listed]:
@@ -319,11 +341,11 @@ def _describe(entry: Entry) -> Info:
 def _describe_method(entry: Entry, cls: type[Method], rows: tuple[tuple[str, str, str, str], ...]) -> Info:
     card = cls.card
     facts = {
+        "setting": f"{card.setting} (with the default parameters)",
+        "depends on the seed": "yes" if card.stochastic else "no",
         "reference": card.reference,
         "citation": card.citation,
         "formula": card.formula,
-        "setting": f"{card.setting} (with the default parameters)",
-        "depends on the seed": "yes" if card.stochastic else "no",
         "version": str(card.version),
         "from": entry.origin,
     }

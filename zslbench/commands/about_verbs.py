@@ -20,7 +20,7 @@ from zslbench.commands import shared_options as shared
 def list_command(kind: Any, runs: Path) -> None:
     """List methods, datasets, protocols or presets (including those that `tune` kept in --runs)."""
     listing = zslbench.list(kind, runs)
-    screen.show_table(listing.heads_of_columns, listing.rows)
+    screen.show_table(listing.heads_of_columns, listing.rows, one_line=True)
 
 
 @shared.verb("zslbench info lisgan", "zslbench info cub", "zslbench info my_pkg.my_module:MyMethod")
@@ -32,13 +32,14 @@ def info(name: str) -> None:
     console.print(described.headline, style="bold", markup=False)
     console.print(described.summary, markup=False)
     for heads, rows in described.sections():
+        screen.show_text("")
         screen.show_table(heads, rows)
     if described.differences:
-        console.print("how this implementation differs", style="bold")
-        for text in described.differences:
-            screen.show_text(f"- {text}")
+        console.print("\nhow this implementation differs", style="bold")
+        for text in described.list_differences(console.width):
+            screen.show_text(text)
     if described.bibtex:
-        screen.show_text(described.bibtex)
+        screen.show_text(f"\n{described.bibtex}")
 
 
 @shared.verb("zslbench doctor", "zslbench doctor --data-root ./xlsa17")

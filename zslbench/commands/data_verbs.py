@@ -37,7 +37,7 @@ def data() -> None:
 def data_list(data_root: Path | None) -> None:
     """List the data sets and which of their files are on this machine."""
     listing = zslbench.data.list_(data_root)
-    screen.show_table(listing.heads_of_columns, listing.rows)
+    screen.show_table(listing.heads_of_columns, listing.rows, one_line=True)
     if any(not row.features for row in listing):
         screen.show_text(
             "to get what is missing: zslbench data fetch NAME, zslbench data import FILE, or --data-root DIR"
@@ -217,6 +217,6 @@ def verify(name: str | None, data_root: Path | None) -> None:
     rows = zslbench.data.verify(name, data_root)
     if not rows:
         screen.show_text("no data set is on this machine; see zslbench data list")
-    screen.show_table(rows.heads_of_columns, rows.rows)
+    screen.show_table(rows.heads_of_columns, rows.rows, one_line=True)
     if not all(row.ok for row in rows):
         sys.exit(shared.FAILED)

@@ -139,12 +139,22 @@ def counted(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def show_table(heads: Sequence[str] | None, rows: Iterable[Sequence[str]], width: int | None = None) -> None:
-    """Print rows below their heads, in at most `width` characters; control characters are escaped."""
-    from zslbench.results.tables.render import columns_table
+def show_table(
+    heads: Sequence[str] | None, rows: Iterable[Sequence[str]], width: int | None = None, one_line: bool = False
+) -> None:
+    """Print rows below their heads, in lines of the terminal; control characters are escaped.
+
+    Args:
+        width: the most characters of a line.
+        one_line: a row is never parted where there is no terminal, so that ``grep`` finds all of it.
+    """
+    from zslbench.results.tables.render import ONE_LINE, columns_table, write_columns
 
     console = wide_console()
-    console.print(columns_table(heads, rows), width=None if width is None else min(width, console.width))
+    if console.is_terminal:
+        console.print(columns_table(heads, rows), width=None if width is None else min(width, console.width))
+    else:
+        show_text(write_columns(heads, rows, ONE_LINE if one_line else min(width or WIDE, WIDE)))
 
 
 @contextlib.contextmanager

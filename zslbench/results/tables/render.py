@@ -47,12 +47,16 @@ MARKDOWN_WIDTH = 160
 
 WIDE = 160
 """Characters of a line of columns where no terminal says how many there are."""
+ONE_LINE = 10_000
+"""Characters of a line where each row of a list is one, so that ``grep`` finds all of it."""
 
 MISSING = "–"
 _EMPHASIS = {"": "", "best": "*", "outstanding": "*"}
 _COLUMN_GAP, _GROUP_GAP = 3, 2
 _NAMES = 0.4
 """Of a line of a terminal, for names of rows of values; longer ones take several lines."""
+_MOST_NAMES = 0.6
+"""Of a line, for a single word; a longer one is parted."""
 _INDENT = 2
 _NARROWEST_WORDS = 16
 _BRACKETS, _GLUE = re.compile(r"\[[^\[\]]{,40}\]|\([^() ]+ = [^() ]+\)"), "\u00a0"
@@ -281,7 +285,7 @@ def _names_width(table: Table, width: int) -> int:
 
     names = _names(table)
     words = max(cell_len(word.rstrip()) for name in names for word in split_name(name) or [""])
-    room = max(words + _INDENT, round(_NAMES * width), _NARROWEST_WORDS)
+    room = max(min(words + _INDENT, round(_MOST_NAMES * width)), round(_NAMES * width), _NARROWEST_WORDS)
     return min(max(map(cell_len, names)), room)
 
 

@@ -14,6 +14,7 @@ from zslbench.files import csv_text, json_text, write_output
 from zslbench.results.tables.html import write_html
 from zslbench.results.tables.render import (
     FORMATS,
+    ONE_LINE,
     SHORT_CAPTION,
     Caption,
     check_format,
@@ -271,7 +272,7 @@ class Listing(VerbResult, Sequence[Item]):
     @property
     def text(self) -> str:
         """What the command line prints."""
-        return write_columns(self.heads_of_columns, self.rows)
+        return write_columns(self.heads_of_columns, self.rows, ONE_LINE)
 
     def lay_out(self, format: str, room: int) -> Sequence[Table]:
         """Return one table of all items."""
