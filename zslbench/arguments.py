@@ -15,7 +15,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import NoneType, SimpleNamespace
-from typing import Any, Literal, ParamSpec, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, ParamSpec, SupportsIndex, TypeVar, get_args, get_origin, get_type_hints
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.visible import shorten
@@ -34,6 +34,16 @@ _ALLOWED: Mapping[Any, str] = {
     Sequence[int]: "whole numbers",
     NoneType: "None",
 }
+
+_NARROWED: Mapping[Any, Any] = {
+    type: str,
+    os.PathLike[str]: str,
+    Sequence[str | type]: Sequence[str],
+    Sequence[str | os.PathLike[str]]: Sequence[str],
+    SupportsIndex: int,
+    Iterable[SupportsIndex]: Sequence[int],
+}
+"""What a function gets in place of kinds that type checkers must know of: classes, paths, and the integers of NumPy."""
 
 
 class _Other:
@@ -64,7 +74,9 @@ def plain(function: Callable[P, R]) -> Callable[P, R]:
     names = _Names(vars(builtins) | vars(inspect.getmodule(function)))
     annotations = {name: hint for name, hint in function.__annotations__.items() if name != "return"}
     hints = get_type_hints(SimpleNamespace(__annotations__=annotations), names)
-    kinds = {name: set(get_args(hint | _Other)) - {_Other} for name, hint in hints.items()}
+    kinds = {
+        name: {_NARROWED.get(kind, kind) for kind in get_args(hint | _Other)} - {_Other} for name, hint in hints.items()
+    }
     takes_others = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
     rest = next((name for name, each in parameters.items() if each.kind is each.VAR_POSITIONAL), "")
 

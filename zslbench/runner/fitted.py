@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import operator
+import os
 from pathlib import Path
+from typing import SupportsIndex
 
 from zslbench.data.splits import Stage, build_train
 from zslbench.errors import BadValue, StoreError
@@ -19,15 +22,15 @@ from zslbench.sources import SourceCheck
 
 
 def fit(
-    method: str,
-    dataset: str,
+    method: str | type,
+    dataset: str | os.PathLike[str],
     *,
     protocol: str = "zsl",
     features: str | None = None,
     semantics: str | None = None,
     stage: Stage = "final",
-    fold: int | None = None,
-    seed: int = 0,
+    fold: SupportsIndex | None = None,
+    seed: SupportsIndex = 0,
     device: str = "auto",
     precision: Precision = "float32",
     data_root: Path | str | None = None,
@@ -54,23 +57,24 @@ def fit(
     """
     let_threads_sleep()
     fold = 1 if stage == "dev" and fold is None else fold
+    name = str(method)  # `zslbench.arguments` has made a text of a class
     root = None if data_root is None else str(data_root)
     options = RunOptions(
-        methods=[method],
-        datasets=[dataset],
+        methods=[name],
+        datasets=[os.fspath(dataset)],
         protocols=[protocol],
         features=features,
         semantics=semantics,
-        seeds=[seed],
+        seeds=[operator.index(seed)],
         stage=stage,
-        fold=fold,
+        fold=None if fold is None else operator.index(fold),
         data_root=root,
         precision=precision,
     )
     how = options.how(device)
     planned = plan(options, PresetStore(Path(runs))).runs
     if len(planned) > 1:
-        raise BadValue(f"{method!r} on {dataset!r} means {len(planned)} fits; name one, without a grid.")
+        raise BadValue(f"{name!r} on {dataset!r} means {len(planned)} fits; name one, without a grid.")
     (run,) = planned
     fitted = build_method(run)
     fitted.fit(build_train(*dataset_of(run)), Context(run.seed, how.device, precision=how.precision))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, SupportsIndex
 
 from zslbench.data.splits import Stage
 from zslbench.errors import BadValue, UnknownName
@@ -61,16 +62,16 @@ _POLL = 1.0
 
 
 def run(
-    methods: str | Sequence[str] = (),
-    datasets: str | Sequence[str] = (),
+    methods: str | type | Sequence[str | type] = (),
+    datasets: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
     protocols: str | Sequence[str] = DEFAULT_PROTOCOLS,
     *,
     plan: Path | str | StudyPlan | None = None,
     features: str | None = None,
     semantics: str | None = None,
-    seeds: int | Sequence[int] = 1,
+    seeds: SupportsIndex | Iterable[SupportsIndex] = 1,
     stage: Stage = "final",
-    fold: int | Sequence[int] | None = None,
+    fold: SupportsIndex | Iterable[SupportsIndex] | None = None,
     runs: Path | str | None = None,
     data_root: Path | str | None = None,
     device: str | None = None,
@@ -82,7 +83,7 @@ def run(
     profile: bool = False,
     oracle: bool = False,
     calibrate: bool = False,
-    keep_features: int = 0,
+    keep_features: SupportsIndex = 0,
     save_model: bool = False,
     engine: Executor | None = None,
     progress: bool | None = None,
