@@ -120,6 +120,15 @@ def test_the_data_root_is_in_the_command(how, tmp_path, monkeypatch):
     assert zslbench.show(made.id, runs=tmp_path / "runs").record.metrics == made.metrics
 
 
+def test_a_method_that_is_not_in_this_folder_is_said_to_be_elsewhere(tmp_path):
+    elsewhere = record("my_lost_file:Mine")
+    shown = zslbench.show(elsewhere.id, runs=saved(tmp_path, [elsewhere]))
+    (remark,) = shown.remarks
+    assert remark == "there is no module my_lost_file here; type the command in the folder of my_lost_file.py"
+    assert remark in shown.text
+    assert not zslbench.show(run("test_show:Worded", "digits", "zsl", runs=tmp_path).id, runs=tmp_path).remarks
+
+
 def test_a_preset_that_means_other_values_by_now_is_written_out(tmp_path):
     made = run("eszsl[gamma=10,lam=2]", "digits", "zsl", runs=tmp_path)
     changed = dataclasses.replace(made, method={**made.method, "label": "eszsl@gone"})

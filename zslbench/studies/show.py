@@ -18,7 +18,7 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.store import companions, find_run
 from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.runner.class_lookup import recorded_method
-from zslbench.sources import SourceCheck
+from zslbench.sources import SourceCheck, is_here
 from zslbench.spec import brackets, parse
 from zslbench.visible import describe_failure, format_losses, format_metrics, title_data, visible
 
@@ -203,7 +203,11 @@ def spec_of(record: Record, cls: type[Method] | None, tuned: PresetStore) -> str
 
 def _remarks(record: Record, cls: type[Method] | None) -> tuple[str, ...]:
     remarks = []
-    if SourceCheck().state(record.method["name"], record.provenance) == "changed":
+    module, colon, _ = str(record.method["name"]).partition(":")
+    if colon and module != "__main__" and not is_here(module):
+        file = f"{module.replace('.', '/')}.py"
+        remarks.append(f"there is no module {module} here; type the command in the folder of {file}")
+    elif SourceCheck().state(record.method["name"], record.provenance) == "changed":
         remarks.append("the source of the method has changed since: its numbers may be others now")
     if cls is not None and cls.card.version != record.method["version"]:
         remarks.append(f"the method is version {cls.card.version} now, and a run of it has another id")

@@ -267,7 +267,9 @@ def load_classes(labels: Iterable[str]) -> tuple[dict[str, type[Method]], dict[s
             if cls is not None:
                 loaded[label] = cls
             elif METHODS.entry(name) and not is_here(name.partition(":")[0]):
-                broken[label] = f"there is no module {name.partition(':')[0]!r} here; type it where its file is."
+                module = name.partition(":")[0]
+                file = f"{module.replace('.', '/')}.py"
+                broken[label] = f"there is no module {module!r} here; type the command in the folder of {file}."
         except ZslbenchError as error:
             broken[label] = str(error)
     return loaded, broken
