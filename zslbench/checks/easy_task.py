@@ -59,7 +59,7 @@ def easy_task(seed: int = 0, shuffled: bool = False) -> EasyTask:
     original = semantics * seeding.stream(seed, "easy lengths").uniform(2, 3, (count, 1))  # as in xlsa17
     means = OFFSET + semantics @ rng.standard_normal((ATTRIBUTES, FEATURES))
     described = np.arange(count)
-    if shuffled:  # a cycle through all classes in random order
+    if shuffled:  # a cycle through all classes in random order, so no class keeps its semantics
         cycle = seeding.stream(seed, "easy shuffle").permutation(count)
         described[cycle] = np.roll(cycle, 1)
     classes = ClassTable(ids, semantics[described].astype(np.float32), original[described].astype(np.float32))

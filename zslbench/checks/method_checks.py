@@ -334,7 +334,7 @@ def _order(subject: CheckedMethod) -> None:
 def _ids(subject: CheckedMethod) -> None:
     task, other = subject.task, relabelled(subject.task, seed=1)
     scores = _score_unseen(subject.fit(other), other)
-    # a class is found in the other table by its semantics, which relabelling keeps
+    # classes of the two tables are matched by their semantics, which relabelling keeps
     same = (task.unseen.semantics[:, None] == other.unseen.semantics[None]).all(axis=2).argmax(axis=1)
     subject.require_close(
         scores[:, same], subject.scored_unseen, "renaming and reordering the classes changes the scores."
@@ -434,7 +434,7 @@ def _stateless(subject: CheckedMethod) -> None:
     applies=lambda subject: subject.cls.offers_synthesis(),
 )
 def _synthesis(subject: CheckedMethod) -> None:
-    task, method = subject.task, subject.refitted  # the check before this one has found it unchanged
+    task, method = subject.task, subject.refitted  # the check before this one made sure that it is unchanged
     before = pickle.dumps(method)
     synthesised = method.synthesise(task.unseen, 3)
     wanted = (len(task.unseen), 3, task.features.shape[1])

@@ -98,7 +98,7 @@ class Added:
         for key, file in files.items():
             path = self.folder / f"{file}.npy"
             try:
-                if not path.is_file():  # a pipe would be waited for
+                if not path.is_file():  # reading a pipe would wait
                     raise FileNotFoundError(path)
                 arrays[key] = np.load(path, mmap_mode="r" if key == "features" else None, allow_pickle=False)
             except (OSError, ValueError, EOFError) as error:
@@ -206,7 +206,7 @@ def remove(name: str) -> Path:
         listed = ", ".join(names()) or "none"
         raise DataMissing(f"no data set {name!r} was added; the added ones are: {listed}.")
     try:
-        (folder / ABOUT).unlink(missing_ok=True)  # from here on it is no data set
+        (folder / ABOUT).unlink(missing_ok=True)  # from here on it is no longer a data set
         shutil.rmtree(folder)
     except OSError as error:
         raise StoreError(f"{folder} cannot be removed ({error.strerror or error}); check its permissions.") from error

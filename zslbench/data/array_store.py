@@ -190,7 +190,7 @@ def _temporary() -> Path:
 
 def save_array(path: Path, array: AnyArray) -> None:
     """Write an array to a ``.npy`` file and flush it to the disk; OSError if there is no room."""
-    # Through `write` alone: given the file itself, NumPy loses a small array on a full disk silently.
+    # NumPy gets only `write`: with the file itself it would silently lose a small array on a full disk.
     write_through(path, lambda file: np.save(types.SimpleNamespace(write=file.write), array, allow_pickle=False))
 
 

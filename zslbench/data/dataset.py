@@ -140,7 +140,7 @@ class Dataset:
             self._find_faults_of_folds(),
             () if self.fingerprint else self._find_not_finite(),
         )
-        if (fault := next(faults, None)) is not None:  # the first: later checks rest on earlier ones
+        if (fault := next(faults, None)) is not None:  # only the first one, since later checks assume the earlier ones
             raise self.bad(fault)
         if not self.fingerprint:
             object.__setattr__(self, "fingerprint", fingerprint(self.arrays()))

@@ -202,7 +202,7 @@ def _install_first(
             _download(wanted.file, source, path, show_progress, retries)
             return _install(wanted, path, source)
         except (DataMissing, BadData) as error:
-            if isinstance(error, BadData):  # what came is not what is wanted, so nothing is to go on from
+            if isinstance(error, BadData):  # the file is not the wanted one, so it must not be continued
                 _discard(path)
             failures.append((source, error))
     if len(failures) == 1:
@@ -303,7 +303,7 @@ class _State:
     def of(cls, url: str, response: requests.Response, length: int | None) -> _State:
         """Return the state of a response that sends the whole file."""
         tag = response.headers.get("ETag", "")
-        strong = tag if tag.startswith('"') else ""  # a weak one does not promise the same bytes
+        strong = tag if tag.startswith('"') else ""  # a weak ETag does not guarantee the same bytes
         return cls(url, strong or response.headers.get("Last-Modified", ""), length)
 
     @classmethod

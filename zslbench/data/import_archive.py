@@ -170,7 +170,7 @@ def _install(openers: Openers, source: str, checksum: str) -> list[Installed]:
 def _read_part(incoming: IO[bytes]) -> bytes:
     try:
         return incoming.read(1 << 20)
-    except OSError as error:  # of the source: no fault of the place to install to
+    except OSError as error:  # an error of the source, not of the destination
         raise EOFError(error.strerror or str(error)) from error
 
 

@@ -61,7 +61,7 @@ class Verified:
 
 def _sweep_home() -> None:
     """Remove what killed processes left behind among installed, added, downloaded and converted data."""
-    with contextlib.suppress(BadValue):  # a home that cannot be is told by whoever needs it
+    with contextlib.suppress(BadValue):  # an unusable home is reported by the code that needs it
         for folder in ("xlsa17", "added", "downloads", "store/content", "store/index"):
             remove_working_folders(home() / folder)
 

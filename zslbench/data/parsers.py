@@ -112,11 +112,11 @@ class Child:
             raise DataMissing(f"there is no file {path}.")
         if self._process is None:
             command = [sys.executable, "-P", "-c", _PROGRAM, *(str(Path(place).absolute()) for place in sys.path)]
-            root = Path(sys.executable).anchor  # torch ends its process where the working folder is gone
+            root = Path(sys.executable).anchor  # torch ends its process if the working folder is gone
             self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=root)
         limit = READ_LIMIT + path.stat().st_size / _SLOWEST
         request = {"path": str(path.absolute()), "task": task, "limit": limit, "free": free_memory(), **arguments}
-        with contextlib.suppress(OSError):  # a child that is gone has no answer either
+        with contextlib.suppress(OSError):  # if the child is gone there is no answer either
             _send(cast(IO[bytes], self._process.stdin), request)
         if (arrays := self._answer(self._process, path, START_LIMIT)) is None:
             arrays = self._answer(self._process, path, limit)
@@ -142,12 +142,12 @@ class Child:
         try:
             stdout = cast(IO[bytes], process.stdout)
             answer = json.loads(stdout.readline() or b"{}")
-            stream = types.SimpleNamespace(read=stdout.read)  # of a file itself NumPy would ask where it stands
+            stream = types.SimpleNamespace(read=stdout.read)  # from a file object NumPy would ask for its position
             read = functools.partial(np.lib.format.read_array, stream, allow_pickle=False)
             arrays = {key: read() for key in answer.get("arrays", ())}
-        except ValueError:  # it ended in the middle of an answer
+        except ValueError:  # the child ended in the middle of an answer
             answer = {}
-        except BaseException:  # an interrupt: what comes later would be taken for the answer to the next request
+        except BaseException:  # an interrupt: the rest would be read as the answer to the next request
             self.end()
             raise
         finally:
@@ -189,11 +189,11 @@ def _serve_one(request: Request, stdout: IO[bytes]) -> None:
     alarm = getattr(signal, "alarm", lambda seconds: None)
     try:
         with refuse_broken(path, f"cannot be read{kind}", "; get the file again"):
-            _limit_memory(None)  # the limit was the last file's; what is loaded under it may end this process
+            _limit_memory(None)  # the limit was that of the last file; importing under it may end this process
             read = _choose_reader(path, request)
             _send(stdout, {"started": True})
             _limit_memory(request["free"])
-            alarm(int(request["limit"]) + 2)  # ends this process though its parent be gone and C code hang
+            alarm(int(request["limit"]) + 2)  # ends this process even if its parent is gone and C code hangs
             arrays = read(path, request, functools.partial(check_size, path, free=request["free"]))
             for array in arrays.values():
                 if array.dtype.hasobject:
@@ -326,7 +326,7 @@ def _read_hdf5(path: Path, request: Request, check: CheckSize) -> Arrays:
 
     with h5py.File(path, "r") as file:
         items: dict[str, Any] = {}
-        file.visititems(items.__setitem__)  # passes over soft and external links
+        file.visititems(items.__setitem__)  # skips soft and external links
         held = [name for name, item in items.items() if isinstance(item, h5py.Dataset) and not name.startswith("#")]
         key = request["key"] and request["key"].strip("/")
         chosen = choose_key(path, key, held, request["usual"])
@@ -378,7 +378,7 @@ def _read_torch(path: Path, request: Request, check: CheckSize) -> Arrays:
     elif key := request["key"]:
         raise BadData(f"{path} holds one tensor, and no {key!r}; leave out :{key}.")
     if isinstance(content, torch.Tensor):
-        check(content.numel() * max(content.element_size(), 4))  # a view or a sparse one unfolds to far more
+        check(content.numel() * max(content.element_size(), 4))  # views and sparse tensors may expand
         tensor = content.detach().to_dense() if content.layout != torch.strided else content.detach()
         tensor = tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
         return {chosen: tensor.numpy()}

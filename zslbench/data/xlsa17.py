@@ -156,7 +156,7 @@ def _whole_numbers(array: AnyArray, key: str, path: Path) -> IntArray:
         raise BadData(f"{path}: {key} must be a non-empty column of whole numbers, not {array.dtype} {array.shape}.")
     if not np.isfinite(flat).all():
         raise BadData(f"{path}: {key} {hold} NaN or infinity; give whole numbers from 1 on.")
-    if flat.max() >= _EXACT or flat.min() <= -_EXACT:  # the cast would wrap, or has lost digits already
+    if flat.max() >= _EXACT or flat.min() <= -_EXACT:  # the cast would overflow, or digits are already lost
         raise BadData(f"{path}: {key} {hold} a number that is no {kind} number; give whole numbers from 1 on.")
     if (fractions := flat[flat != np.floor(flat)]).size:
         raise BadData(f"{path}: {key} {hold} {fractions[0]}; give whole numbers from 1 on.")

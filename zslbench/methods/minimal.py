@@ -144,7 +144,7 @@ def _declared(cls: type) -> Iterator[tuple[str, tuple[type, Any]]]:
     if dataclasses.is_dataclass(cls):
         defaults |= {field.name: field for field in dataclasses.fields(cls) if field.init}
     init = inspect.getattr_static(cls, "__init__")
-    if inspect.isfunction(init) and init.__code__.co_filename != "<string>":  # which dataclass would have written
+    if inspect.isfunction(init) and init.__code__.co_filename != "<string>":  # what dataclass would have written
         hints |= _hints(init)
         arguments = list(inspect.signature(init).parameters.values())[1:]
         defaults |= {each.name: each.default for each in arguments if each.default is not each.empty}
@@ -160,5 +160,5 @@ def _declared(cls: type) -> Iterator[tuple[str, tuple[type, Any]]]:
 def _hints(subject: Any) -> dict[str, Any]:
     try:
         return get_type_hints(subject)
-    except Exception:  # a name that only type checkers know: the defaults tell the types
+    except Exception:  # a name that only type checkers know: types are taken from the defaults
         return {}

@@ -25,7 +25,7 @@ weights. Measured by `benchmarks/threads.py`."""
 
 
 with torch.autograd.profiler.record_function("load"):
-    pass  # its first use imports a module of torch: here, not when an optimiser's first step is timed
+    pass  # its first use imports a module of torch; do this here, not while an optimiser's first step is timed
 
 
 def resolve_device(name: str) -> torch.device:

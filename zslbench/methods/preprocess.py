@@ -47,7 +47,7 @@ class _Standard(_Step):
         mean = features.sum(axis=0, dtype=np.float64) / count
         centred = features - mean
         variance = ((centred**2).sum(axis=0) - centred.sum(axis=0) ** 2 / count) / count
-        constant = variance <= count * eps * variance + (count * mean * eps) ** 2  # what rounding alone may leave
+        constant = variance <= count * eps * variance + (count * mean * eps) ** 2  # what rounding errors may leave
         self.mean = mean.astype(np.float32)
         self.scale = np.where(constant, 1, np.sqrt(np.maximum(variance, 0))).astype(np.float32)
 
@@ -194,7 +194,7 @@ def closeness(rows: Array, others: Array) -> Array:
     >>> closeness(np.array([[1.0, 2.0]]), np.array([[1.0, 2.0], [1.0, 5.0]])).tolist()
     [[-0.0, -9.0]]
     """
-    centre = others.mean(axis=0)  # squares of rows far from 0 would leave little of their difference
+    centre = others.mean(axis=0)  # the difference of squares would be inaccurate for rows far from 0
     x, y = rows - centre, others - centre
     lengths = np.square(x).sum(axis=1)[:, None] + np.square(y).sum(axis=1)
     out: Array = 2 * (x @ y.T) - lengths

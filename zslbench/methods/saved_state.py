@@ -62,7 +62,7 @@ def unpack_state(method: Method, arrays: Mapping[str, AnyArray], device: str | N
         state = {str(name): unpacker.value(part) for name, part in tree.items()}
     except StoreError:
         raise
-    except Exception as error:  # of a file that may hold anything
+    except Exception as error:  # the file may hold anything
         why = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
         raise StoreError(f"it holds no state of {type(method).__name__} ({why})") from None
     if taken := state.keys() & params.declared_params(type(method)).keys():

@@ -81,7 +81,7 @@ def _whole(option: str, value: Any) -> int:
         number = operator.index(value)
     except TypeError:
         raise BadValue(f"--{option} {value!r} is not allowed; give a whole number.") from None
-    if abs(number) >= 2**63:  # of thousands of digits it could not even be printed
+    if abs(number) >= 2**63:  # a number of thousands of digits could not even be printed
         raise BadValue(f"--{option} is a number of more than 18 digits; give a smaller one.")
     return number
 
@@ -203,7 +203,7 @@ def make_split(
     listed = [part for part in PARTS if part in table]
     whole = len(listed) == len(PARTS)
     idle = ["--folds"] if folds and options.folds else []
-    if whole:  # nothing is left to draw but folds
+    if whole:  # only folds are left to draw
         useless = ("test-share",) if options.folds else ("seed", "test-share")
         idle += [f"--{name}" for name in options.given if name in useless]
     if idle:

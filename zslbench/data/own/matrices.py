@@ -20,7 +20,7 @@ Orientation = Literal["auto", "rows", "columns"]
 _COUNTED = 4
 """From this length on, 0, 1, 2, … are regarded as an index, not as a coincidence."""
 _SINGULAR = {"images": "image", "classes": "class"}
-_NUMBER_BEFORE = re.compile(r"(\d{1,18})[\s,]+(\S.*)")  # no list is longer, and int() refuses thousands of digits
+_NUMBER_BEFORE = re.compile(r"(\d{1,18})[\s,]+(\S.*)")  # no list is that long, and int() refuses thousands of digits
 _NUMBERED = re.compile(r"^\d+[._-](?=.)")  # 001.name
 
 

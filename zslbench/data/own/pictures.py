@@ -88,7 +88,7 @@ def load_backbone(name: str, device: str = "cpu") -> Backbone:
         raise UnknownName("backbone", name, [LITE0, "torchvision:resnet101", "timm:resnet50"])
     try:
         library = importlib.import_module("torchvision.models" if package == "torchvision" else package)
-    except Exception as error:  # a torchvision of another torch raises RuntimeError, among others
+    except Exception as error:  # a torchvision built for another torch raises RuntimeError, for example
         raise Unavailable(f"{name} is unavailable: importing {package} failed ({first_line(error)}).") from error
     try:
         load = _load_torchvision if package == "torchvision" else _load_timm
@@ -239,10 +239,10 @@ def open_picture(path: Path) -> Any:
     except ImportError as error:
         raise Unavailable(f"pictures are read by Pillow; {_INSTALL}.") from error
     problem = "cannot be read as a picture"
-    if not path.is_file():  # opening a pipe waits for ever, a device may never end
+    if not path.is_file():  # opening a pipe would wait forever, and a device may never end
         raise BadData(f"{path} {problem} (it is not a regular file).")
     with refuse_broken(path, problem), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow's: sizes are judged here
+        warnings.simplefilter("ignore")  # a warning of Pillow; sizes are checked here
         try:
             image = Image.open(path, formats=FORMATS)
         except UnidentifiedImageError as error:
@@ -345,7 +345,7 @@ def features(
             f"data set with `zslbench data remove {earlier.name} --yes`."
         )
     states = file_states(path for path in pictures.files if path.is_file())
-    facts = [network.name, network.weights, network.preprocessing, batch, states]  # all that batches depend on
+    facts = [network.name, network.weights, network.preprocessing, batch, states]  # everything that batches depend on
     work = home() / "features" / digest(facts)
     try:
         extracted = _extract(pictures, network, batch, skip_broken, work, on_batch)
@@ -428,7 +428,7 @@ def _extract_batch(files: Sequence[Path], network: Backbone, path: Path) -> _Bat
     def write(out: BinaryIO) -> None:
         np.savez(out, features=matrix, good=np.array(good, np.int64), problems=np.array(problems, np.str_))
 
-    # Where the folder is gone, another call on the same pictures is done, and has tidied up.
+    # If the folder is gone, another call on the same pictures has finished and removed it.
     with contextlib.suppress(FileNotFoundError), staged(path, write) as temporary:
         os.replace(temporary, path)  # noqa: PTH105
     return matrix, good, problems
@@ -438,7 +438,7 @@ def _read_batch(path: Path) -> _Batch | None:
     try:
         with np.load(path, allow_pickle=False) as held:
             return held["features"], held["good"].tolist(), held["problems"].tolist()
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # absent or damaged: do it again
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # absent or damaged: extract it again
         return None
 
 

@@ -121,7 +121,7 @@ class DAP(Method):
         order = np.argsort(positions, kind="stable")
         held = order[HELD_OUT - 1 :: HELD_OUT]
         fitted = np.setdiff1d(order, held)
-        if not len(held):  # fewer than ten rows: calibrate on what there is
+        if not len(held):  # fewer than ten rows: calibrate on all of them
             held = fitted = order
         machine = squared_hinge(features[fitted], 2.0 * targets[positions[fitted]] - 1.0, self.l2, bias=True)
         return platt_scaled(machine, machine.scores(features[held]), targets[positions[held]])

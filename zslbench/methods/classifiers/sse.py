@@ -256,7 +256,7 @@ def _active_set(hessian: Array, linear: Array, start: Array) -> Array:
     alpha = start.copy()
     face = np.flatnonzero(alpha > 0)
     slack = _SLACK * (1.0 + float(np.abs(linear).max()))
-    for _ in range(50 * len(linear)):  # it ends by itself: each face is met at most once
+    for _ in range(50 * len(linear)):  # the loop ends, since each face is visited at most once
         inside = _face_minimum(hessian, linear, face)
         falling = inside < 0
         if falling.any():

@@ -52,7 +52,7 @@ class SYNC(Method):
         ),
     )
     libraries = ("zslbench.methods.classifiers.linear_models", "scipy.linalg")
-    space = {  # cs and struct take minutes where lam is small: they stay as given
+    space = {  # cs and struct take minutes if lam is small, so they are not tuned
         "lam": Between(2.0**-20, 2.0**-8, log=True),
         "scale": Between(2.0**-4, 2.0**4, log=True),
     }

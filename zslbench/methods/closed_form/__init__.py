@@ -153,7 +153,7 @@ class ShiftedGram:
         from scipy.linalg import lapack
 
         out: Array = np.array(right, dtype=np.float64, order="F")
-        if len(self.tau):  # Q leaves the first row alone
+        if len(self.tau):  # Q does not change the first row
             # a block of columns, and LAPACK's triangle beside it
             work = (max(1, out.shape[1]) + LAPACK_BLOCK + 1) * LAPACK_BLOCK
             rest = np.asfortranarray(out[1:])

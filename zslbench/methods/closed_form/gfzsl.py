@@ -122,7 +122,7 @@ def log_likelihoods(rows: Array, means: Array, variances: Array) -> Array:
     [[-0.9189]]
     """
     precision, centre = 1 / variances, means.mean(axis=0)
-    rows, means = rows - centre, means - centre  # squares of rows far from 0 would leave little of their difference
+    rows, means = rows - centre, means - centre  # the difference of squares would be inaccurate for rows far from 0
     distances = np.square(rows) @ precision.T - 2 * rows @ (means * precision).T + (means**2 * precision).sum(axis=1)
     constant = np.log(variances).sum(axis=1) + means.shape[1] * math.log(2 * math.pi)
     out: Array = -0.5 * (np.maximum(distances, 0) + constant)

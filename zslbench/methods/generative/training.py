@@ -242,7 +242,7 @@ class GanTraining:
     def _note(self, name: str, value: Tensor) -> None:
         """Add to the sum of a loss, in place: a recorded graph adds to the same tensor."""
         if name not in self._sums:
-            exact = torch.promote_types(value.dtype, torch.float32)  # a sum in bf16 would stand still
+            exact = torch.promote_types(value.dtype, torch.float32)  # a sum in bf16 would stop growing
             self._sums[name] = torch.zeros(value.shape, dtype=exact, device=value.device)
         self._sums[name] += value.detach()
         self._notes[name] = self._notes.get(name, 0) + 1
