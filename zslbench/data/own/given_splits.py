@@ -207,7 +207,9 @@ def make_split(
         useless = ("test-share",) if options.folds else ("seed", "test-share")
         idle += [f"--{name}" for name in options.given if name in useless]
     if idle:
-        raise BadValue(f"{source} leaves nothing to draw for {' and '.join(idle)}; leave out one or the other.")
+        raise BadValue(
+            f"{source} leaves nothing to draw for {' and '.join(idle)}; leave out that option, or the split."
+        )
     if listed and "unseen" in table:
         raise BadData(f"{source}: unseen and {listed[0]} both divide the images; leave one out.")
     if whole:
