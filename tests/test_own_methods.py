@@ -96,7 +96,7 @@ def test_check_names_what_passed_and_what_did_not(tmp_path, forks):
     assert done.returncode == 1
     assert "ok  card complete" in done.stdout
     assert "keeps the contract" not in done.stdout
-    assert "fit returns something else than self" in done.stderr
+    assert "fit does not return self" in done.stderr
     assert "Traceback" not in done.stderr
 
 
