@@ -17,6 +17,8 @@ from zslbench.results.records.tuned_presets import TunedPreset
 from zslbench.studies import record_table
 
 GOLDEN = Path(__file__).parent / "golden"
+WITHOUT_LEFT_OUT = pytest.mark.filterwarnings("ignore::zslbench.errors.RecordsLeftOut")
+"""For tests of tables about something else than the records that these leave out; `pytest.warns` sees them still."""
 
 
 def record(

@@ -201,10 +201,10 @@ def test_a_script_without_a_guard_is_not_run_again_by_workers(study, closed):
 
 
 def test_workers_find_methods_of_the_working_folder(study, monkeypatch):
-    (study.folder / "mine.py").write_text("from fault_methods import Noted as Mine\n")
+    (study.folder / "lies_here.py").write_text("from fault_methods import Noted as Mine\n")
     monkeypatch.chdir(study.folder)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])  # as it is for the command
-    assert not zslbench.run("mine:Mine", "synthetic", "gzsl", runs=study.runs, engine=process()).failed
+    assert not zslbench.run("lies_here:Mine", "synthetic", "gzsl", runs=study.runs, engine=process()).failed
     (record,) = study.records()
     assert record.provenance["engine"] == "process"
 

@@ -10,13 +10,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from result_records import check_golden, pair, paper_study, record, saved, table
+from compiled_latex import compiled
+from result_records import WITHOUT_LEFT_OUT, check_golden, pair, paper_study, record, saved, table
 
 from zslbench.errors import BadValue
 from zslbench.results import bibliography
 from zslbench.results.tables.latex import escape, text_width
 from zslbench.results.tables.render import render
 from zslbench.results.tables.table import Cell, Remark, text_table
+
+pytestmark = WITHOUT_LEFT_OUT
 
 HOSTILE = "a_b%c&d#e\\f{g}$h~i^j|k*l<m>`é日本\n[n]"
 
@@ -141,18 +144,6 @@ PAGES = {
 def long(tmp_path_factory: pytest.TempPathFactory) -> Path:
     facts = {"params": {"hidden": 4096, "epochs": 40}, "label": "m[hidden=4096,epochs=40,preprocess=standard+minmax]"}
     return saved(tmp_path_factory.mktemp("long"), paper_study(ENDING, **facts))
-
-
-def compiled(pdflatex: str, folder: Path, text: str) -> str:
-    """Compile a document and return its log, lines joined; errors fail."""
-    (folder / "page.tex").write_text(text, encoding="utf-8")
-    done = subprocess.run(
-        [pdflatex, "-interaction=nonstopmode", "-halt-on-error", "page.tex"],
-        cwd=folder, capture_output=True, check=False, timeout=120,
-    )  # fmt: skip
-    log = (folder / "page.log").read_text(encoding="latin-1")
-    assert done.returncode == 0, log[-3000:]
-    return log
 
 
 def check_clean(log: str) -> None:

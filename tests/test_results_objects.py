@@ -14,12 +14,14 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from result_records import record, saved
+from result_records import WITHOUT_LEFT_OUT, record, saved
 
 import zslbench
 from zslbench.cli import cli
 from zslbench.errors import BadValue, CaptionLeftOut, RecordsLeftOut
 from zslbench.results.tables.render import write_columns
+
+pytestmark = WITHOUT_LEFT_OUT
 
 HOSTILE = "Z<b>&</b>"
 FEW = 200

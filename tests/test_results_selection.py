@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from result_records import record, saved, table
+from result_records import WITHOUT_LEFT_OUT, record, saved, table
 
 from zslbench.cli import cli
 from zslbench.errors import BadValue, UnknownName
@@ -24,6 +24,8 @@ from zslbench.results.analysis.rows import average_folds
 from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.render import FORMATS
+
+pytestmark = WITHOUT_LEFT_OUT
 
 fraction = st.integers(0, 20).map(lambda k: k / 20)  # few values: many ties
 

@@ -18,7 +18,7 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from result_records import PAPER_DATA, check_golden, pair, record, saved, study, table
+from result_records import PAPER_DATA, WITHOUT_LEFT_OUT, check_golden, pair, record, saved, study, table
 from rich.cells import cell_len
 
 from zslbench.errors import BadValue, CaptionLeftOut, RecordsLeftOut, StoreError, UnknownName, ZslbenchError
@@ -30,6 +30,8 @@ from zslbench.results.tables.ranking import Ranking, mark_best
 from zslbench.results.tables.render import render
 from zslbench.results.tables.table import WARNINGS, NumberFormat, Remark, RemarkKind, shorten, text_table
 from zslbench.studies.record_table import table as table_verb
+
+pytestmark = WITHOUT_LEFT_OUT
 
 RULES = ("fixed", "oracle")
 

@@ -25,6 +25,7 @@ from pathlib import Path
 
 import click
 import pytest
+from compiled_latex import compiled
 from typed_commands import ROOT, Block, blocks, check_names, commands, parsed, run_here
 
 from zslbench.checks import check_method
@@ -100,16 +101,7 @@ def test_a_page_can_be_followed(name, tmp_path, monkeypatch, request):
     if documents := [block.text for block in blocks(page) if block.kind == "latex"]:
         pdflatex = request.getfixturevalue("pdflatex")  # skips where there is none, after all that needs none
         for number, text in enumerate(documents):
-            compile_latex(text, tmp_path / f"document{number}.tex", pdflatex)
-
-
-def compile_latex(text: str, path: Path, pdflatex: str) -> None:
-    path.write_text(text)
-    words = [pdflatex, "-interaction=nonstopmode", "-halt-on-error", path.name]
-    done = subprocess.run(words, cwd=path.parent, capture_output=True, text=True, errors="replace")
-    assert done.returncode == 0, done.stdout[-2000:]
-    assert path.with_suffix(".pdf").stat().st_size
-    assert "Overfull" not in path.with_suffix(".log").read_text(errors="replace")
+            assert "Overfull" not in compiled(pdflatex, tmp_path, text, f"document{number}")
 
 
 @pytest.mark.parametrize("name", [name for name in PAGES if commands("sh", PAGES[name])])
@@ -124,7 +116,7 @@ def test_commands_of_the_readme_on_cub_scores_run_on_real_data(real_data, tmp_pa
     (tmp_path / "xlsa17").symlink_to(real_data)
     on_scores = [line for line in commands("sh", README) if "fc1000" in line]
     assert on_scores
-    little = "[hidden=16,epochs=1,pretrain_epochs=1,final_epochs=1,per_class=5]"  # in full, it takes a minute
+    little = "[hidden=16,epochs=1,pretrain_epochs=1,final_epochs=1,per_class=5]"  # in full, it takes minutes
     for arguments in on_scores:
         code, _, errors = run_here([word.replace("lisgan@quick", f"lisgan@quick{little}") for word in arguments])
         assert code == 0, errors

@@ -19,7 +19,7 @@ from result_records import record
 import zslbench
 from zslbench import sources
 from zslbench.cli import cli as command_line
-from zslbench.errors import ZslbenchError
+from zslbench.errors import RecordsLeftOut, ZslbenchError
 from zslbench.registry import METHODS as REGISTERED
 from zslbench.results.records.requests import RequestedMethod, RequestedRuns, keep_request, make_request
 from zslbench.results.records.store import ResultStore
@@ -286,7 +286,8 @@ def test_a_record_that_was_altered_by_hand_is_none(tmp_path, monkeypatch):
         assert f"MISMATCH: run {path.stem}: its content is not that of its id" in status.text
         assert zslbench.run("eszsl", "digits", "zsl", dry_run=True).count("to run") == 1
         assert 'methods = ["eszsl"]\ndatasets = ["digits"]\nprotocols = ["zsl"]' in status.plan
-        assert zslbench.table(format="csv").text.count("eszsl") == 0
+        with pytest.warns(RecordsLeftOut, match="is not the record that it was"):
+            assert zslbench.table(format="csv").text.count("eszsl") == 0
         done = zslbench.run("eszsl", "digits", "zsl")
         assert (done.count("to run"), done.left("done")) == (1, 1)
         if path.stem == "0" * 16:
