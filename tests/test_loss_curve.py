@@ -8,6 +8,7 @@ import json
 import math
 from typing import Self
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +21,8 @@ from zslbench.methods.base import Context
 from zslbench.params import param
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
+from zslbench.runner.executors import worker
+from zslbench.runner.run_records import Logged
 from zslbench.task import Train
 
 SMALL_GAN = "fclswgan[hidden=8,epochs=3,pretrain_epochs=1,per_class=3,final_epochs=1]"
@@ -137,3 +140,11 @@ def test_a_document_whose_losses_are_wrong_is_refused_and_an_old_one_is_read(tmp
     ):
         with pytest.raises(StoreError, match=why):
             Record.from_json(json.dumps(document | {"losses": losses}))
+
+
+def test_what_is_no_number_fails_no_run_in_a_worker(monkeypatch):
+    logged = {"loss": np.float32(0.5), "note": "warming up", "image": np.zeros(2)}
+    monkeypatch.setattr(worker, "execute", lambda parcel, send, every: send(Logged("job", 1, 2, logged)))
+    sent = []
+    worker.run_batch_in_worker(None, sent.append)
+    assert sent == [Logged("job", 1, 2, {"loss": 0.5})]

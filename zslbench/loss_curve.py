@@ -73,7 +73,11 @@ class LossCurve:
 
 
 def read_losses(values: Mapping[str, Any]) -> dict[str, float]:
-    """Return what was logged as numbers; what is none is left out, as a user's method may log anything."""
+    """Return what was logged as numbers; what is none is left out, as a user's method may log anything.
+
+    >>> read_losses({"critic": 1, "note": "warming up"})
+    {'critic': 1.0}
+    """
     losses: dict[str, float] = {}
     for name, value in values.items():
         with contextlib.suppress(TypeError, ValueError, RuntimeError, OverflowError):
