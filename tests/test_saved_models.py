@@ -369,3 +369,11 @@ def test_what_lies_in_slots_is_refused_by_name_and_never_lost():
     method.box.weights = np.ones(3)
     with pytest.raises(BadValue, match=r"its box\.weights is in __slots__"):
         pack_state(method)
+
+
+def test_a_type_that_numpy_does_not_have_gets_a_sentence():
+    torch = pytest.importorskip("torch")
+    method = METHODS.load("eszsl")()
+    method.weights_ = torch.ones(3).to(torch.float8_e4m3fn)
+    with pytest.raises(BadValue, match=r"weights_ is a tensor of type torch.float8_e4m3fn, which NumPy does not have"):
+        pack_state(method)

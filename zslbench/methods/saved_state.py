@@ -138,7 +138,11 @@ class _Packer:
         plain = plain.cpu()
         if plain.dtype is torch.bfloat16:
             plain = plain.view(torch.int16)
-        tree = {"tensor": self._number(value, plain.numpy()), "type": str(value.dtype).removeprefix("torch.")}
+        try:
+            array = plain.numpy()
+        except TypeError:  # float8, for instance
+            raise _refuse(where, f"is a tensor of type {plain.dtype}, which NumPy does not have") from None
+        tree = {"tensor": self._number(value, array), "type": str(value.dtype).removeprefix("torch.")}
         is_parameter = isinstance(value, torch.nn.Parameter)
         return tree | {"on": str(value.device), "parameter": is_parameter, "gradient": value.requires_grad}
 
