@@ -172,7 +172,20 @@ def test_figures_have_ids_of_their_own_and_take_the_ink_of_the_page(tmp_path):
 
 
 def test_the_same_records_make_the_same_page(study_runs, whole):
-    assert zslbench.report(None, runs=study_runs, title=TITLE).text == whole.text
+    again = zslbench.report(None, runs=study_runs, title=TITLE)
+    times = [f"{made.page.written:%Y-%m-%d %H:%M UTC}" for made in (again, whole)]
+    stamps = [made.page.written.isoformat(timespec="seconds") for made in (again, whole)]
+    assert again.text.replace(times[0], times[1]).replace(stamps[0], stamps[1]) == whole.text
+
+
+def test_the_page_says_of_which_records_it_is_when_it_was_written_and_by_what(study_runs, whole):
+    (title,) = re.findall("<title>(.*?)</title>", whole.text)
+    assert title == "Über &lt;b&gt;uns&lt;/b&gt;: CUB, FLO_PART – zslbench report"
+    about = re.sub("<[^>]*>", "", whole.text[whole.text.index("<header") : whole.text.index("</header>")])
+    assert f"Written{whole.page.written:%Y-%m-%d %H:%M UTC} by zslbench {zslbench.__version__}" in about
+    assert str(study_runs) in about
+    unnamed = zslbench.report(None, runs=study_runs, figures=False)
+    assert unnamed.page.title == f"{study_runs.parent.name}/{study_runs.name}"
 
 
 def test_inline_keeps_texts_that_look_like_colours_or_ids():
@@ -208,11 +221,11 @@ def test_the_mark_of_published_numbers_is_told_of_measured_ones_only_where_they_
     other = record("lisgan", seed=1, selection="oracle", label="lisgan[souls=5]", params={"souls": 5}, **facts)
     plain = zslbench.report(None, runs=saved(tmp_path / "plain", [entry]))
     assert plain.page.beside[0].entry.oracle
-    assert "the numbers measured here are not picked there" in plain.text
+    assert "No number measured here is chosen in this way" in plain.text
     marked = zslbench.report(None, runs=saved(tmp_path / "marked", [entry, other]), selection=("fixed", "oracle"))
     assert {beside.row.marks for beside in marked.page.beside} == {"‡", "†‡"}
-    assert "so was what is marked † here" in marked.text
-    assert "not picked there" not in marked.text
+    assert "Numbers measured here that are marked † are chosen in the same way" in marked.text
+    assert "No number measured here" not in marked.text
 
 
 def test_a_record_whose_seconds_or_bytes_are_no_numbers_is_named_and_the_rest_is_shown(tmp_path):

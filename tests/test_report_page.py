@@ -126,7 +126,7 @@ def test_filters_say_what_they_leave(opened):
     page.uncheck("#result-filters [name=table][value='0']")
     assert page.locator("article.result:visible").count() == page.locator("article.result").count() - 1
     page.fill("#result-filters [name=method]", "nothing is called so")
-    assert state.text_content() == "No row fits; show all, or ask for less."
+    assert state.text_content() == "No row matches; Show all clears the filters."
     assert (
         page.locator("article.result:visible tbody.empty:visible").count()
         == page.locator("article:visible.result").count()
@@ -143,7 +143,7 @@ def test_published_numbers_filter_by_any_word(opened):
     assert 0 < rows.count() < total
     assert page.locator("[data-filters] output").text_content() == f"{rows.count()} of {total} numbers shown"
     page.fill("[data-filters] [name=text]", "no such word")
-    assert page.get_by_text("No published number fits the filter.").is_visible()
+    assert page.get_by_text("No published number matches the filter.").is_visible()
 
 
 def test_runs_are_listed_a_part_at_a_time_and_sort_as_a_whole(opened, runs):
@@ -167,7 +167,7 @@ def test_runs_are_listed_a_part_at_a_time_and_sort_as_a_whole(opened, runs):
     page.select_option("#run-filters [name=status]", "failed")
     assert rows.count() == sum(entry.status == "failed" for entry in every)
     page.fill("#run-filters [name=text]", "nothing")
-    assert page.get_by_text("No run fits the filters.").is_visible()
+    assert page.get_by_text("No run matches the filters.").is_visible()
 
 
 def test_a_run_opens_and_closes_by_keyboard(opened, runs):
@@ -245,6 +245,30 @@ def test_published_numbers_fit_a_small_desktop_whole(opened):
     assert page.locator("#published-table").evaluate(overlapping) == []
 
 
+def test_figures_fit_a_phone_whole_and_names_break_between_their_parts_alone(opened):
+    page = opened(viewport={"width": 390, "height": 800})
+    drawings = page.locator(".drawing")
+    assert drawings.count() > 0
+    assert drawings.evaluate_all("boxes => boxes.filter(box => box.scrollWidth > box.clientWidth).length") == 0
+    smallest = """texts => Math.min(...texts.filter(text => text.checkVisibility())
+      .map(text => [parseFloat(getComputedStyle(text).fontSize), text.getScreenCTM()])
+      .map(([size, place]) => size * Math.hypot(place.a, place.b)))"""
+    assert page.locator(".drawing text").evaluate_all(smallest) >= 8  # pixels
+    broken = """names => names.filter(name => name.checkVisibility()).flatMap(name => {
+      if (name.innerText.includes("</")) return [];
+      const walker = document.createTreeWalker(name, NodeFilter.SHOW_TEXT), out = [];
+      for (let node; (node = walker.nextNode());) for (let at = 1; at < node.length; at++) {
+        const [before, after] = [at - 1, at].map(from => { const range = document.createRange();
+          range.setStart(node, from); range.setEnd(node, from + 1); return range.getBoundingClientRect(); });
+        if (after.top > before.top + 2 && /[A-Za-z0-9-]{2}/.test(node.data.slice(at - 1, at + 1))) out.push(node.data);
+      } return out; })"""
+    names = page.locator("article.result th.name, .matrix th.name, #run-table th.name")
+    assert names.evaluate_all(broken) == []
+    page.set_viewport_size({"width": 1280, "height": 800})
+    assert page.locator(".drawing .narrow:visible").count() == 0
+    assert page.locator(".drawing .wide:visible").count() == drawings.count()
+
+
 _BEYOND = """selector => {
   const box = document.querySelector(selector);
   const out = item => item.getBoundingClientRect().right > box.clientWidth && !item.closest(".scroll, .drawing");
@@ -276,8 +300,10 @@ def test_texts_have_the_contrast_of_wcag_aa(opened, scheme):
 def test_the_button_turns_light_to_dark_and_back(opened):
     page = opened(color_scheme="light")
     light = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    page.click("#theme")
-    assert page.locator("#theme").get_attribute("aria-pressed") == "true"
+    assert page.locator("#theme").text_content() == "Switch to dark"
+    page.get_by_role("button", name="Switch to dark").click()
+    assert page.locator("#theme").text_content() == "Switch to light"
+    assert page.get_by_role("status").get_by_text("The page is dark now.").count() == 1
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") != light
     page.reload()
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"

@@ -303,7 +303,7 @@ def plot(kind: str, output: Path, data: Path | None, caption: str, **options: An
 )
 @shared.TOLERANCE
 @click.option("--figures/--no-figures", default=True, help="Draw figures, as far as the records have the data.")
-@click.option("--title", metavar="TEXT", help="Title of the page.  [default: name of the folder of records]")
+@click.option("--title", metavar="TEXT", help="Title of the page.  [default: folder of records, as in study/runs]")
 @shared.RUNS
 @shared.DATA_ROOT
 def report(output: Path, **options: Any) -> None:

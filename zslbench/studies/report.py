@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from html import escape
@@ -21,7 +22,7 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.records.tuned_presets import PresetStore, is_point_not_picked
 from zslbench.results.report.figures import Figure, draw_figures
-from zslbench.results.report.page import Page, PublishedComparison, StageGaps, accuracy_tables, html, runs_data
+from zslbench.results.report.page import Page, PublishedComparison, StageGaps, accuracy_tables, page_html, runs_data
 from zslbench.results.tables.table_data import pick_facts
 from zslbench.studies import status
 from zslbench.studies.plot import knowledge
@@ -33,7 +34,11 @@ TOLERANCE = 2.0
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Report:
-    """A report: the content of the page, its HTML text, and where it was written (None: nowhere)."""
+    """A report: the content of the page, its HTML text, and where it was written (None: nowhere).
+
+    It is a page to read. The numbers on it are those of `zslbench.table`, `zslbench.status` and, run by run, of
+    `zslbench.load`; each gives them as a data frame.
+    """
 
     page: Page
     text: str
@@ -107,7 +112,7 @@ def report(
         published: show published numbers beside the measured ones, with verdicts.
         tolerance: of these verdicts, in percentage points.
         figures: draw the figures that the records have data for.
-        title: of the page; None: the name of the folder.
+        title: of the page; None: the folder of records and the one around it, as in ``study/runs``.
         data_root: the folder of data sets, for names of classes and for commands.
 
     Raises:
@@ -138,12 +143,13 @@ def report(
     notes = [note for of_stage in gathered.values() for note in of_stage.notes]
     if points:
         tried = f"{format_count(points, 'point')} tried in tuning"
-        notes.append(f"Not in the tables of the dev stage: {tried}; --stage dev shows them.")
+        notes.append(f"The tables of the dev stage leave out {tried}; --stage dev shows them.")
     root = None if data_root is None else Path(data_root)
     drawn, undrawn = _draw_figures(gathered, store, record_filter, root) if figures else ([], [])
     intervals = PairedIntervals(store.predictions)
     page = Page(
-        title=one_line(title or store.root.resolve().name or "Study"),
+        title=one_line(title or "/".join(store.root.resolve().parts[-2:]).lstrip("/") or "Study"),
+        written=datetime.datetime.now(datetime.UTC),
         folder=str(store.root),
         counts=dict(Counter(record.status for record in shown)),
         facts=tuple(_facts(shown)),
@@ -159,7 +165,7 @@ def report(
         runs=runs_data(shown, store.root, () if root is None else ("--data-root", str(root))),
         version=zslbench.__version__,
     )
-    text = html(page)
+    text = page_html(page)
     if path is not None:
         write_text(path, text, f"the report {path.name}")
     return Report(page, text, path)
@@ -206,7 +212,7 @@ def _facts(records: Sequence[Record]) -> Iterator[tuple[str, tuple[str, ...]]]:
     for head, texts in (
         ("Data sets", _distinct(f"{n} ({d.get('features', '')}, {d.get('semantics', '')})" for n, d in data)),
         ("Methods", _distinct(record.method.get("title") or record.method["name"] for record in records)),
-        ("Runs made", [days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"] if days else []),
+        ("Runs finished", [days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"] if days else []),
         ("Devices", _distinct(made.get("device") for made in provenance)),
         ("zslbench", _distinct(made.get("zslbench") for made in provenance)),
         ("Python", _distinct(made.get("python") for made in provenance)),
@@ -238,7 +244,7 @@ def _find_missing(store: ResultStore, records: Sequence[Record], root: Path | No
         try:
             state = status.examine(store, records, RecordFilter(stage=stage), data_root=root)
         except BadSpec as error:
-            yield StageGaps(title, False, (), (f"What is missing cannot be told: {error}",), (), ())
+            yield StageGaps(title, False, (), (f"Which runs are missing is not known: {error}",), (), ())
             continue
         commands = group_values((command.purpose, command.text) for command in state.commands)
         yield StageGaps(

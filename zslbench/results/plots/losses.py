@@ -15,7 +15,6 @@ from zslbench.results.plots.frame import (
     Frame,
     choose_looks,
     describe_colours,
-    escape,
     set_log_axis,
     set_whole_ticks,
 )
@@ -84,8 +83,7 @@ def draw_losses(request: FigureRequest) -> DrawnFigure:
             values += [end for point in points.values() for end in (point.low, point.high)]
         if min(values) > 0 and max(values) > _MANY_TIMES * min(values):
             set_log_axis(axes)
-        frame.dress(axes, title if len({*titles}) > 1 else "", (panel.lines[0].unit, ""))
-        axes.set_ylabel(write_loss(panel.metric))
+        frame.dress(axes, title if len({*titles}) > 1 else "", (panel.lines[0].unit, write_loss(panel.metric)))
         set_whole_ticks(axes)
     sentences = [
         f"Losses while training, by {' and '.join(dict.fromkeys(line.unit for line in lines))}.",
@@ -98,13 +96,12 @@ def draw_losses(request: FigureRequest) -> DrawnFigure:
 
 
 def write_loss(name: str) -> str:
-    """Return the name of a loss as papers write it, which matplotlib reads: a loss L has its index below.
+    """Return the name of a loss as papers write it.
 
     >>> write_loss("l_r1"), write_loss("real_souls")
-    ('$L_{R1}$', 'real souls')
+    ('L_R1', 'real souls')
     """
-    indexed = re.fullmatch(r"l_([a-z]+\d*)", name, re.ASCII)
-    return f"$L_{{{indexed[1].upper()}}}$" if indexed else escape(name.replace("_", " "))
+    return name.upper() if re.fullmatch(r"l_[a-z]+\d*", name, re.ASCII) else name.replace("_", " ")
 
 
 def _panels(lines: Sequence[Line], asked: Sequence[str] | None) -> list[Panel]:

@@ -18,7 +18,8 @@ from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.table import Remark
 from zslbench.spec import parse_recorded
 
-WIDTH = 8.0
+WIDE, NARROW = 8.0, 3.4
+"""Inches of a figure for desks and for phones; the page shows the one that its window has room for."""
 MOST_PANELS = 12
 MOST_READ = 200
 """Files of predictions that are read for a seen–unseen curve."""
@@ -44,11 +45,12 @@ _DIGITS = re.compile(r"(\.\d\d)\d+")
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """A figure of the page: its kind, title and SVG, and the remarks below it."""
+    """A figure of the page: its kind and title, as SVG for wide and for narrow windows, and the remarks below it."""
 
     kind: str
     title: str
     svg: str
+    narrow: str
     remarks: tuple[Remark, ...]
 
 
@@ -64,7 +66,7 @@ def draw_figures(records: Sequence[Record], store: ResultStore, known: DeclaredF
     notes: list[str] = []
     lines = lines_of([record for record in records if record.metrics])
     study = study_labels(records)
-    for kind, title, request in _plans(lines, FigureRequest(store=store, width=WIDTH, known=known, study=study)):
+    for kind, title, request in _plans(lines, FigureRequest(store=store, width=WIDE, known=known, study=study)):
         if too_many := _say_too_many(kind, request.lines):
             notes.append(f"{title}: {too_many}; choose fewer with `zslbench plot {kind} -m … -d … -o FILE`.")
             continue
@@ -74,11 +76,13 @@ def draw_figures(records: Sequence[Record], store: ResultStore, known: DeclaredF
         try:
             with settings():
                 drawn = KINDS[kind](request)
+                narrow = KINDS[kind](dataclasses.replace(request, width=NARROW))
         except ZslbenchError as error:
             notes.append(f"{title}: {error}")
             continue
-        svg = inline(svg_text(drawn), f"f{len(drawn_figures) + 1}-")
-        drawn_figures.append(Figure(kind, title, svg, drawn.remarks))
+        number = len(drawn_figures) + 1
+        svg, small = inline(svg_text(drawn), f"f{number}-"), inline(svg_text(narrow), f"n{number}-")
+        drawn_figures.append(Figure(kind, title, svg, small, drawn.remarks))
     return drawn_figures, notes
 
 

@@ -6,6 +6,7 @@ import base64
 import dataclasses
 import datetime
 import hashlib
+import html
 import importlib.resources
 import json
 import re
@@ -23,7 +24,7 @@ from zslbench.results.records.record import Record
 from zslbench.results.report.figures import Figure
 from zslbench.results.tables.layout import lay_out, sort_rows
 from zslbench.results.tables.ranking import Ranking
-from zslbench.results.tables.table import Block, Table
+from zslbench.results.tables.table import Block, Table, shorten
 from zslbench.spec import parse_recorded
 from zslbench.visible import one_line, title_data, visible
 
@@ -36,6 +37,10 @@ _STAGES = {"final": "", "dev": ", dev stage"}
 _ERROR_HEAD, _ERROR_TAIL = 2_000, 18_000
 """Characters of an error text that the page holds: what it says last tells most."""
 _SORTED = json.JSONEncoder(sort_keys=True)
+_CODE, _LONGEST_WORD = re.compile(r"`([^`]+)`"), re.compile(r"[A-Za-z_]{26,}")
+_LONG_WORD = 15
+"""Letters of a part of a name that gets more places where a line may end."""
+_INNER = re.compile(r"(?<=[=_])(?=.)|(?<=[A-Za-z])(?=[A-Z][a-z])")
 FIELDS = ("id", "cell", "seed", "status", "metrics", "steps", "curve", "timings", "memory", "made", "finished", "error")
 
 
@@ -76,6 +81,7 @@ class Page:
     """A whole study.
 
     Attributes:
+        title: of the page; written: when the page was made, a time with its zone.
         folder: of the records; counts: how many runs of each status; facts: terms and what is said of them.
         tables: with a short name each; tolerance: of the verdicts of `beside`, in points.
         notes: sentences on rows that tables leave out; undrawn: on figures that were left out.
@@ -83,6 +89,7 @@ class Page:
     """
 
     title: str
+    written: datetime.datetime
     folder: str
     counts: Mapping[str, int]
     facts: tuple[tuple[str, tuple[str, ...]], ...]
@@ -97,7 +104,7 @@ class Page:
     version: str
 
 
-def html(page: Page) -> str:
+def page_html(page: Page) -> str:
     """Return the page as one HTML document with a content security policy that lets nothing in or out."""
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup, escape
@@ -107,10 +114,15 @@ def html(page: Page) -> str:
         files.joinpath(f"report.{kind}").read_text(encoding="utf-8") for kind in ("html.jinja", "css", "js")
     )
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    # What is typed stands between backticks in sentences; long labels break after their commas.
-    environment.filters["prose"] = lambda text: Markup(re.sub(r"`([^`]+)`", r"<code>\1</code>", str(escape(text))))
+    # What is typed stands between backticks in sentences.
+    environment.filters["prose"] = lambda text: Markup(
+        _LONGEST_WORD.sub(
+            lambda word: "<wbr>".join(_INNER.split(word[0])), _CODE.sub(r"<code>\1</code>", str(escape(text)))
+        )
+    )
     environment.filters["data_title"] = title_data
-    environment.filters["breakable"] = lambda text: Markup(str(escape(text)).replace(",", ",<wbr>"))
+    environment.filters["breakable"] = lambda text: Markup(break_name(text))
+    environment.filters["short"] = lambda remarks: " ".join(remark.text for remark in shorten(remarks))
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     rows = [row for _, table in page.tables for row in table.rows]
     text = environment.from_string(template).render(
@@ -126,6 +138,23 @@ def html(page: Page) -> str:
         total=sum(page.counts.values()),
     )
     return visible(text)
+
+
+def break_name(text: str) -> str:
+    """Return a name as HTML in which a line ends at its parts: after signs between parameters, never after a hyphen.
+
+    In long words it may also end after ``=`` or ``_``, and before a capital.
+
+    >>> break_name("f-CLSWGAN[lr=1,mix=a+b]")
+    '<span class="whole">f-CLSWGAN[</span><wbr>lr=1,<wbr>mix=a+<wbr>b]'
+    >>> break_name("my_zoo:LongNameWithManyCapitals")
+    'my_zoo:<wbr>Long<wbr>Name<wbr>With<wbr>Many<wbr>Capitals'
+    """
+    parts = []
+    for part in re.split(r"(?<=[,\[+:])(?=.)", text):
+        pieces = _INNER.split(part) if len(part) > _LONG_WORD else [part]
+        parts += [f'<span class="whole">{html.escape(p)}</span>' if "-" in p else html.escape(p) for p in pieces]
+    return "<wbr>".join(parts)
 
 
 def embedded(value: Any) -> str:

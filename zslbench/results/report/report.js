@@ -89,7 +89,7 @@
         article.querySelector("tbody.empty").hidden = here > 0;
         if (!article.hidden) shown += here;
       }
-      const none = "No row fits; show all, or ask for less.";
+      const none = "No row matches; Show all clears the filters.";
       document.getElementById("result-state").value = shown ? `${shown} of ${counted(total, "row")} shown` : none;
     }
     form.hidden = false;
@@ -164,8 +164,13 @@
     return [...words, ...metrics, ["Seconds", (one) => one.total, true], ["Run", (one) => one.id, false]];
   }
 
-  /* A long label breaks after its commas. */
-  const breakable = (text) => text.split(/(?<=,)/).flatMap((piece, place) => (place ? [make("wbr"), piece] : [piece]));
+  /* A line may end between the parts of a name, as in `break_name` of page.py. */
+  function breakable(text) {
+    const words = text.split(/(?<=[,[+:])(?=.)/u);
+    const pieces = words.flatMap((word) => (word.length > 15 ? word.split(/(?<=[=_])(?=.)|(?<=[A-Za-z])(?=[A-Z][a-z])/u) : [word]));
+    const whole = (piece) => (piece.includes("-") ? make("span", { class: "whole" }, piece) : piece);
+    return pieces.flatMap((piece, place) => (place ? [make("wbr"), whole(piece)] : [whole(piece)]));
+  }
 
   function cell(name, value, one) {
     if (name === "Method") return make("th", { scope: "row", class: "name" }, make("a", { href: `#run-${one.id}` }, ...breakable(value)));
@@ -230,7 +235,7 @@
       more.hidden = visible >= listed.length;
       const part = listed.length > visible ? `, the first ${visible} listed` : "";
       document.getElementById("run-state").value = listed.length
-        ? `${listed.length.toLocaleString("en")} of ${counted(runs.length, "run")}${part}` : "No run fits; show all, or ask for less.";
+        ? `${listed.length.toLocaleString("en")} of ${counted(runs.length, "run")}${part}` : "No run matches; Show all clears the filters.";
     }
 
     function apply() {
@@ -286,7 +291,7 @@
     })).filter((line) => line.points.every(([, value]) => value !== null));
     if (!lines.length) return null;
     const said = lines.map((line) => `${line.name} from ${percent(line.points[0][1])} to ${percent(line.points.at(-1)[1])}`);
-    const told = `By step ${steps[0]} to ${steps.at(-1)}: ${said.join(", ")} percent.`;
+    const told = `From step ${steps[0]} to ${steps.at(-1)}: ${said.join(", ")} percent.`;
     return part("Curve", drawn(lines, steps, told), make("p", { class: "caption" }, told));
   }
 
@@ -343,7 +348,7 @@
     const { packages, ...rest } = made;
     const memory = data.names.memory.map((name, place) => [name.replaceAll("_", " "), one.row[at.memory][place]])
       .filter(([, value]) => value !== null).map(([name, value]) => [name, bytes(value)]);
-    const marked = Object.keys(params).length ? "Marked: given when it was run; all others are defaults or a preset's." : "It has none.";
+    const marked = Object.keys(params).length ? "Highlighted: given when it was run. All others are defaults or come from a preset." : "This method has no parameters.";
     return [
       make("p", { class: "lead" }, make("span", { class: `status ${one.status}` }, one.status), " ",
         `${data.titles[one.dataset.name]} (${one.dataset.features}, ${one.dataset.semantics}), ${one.protocol.name}, ${one.stage} stage, `
@@ -354,7 +359,7 @@
       part("Parameters", pairs(Object.entries(params), new Set(given)), make("p", { class: "caption" }, marked)),
       timingsPart(one),
       memory.length ? part("Peak memory", pairs(memory)) : null,
-      part("Repeat it", make("pre", { class: "command", tabindex: "0" }, make("code", {}, again(one)))),
+      part("Command that repeats this run", make("pre", { class: "command", tabindex: "0" }, make("code", {}, again(one)))),
       part("Method", pairs(Object.entries(method))),
       part("Data", pairs(Object.entries(one.dataset))),
       part("Protocol", pairs([...Object.entries(one.protocol).filter(([name]) => name !== "params"), ...Object.entries(one.protocol.params ?? {})])),
@@ -363,7 +368,7 @@
   }
 
   function show(one) {
-    document.getElementById("run-head").textContent = one.method.label || one.method.name;
+    document.getElementById("run-head").replaceChildren(...breakable(one.method.label || one.method.name));
     document.getElementById("run-body").replaceChildren(...details(one));
     dialog.dataset.run = one.id;
     if (!dialog.open) dialog.showModal();
@@ -403,16 +408,17 @@
     const kept = { get: () => { try { return localStorage.getItem("zslbench-theme"); } catch { return null; } },
       set: (value) => { try { localStorage.setItem("zslbench-theme", value); } catch { /* private windows keep nothing */ } } };
     const isDark = () => (document.documentElement.dataset.theme ?? (dark.matches ? "dark" : "light")) === "dark";
-    const told = () => button.setAttribute("aria-pressed", String(isDark()));
+    const label = () => { button.textContent = isDark() ? "Switch to light" : "Switch to dark"; };
     if (["light", "dark"].includes(kept.get())) document.documentElement.dataset.theme = kept.get();
     button.hidden = false;
     button.addEventListener("click", () => {
       document.documentElement.dataset.theme = isDark() ? "light" : "dark";
       kept.set(document.documentElement.dataset.theme);
-      told();
+      label();
+      document.getElementById("theme-state").value = `The page is ${isDark() ? "dark" : "light"} now.`;
     });
-    dark.addEventListener("change", told);
-    told();
+    dark.addEventListener("change", label);
+    label();
   }
 
   /* On paper nothing can be unfolded. */
