@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from data_folders import small_cub, write_folder
 from result_records import record, saved
+from test_results_objects import Page
 from typed_commands import run_here
 
 import zslbench
@@ -160,9 +161,10 @@ def test_everything_is_in_the_text_the_json_and_the_notebook(tmp_path):
     assert document["record"]["metrics"] == made.metrics
     assert document["changed"]["hidden"] == 8
     assert document["files"] == [str(shown.path), str(shown.path.with_suffix(".npz"))]
-    page = shown._repr_html_()
-    assert "<td" in page
-    assert "fclswgan[hidden=8" in page
+    page = Page(shown._repr_html_())
+    assert ["* hidden", "8  (default: 4096)"] in page.rows
+    assert ["finished", made.provenance["finished"]] in page.rows
+    assert shown.command in page.outside
 
 
 def test_a_long_curve_of_losses_shows_its_ends(tmp_path):

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import html
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,8 @@ from zslbench.results.analysis.advice import rerun_command
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import companions, find_run
 from zslbench.results.records.tuned_presets import PresetStore
+from zslbench.results.tables.html import write_html
+from zslbench.results.tables.table import Table, text_table
 from zslbench.runner.class_lookup import recorded_method
 from zslbench.sources import SourceCheck, is_here
 from zslbench.spec import brackets, parse
@@ -84,18 +85,12 @@ class ShownRecord:
         return self.text
 
     def _repr_html_(self) -> str:
-        def cells(rows: Iterable[tuple[str, str]]) -> str:
-            style = "text-align: left; white-space: pre-wrap"
-            return "".join(
-                "<tr>" + "".join(f'<td style="{style}">{html.escape(visible(cell))}</td>' for cell in row) + "</tr>"
-                for row in rows
-            )
-
-        sections = [
-            f"<p><b>{html.escape(visible(title))}</b></p><table>{cells(rows)}</table>"
+        return write_html(
+            text_table(title, ["", ""], rows, words=[1])
+            if any(name for name, _ in rows)
+            else Table((), (), title=title, drawing="\n".join(value for _, value in rows))
             for title, rows in self._sections()
-        ]
-        return f"<div>{''.join(sections)}</div>"
+        )
 
     def _sections(self) -> list[_Section]:
         record = self.record

@@ -28,7 +28,9 @@ def _write_table(table: Table) -> str:
         bodies = "".join(_body(table, block) for block in table.blocks)
         parts.append(f'<table style="{_table_style()}">{_caption(table.title)}{_head(table)}{bodies}</table>')
     if table.drawing:
-        parts.append(f'<pre style="line-height:1.2;color:inherit;background:none">{_escape(table.drawing)}</pre>')
+        parts += [] if table.rows or not table.title else [_paragraph(f"<strong>{_escape(table.title)}</strong>")]
+        look = "line-height:1.2;color:inherit;background:none;text-align:left;overflow-x:auto"
+        parts.append(f'<pre style="{look}">{_escape(table.drawing)}</pre>')
     sentences = [remark.text for remark in table.remarks] + table.ranking_sentence("in bold")
     below = [_escape(" ".join(sentences))] if sentences else []
     below += [f"<sup>{number}</sup> {_escape(text)}" for number, text in enumerate(table.notes, start=1)]
