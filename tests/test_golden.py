@@ -465,7 +465,7 @@ def normalise(text: str, folder: Path) -> str:
         text = text.replace(value, word)
     for pattern, word in (
         (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(\+00:00|Z)?", "DATE"),
-        (r"\d{4}-\d\d-\d\d \d\d:\d\d UTC by zslbench \S+", "DATE by zslbench VERSION"),
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d UTC(\s)by zslbench \S+", r"DATE\1by zslbench VERSION"),
         (r'"source": "[0-9a-f]{16}"', '"source": "DIGEST"'),
         (r"_methods\.py:\d+, in", "_methods.py:N, in"),  # of the tests
         (r"\d+\.\d kB", "N kB"),  # of files that name paths

@@ -151,7 +151,7 @@ def break_name(text: str) -> str:
     'my_zoo:<wbr>Long<wbr>Name<wbr>With<wbr>Many<wbr>Capitals'
     """
     parts = []
-    for part in re.split(r"(?<=[,\[+:])(?=.)", text):
+    for part in re.split(r"(?<=[,\[+:])(?=\S)", text):
         pieces = _INNER.split(part) if len(part) > _LONG_WORD else [part]
         parts += [f'<span class="whole">{html.escape(p)}</span>' if "-" in p else html.escape(p) for p in pieces]
     return "<wbr>".join(parts)

@@ -166,7 +166,7 @@
 
   /* A line may end between the parts of a name, as in `break_name` of page.py. */
   function breakable(text) {
-    const words = text.split(/(?<=[,[+:])(?=.)/u);
+    const words = text.split(/(?<=[,[+:])(?=\S)/u);
     const pieces = words.flatMap((word) => (word.length > 15 ? word.split(/(?<=[=_])(?=.)|(?<=[A-Za-z])(?=[A-Z][a-z])/u) : [word]));
     const whole = (piece) => (piece.includes("-") ? make("span", { class: "whole" }, piece) : piece);
     return pieces.flatMap((piece, place) => (place ? [make("wbr"), whole(piece)] : [whole(piece)]));
