@@ -460,6 +460,7 @@ def normalise(text: str, folder: Path) -> str:
     """Return a text without what differs between two machines, or two hours on one."""
     for value, word in (
         (str(folder), "FOLDER"),
+        (f"{folder.name}/", "FOLDER/"),
         (f"zslbench, version {zslbench.__version__}", "zslbench, version VERSION"),
     ):
         text = text.replace(value, word)
