@@ -135,7 +135,7 @@ def run(
         log: tracking tools that receive losses, metrics and parameters: ``tensorboard``, ``wandb``, ``mlflow``.
 
     Returns:
-        The outcome: all records, those that are new, and those that failed.
+        An outcome with the records and with the state of every planned run, before and after the call.
 
     Raises:
         ZslbenchError: a request that cannot be met: nothing was run. Or records that cannot be written any more, for
