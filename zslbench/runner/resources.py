@@ -10,6 +10,7 @@ from pathlib import Path
 
 from zslbench.errors import BadValue
 
+_MOST_WORKERS = 1024
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME")
 """What OpenMP's libraries read, when they are loaded, of how a thread waits for the others."""
 THREAD_VARIABLES = (
@@ -125,9 +126,9 @@ def places(
     if workers in (None, "auto"):
         count = len(pinned) or max(min(have, _FEW), have // _FEW)
     else:
-        count = int(workers) if str(workers).isdecimal() else 0
-        if count < 1:
-            raise BadValue(f"workers {workers!r} is not allowed; write a number of at least 1, or auto.")
+        count = int(workers) if re.fullmatch(r"[0-9]{1,9}", str(workers)) else 0
+        if not 1 <= count <= _MOST_WORKERS:
+            raise BadValue(f"workers {workers!r} is not allowed; write a number from 1 to {_MOST_WORKERS}, or auto.")
     in_environment = (os.environ.get(name, "") for name in THREAD_VARIABLES)
     asked = [int(value) for value in in_environment if value.isdecimal() and int(value)]
     each = threads or min([max(have // count, 1), *asked])
