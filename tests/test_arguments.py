@@ -96,6 +96,12 @@ def test_a_name_alone_is_a_list_of_one():
         (lambda: zslbench.compare(draws=10**30), "give at least 100 .* and at most 1000000"),
         (lambda: zslbench.compare(bootstrap_seed=-1), "bootstrap_seed is -1; give a whole number from 0"),
         (lambda: zslbench.show(None), "id=None is not allowed"),
+        (lambda: zslbench.data.load_dataset(None), "text=None is not allowed; give a text"),
+        (lambda: zslbench.data.fetch({"cub": 1}), "is not allowed; give a text"),
+        (lambda: zslbench.data.fetch("cub", retries=None), "retries=None is not allowed; give a whole number"),
+        (lambda: zslbench.data.import_(3), "source=3 is not allowed"),
+        (lambda: zslbench.results.gc(3), "runs=3 is not allowed"),
+        (lambda: zslbench.engine("process", workers=10**30), "write a number from 1 to 1024, or auto"),
     ],
 )
 def test_what_is_not_taken_is_refused_in_a_sentence(call, sentence):

@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from zslbench import arguments
+
 if TYPE_CHECKING:
     from zslbench.data.added import remove as remove
     from zslbench.data.dataset import Counts as Counts
@@ -44,7 +46,10 @@ _ABOVE = {"list_": "list_data", "verify": "verify_data"}
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return getattr(importlib.import_module(_MODULES[name]), name)
+        value = getattr(importlib.import_module(_MODULES[name]), name)
+        if isinstance(value, type) or ".own." in _MODULES[name]:  # which takes arrays and files of many kinds
+            return value
+        return arguments.plain(value)
     if name in _ABOVE:
         return getattr(importlib.import_module("zslbench.inspection"), _ABOVE[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from zslbench import arguments
+
 _MODULES = {"merge": "merge", "gc": "cleanup", "export": "export"}
 
 
 def __getattr__(name: str) -> Any:
     if name not in _MODULES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"zslbench.results.records.{_MODULES[name]}"), name)
+    return arguments.plain(getattr(importlib.import_module(f"zslbench.results.records.{_MODULES[name]}"), name))
 
 
 def __dir__() -> list[str]:
