@@ -50,8 +50,8 @@ ARCHIVES = (
         "xlsa17.zip",
         (f"https://{_HOST}/xlsa17.zip", f"http://{_HOST}/xlsa17.zip"),
         ("apy", "awa1", "awa2", "cub", "sun"),
-        size="not published; unverified reports say 0.9 to 1.7 GB",
-        copies="unverified: github.com/mvp18/Popular-ZSL-Algorithms/issues/1",
+        size="not published; users report 0.9 to 1.7 GB",
+        copies="by others, not checked by us: github.com/mvp18/Popular-ZSL-Algorithms/issues/1",
     ),
     Archive("cvpr18xian.zip", (f"https://{_HOST}/cvpr18xian.zip", f"http://{_HOST}/cvpr18xian.zip"), ("flo",)),
 )
