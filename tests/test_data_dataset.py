@@ -84,7 +84,7 @@ def test_every_array_is_read_only_and_enters_the_fingerprint(digits: Dataset, na
         ({"features": np.zeros((1797, 2))}, "must be float32"),
         ({"labels": np.zeros(3, np.int64)}, "3 labels"),
         ({"labels": np.full(1797, -1)}, "labels run from -1"),
-        ({"class_names": ("a",)}, "1 class names for 10"),
+        ({"class_names": ("a",)}, "1 class name for 10"),
         ({"trainval": np.array([-1])}, "names rows -1"),
         ({"trainval": np.zeros(0, np.int64)}, "non-empty"),
         ({"trainval": np.array([1.0])}, "int64"),

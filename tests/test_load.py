@@ -76,7 +76,7 @@ def test_ids_that_name_no_run_or_several(tmp_path: Path) -> None:
         zslbench.load_predictions("ffff", runs)
     with pytest.raises(BadValue, match="'abc' is not the id of a run"):
         zslbench.load_predictions("abc", runs)
-    with pytest.raises(BadValue, match=r"\. is a folder; name the file of a record"):
+    with pytest.raises(BadValue, match="'' is not the id of a run"):
         zslbench.load_predictions("", runs)
     with pytest.raises(BadValue, match=r"is failed and has no predictions"):
         zslbench.load_predictions(failed.id, runs)
