@@ -11,6 +11,7 @@ from zslbench.results.analysis.rows import CALIBRATED, CHANGED_MARK, Row, group_
 from zslbench.results.analysis.selection import criterion_metric
 from zslbench.results.tables.table import Remark, RemarkKind, remarks
 from zslbench.spec import brackets
+from zslbench.visible import one_line
 
 Name = TypeVar("Name")
 
@@ -102,7 +103,7 @@ def describe_rows(
         ("data", f"Features: {features}; semantics: {semantics}", data),
         ("split", f"Split: {_describe_splits(rows, origins)}", ""),
         ("selection", f"Selection: {_describe_rules(named)}", f"selection: {_shorten_rules(named)}"),
-        (seeds, f"Seeds: {_describe_seeds(named)}", _shorten_seeds(rows)),
+        (seeds, f"Seeds: {_describe_seeds(named)}", _shorten_seeds(rows) if seeds == "seeds" else ""),
         ("metrics", _describe_metrics(metrics), ""),
     ]
     for kind, text, short in measured:
@@ -127,11 +128,10 @@ def describe_rows(
     of_changed = ((row, name) for row, name in named if row.source_state != "current")
     by_state = group_values((row.source_state, (name, named.where(row))) for row, name in of_changed)
     changed, unknown = (
-        "; ".join(f"{name} on {', '.join(data)}" for name, data in group_values(by_state.get(state, ())).items())
+        [f"{name} on {', '.join(data)}" for name, data in group_values(by_state.get(state, ())).items()]
         for state in ("changed", "unknown")
     )
-    add("source", *source_sentences(changed, unknown))
-    return below
+    return below + describe_sources(changed, unknown)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,15 +166,30 @@ def describe_by(facts: Iterable[tuple[str, str]]) -> str:
     return ", ".join(fact if len(holders) == 1 else f"{fact} ({', '.join(names)})" for fact, names in holders.items())
 
 
-def source_sentences(changed: str, unknown: str) -> list[str]:
-    """Return what is to be said of numbers whose method's source has changed since, or is not here; none where none."""
-    again = "`zslbench run … --rerun stale` computes the numbers again"
-    sentences = [f"{CHANGED_MARK} The source of the method has changed since: {changed}; {again}."] if changed else []
-    if unknown:
-        sentences.append(
-            f"It is not known whether the source of the method has changed since, as its files are not here: {unknown}."
+def describe_sources(changed: Sequence[str], unknown: Sequence[str]) -> list[Remark]:
+    """Return what is to be said of rows whose method's source has changed since, or is not here; nothing without any.
+
+    The short form of a long list names its first rows only, as each is marked.
+
+    >>> [remark.short.split(";")[-2] for remark in describe_sources([f"m{at} on cub" for at in range(9)], [])]
+    [' and of 6 more rows']
+    """
+    below = []
+    if changed:
+        since = f"{CHANGED_MARK} The source of the method has changed since"
+        again = "`zslbench run … --rerun stale` computes the numbers again"
+        few = f"{since}: {'; '.join(changed[:3])}; and of {len(changed) - 3} more rows; {again}."
+        below.append(
+            Remark(
+                "source",
+                one_line(f"{since}: {'; '.join(changed)}; {again}."),
+                one_line(few) if len(changed) > 5 else "",
+            )
         )
-    return sentences
+    if unknown:
+        since = "It is not known whether the source of the method has changed since, as its files are not here"
+        below.append(Remark("source", one_line(f"{since}: {'; '.join(unknown)}.")))
+    return below
 
 
 def describe_unreadable_records(number: int) -> list[Remark]:

@@ -17,7 +17,7 @@ from zslbench.results.analysis.comparison import (
     Resampling,
 )
 from zslbench.results.analysis.rows import group_values
-from zslbench.results.tables.captions import TRANSDUCTIVE, distinct, format_number_ranges, source_sentences
+from zslbench.results.tables.captions import TRANSDUCTIVE, describe_sources, distinct, format_number_ranges
 from zslbench.results.tables.table import Cell, Remark, Table, remarks, signed, text_table
 from zslbench.results.tables.table_data import pick_facts, round_number, round_numbers
 from zslbench.visible import one_line, title_data
@@ -81,8 +81,8 @@ def describe_comparisons(done: Comparisons) -> list[Remark]:
     below += [TRANSDUCTIVE] if "‡" in marks else []
     tried = "† candidate of oracle selection: tried on the test images."
     below += remarks("oracle", [tried] if "†" in marks else [], tried)
-    changed, unknown = (", ".join(sources.get(state, ())) for state in ("changed", "unknown"))
-    return below + remarks("source", source_sentences(changed, unknown)) + remarks("warning", done.remarks)
+    changed, unknown = (sources.get(state, []) for state in ("changed", "unknown"))
+    return below + describe_sources(changed, unknown) + remarks("warning", done.remarks)
 
 
 def is_undecidable(verdict: DifferenceEstimate) -> bool:

@@ -25,7 +25,7 @@ WARNINGS: frozenset[RemarkKind] = frozenset({"warning", "source", "single seed"}
 REPLACED: frozenset[RemarkKind] = frozenset({"stage", "data", "split", "selection", "seeds", "metrics"})
 """What an author's own caption says in its own words: all that explains no mark."""
 _WHOLE: frozenset[RemarkKind] = WARNINGS | {"note", "parameters"}
-"""What a short caption leaves as it is; the names of rows rest on parameters."""
+"""What a short caption leaves as it is, where it has no short form; the names of rows rest on parameters."""
 _SUMMARY: frozenset[RemarkKind] = frozenset({"stage", "data", "split", "selection", "seeds", "spread"})
 """What stands in the one sentence that a short caption begins with."""
 
@@ -61,7 +61,7 @@ def shorten(below: Iterable[Remark]) -> list[Remark]:
     summary = [remark.short for remark in below if remark.kind in _SUMMARY and remark.short]
     shortened = [Remark("stage", " · ".join(summary) + ".")] if summary else []
     for remark in below:
-        if remark.kind in _WHOLE:
+        if remark.kind in _WHOLE and not remark.short:
             shortened.append(remark)
         elif remark.kind not in _SUMMARY and remark.short:
             shortened.append(Remark(remark.kind, remark.short))
