@@ -62,7 +62,7 @@ def test_the_runs_of_a_killed_coordinator_are_taken_over(study, hold):
     until(study.begun, "it did not begin")
     other = study.start("-m", HELD)
     waits = next(line for line in other.stdout if "another zslbench process" in line)
-    assert waits.startswith(f"a run is being done by another zslbench process (process {doomed.pid} on ")
+    assert waits.startswith(f"1 run is being done by another zslbench process (process {doomed.pid} on ")
     doomed.kill()
     until(lambda: ("hold 0", other.pid) in study.begun(), "it was not taken over")
     hold.unlink()

@@ -437,11 +437,11 @@ def test_a_pipe_or_device_among_records_is_told_and_not_read(tmp_path):
     device.symlink_to("/dev/zero")
     assert store.load() == [record()]
     assert [path for path, _ in store.broken] == [device, pipe]
-    assert all("is no regular file" in why for _, why in store.broken)
+    assert all("is not a regular file" in why for _, why in store.broken)
     arrays = store.path(record()).with_suffix(".npz")
     arrays.unlink()
     os.mkfifo(arrays)
-    with pytest.raises(StoreError, match="is no regular file"):
+    with pytest.raises(StoreError, match="is not a regular file"):
         store.predictions(record())
 
 

@@ -53,7 +53,7 @@ Writer = Callable[[BinaryIO], object]
 def write_atomically(path: Path, write: Writer, what: str) -> None:
     """Let `write` fill a temporary file beside `path`, then move it there: whole or not at all.
 
-    The target of a symbolic link is written, the link stays. What is no regular file, a pipe or a device such as
+    The target of a symbolic link is written, the link stays. What is not a regular file, such as a pipe or the device
     ``/dev/stdout``, is written to as it stands.
 
     Raises:
@@ -197,7 +197,7 @@ def read_regular(path: Path) -> bytes:
 
     Raises:
         FileNotFoundError: there is none.
-        StoreError: it cannot be read, is no regular file, or larger than any file of ours.
+        StoreError: it cannot be read, is not a regular file, or is larger than any file that zslbench writes.
     """
     at_once = getattr(os, "O_NONBLOCK", 0)  # a pipe without a writer is opened, too
     try:
@@ -214,13 +214,13 @@ def read_regular(path: Path) -> bytes:
 
 
 def check_regular(path: Path, mode: int) -> None:
-    """Refuse what is no regular file, by its mode.
+    """Refuse what is not a regular file, judged by its mode.
 
     Raises:
-        StoreError: it is none.
+        StoreError: it is a pipe, a device or a socket.
     """
     if not stat.S_ISREG(mode):
-        raise StoreError(f"{path} is no regular file, but a pipe, device or socket; remove it.")
+        raise StoreError(f"{path} is not a regular file but a pipe, device or socket; remove it.")
 
 
 def read_problem(path: Path, error: OSError) -> str:

@@ -135,13 +135,20 @@ def format_time(seconds: float, decimals: int = 0) -> str:
     return f"{whole} {unit}" + (f" {rest} {smaller}" if rest else "")
 
 
-def format_count(number: int, what: str) -> str:
-    """Return a number and what it counts.
+_PLURALS = {"is": "are", "was": "were", "has": "have", "does": "do"}
+
+
+def format_count(number: int, what: str, verb: str = "") -> str:
+    """Return a number and what it counts, and after it a verb whose last word is put into the plural, too.
 
     >>> format_count(1, "fit"), format_count(12000, "fit"), format_count(2, "class")
     ('1 fit', '12,000 fits', '2 classes')
+    >>> format_count(1, "run", "is"), format_count(3, "failed run", "of it was")
+    ('1 run is', '3 failed runs of it were')
     """
-    return f"{number:,} {what}" + ("" if number == 1 else "es" if what.endswith("ss") else "s")
+    counted = f"{number:,} {what}" + ("" if number == 1 else "es" if what.endswith("ss") else "s")
+    *before, last = verb.split() or [""]
+    return " ".join(filter(None, [counted, *before, last if number == 1 else _PLURALS.get(last, last)]))
 
 
 def list_names(names: Iterable[str], most: int) -> str:

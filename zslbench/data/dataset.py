@@ -229,7 +229,7 @@ class Dataset:
                 yield f"{first} and {second} share {rows_shared}; the parts of a split must not overlap."
         if (both := np.intersect1d(self.seen, self.unseen)).size:
             first = repr(self.class_names[both[0]])
-            classes = "1 unseen class has" if both.size == 1 else f"{both.size} unseen classes have"
+            classes = format_count(both.size, "unseen class", "has")
             yield f"{classes} training images (first: {first}); a class is either seen or unseen."
         if (strange := np.setdiff1d(self.labels[self.test_seen], self.seen)).size:
             yield (

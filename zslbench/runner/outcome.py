@@ -82,9 +82,9 @@ class Outcome(VerbResult):
             runs = format_count(len(self.states), "run")
             sentences.append(f"{len(self.failed)} of {runs} failed and {count} not count{why}.")
         if stale := self.left("stale"):
-            runs = "1 run was" if stale == 1 else f"{stale:,} runs were"
             sentences.append(
-                f"{runs} made by an earlier source of the method; zslbench status says how to redo what is stale."
+                f"{format_count(stale, 'run', 'was')} made by an earlier source of the method; "
+                "zslbench status says how to redo what is stale."
             )
         return sentences
 
@@ -121,13 +121,11 @@ class Outcome(VerbResult):
                 )
             return sentences
         ok = sum(record.ok for record in self.records)
-        runs = "1 run is" if len(self.states) == 1 else f"{len(self.states):,} runs are"
         see = shlex.join(["zslbench", "table", *runs_option(self.root)])
         shown = f"; records in {self.root}; see them with: {see}" if ok or self.failed else ""
-        sentences = [f"{ok} of {runs} done, {len(self.failed)} failed{shown}"]
+        sentences = [f"{ok} of {format_count(len(self.states), 'run', 'is')} done, {len(self.failed)} failed{shown}"]
         if self.untried:
-            runs = "1 failed run was" if self.untried == 1 else f"{self.untried} failed runs were"
-            sentences.append(f"{runs} not tried again; --rerun failed does")
+            sentences.append(f"{format_count(self.untried, 'failed run', 'was')} not tried again; --rerun failed does")
         reasons = dict.fromkeys(describe_failure(record.error) for record in self.failed if record.error.strip())
         sentences += [f"why: {reason}" for reason in [*reasons][:_REASONS]]
         if len(reasons) > _REASONS:

@@ -21,7 +21,7 @@ from zslbench.errors import BadValue, ZslbenchError
 from zslbench.identity import expand_home
 from zslbench.methods.base import Method, overlay
 from zslbench.registry import METHODS, PROTOCOLS
-from zslbench.results.records.store import runs_option
+from zslbench.results.records.store import data_options, runs_option
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore, TunedPreset, change_since, check_fits
 from zslbench.runner.class_lookup import built, method_class, protocol_class
 from zslbench.runner.executors import Executor, engine
@@ -328,8 +328,8 @@ class _Planner:
         presets, store = {}, self.tuned
 
         def tune_command(method: str, preset: str) -> str:
-            words = ["zslbench", "tune", method, "-d", ref.text, "--features", ref.features]
-            words += ["--semantics", ref.semantics] + ([] if ref.root is None else ["--data-root", str(ref.root)])
+            words = ["zslbench", "tune", method]
+            words += data_options(ref.text, ref.origin, ref.features, ref.semantics, ref.root)
             words += ["-p", protocol] + ([] if preset == DEFAULT_NAME else ["--name", preset])
             return shlex.join(words + ([] if store is None else runs_option(store.root)))
 

@@ -53,6 +53,7 @@ from zslbench.runner.run_states import (
     upgrade_selection_marks,
 )
 from zslbench.sources import source_of
+from zslbench.visible import format_count
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -329,5 +330,7 @@ class _Coordinator:
         runs = [run for batch in self.held for job in batch.jobs for run in job.runs]
         holders = {str(holder) for run in runs if (holder := self.leases.holder_of(run.id))}
         by = f" ({', '.join(sorted(holders))})" if holders else ""
-        count = "a run is" if len(runs) == 1 else f"{len(runs)} runs are"
-        return f"{count} being done by another zslbench process{by}; waiting for the results (Ctrl-C stops waiting)."
+        return (
+            f"{format_count(len(runs), 'run', 'is')} being done by another zslbench process{by}; "
+            "waiting for the results (Ctrl-C stops waiting)."
+        )

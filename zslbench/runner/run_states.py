@@ -11,6 +11,7 @@ from zslbench.results.records.store import ResultStore
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.jobs import Run, RunConditions
 from zslbench.sources import MethodSource
+from zslbench.visible import format_count
 
 State = Literal["to run", "done", "failed", "stale"]
 Rerun = Literal["none", "failed", "stale", "all"]
@@ -112,7 +113,7 @@ def source_remarks(
     for name, source in sources.items():
         tried = sum(run.method == name and state == "failed" and run.id in todo for run, state in states)
         if tried and rerun not in ("failed", "all"):
-            runs = "1 failed run of it is" if tried == 1 else f"{tried} failed runs of it are"
+            runs = format_count(tried, "failed run", "of it is")
             fate = "tried again (--rerun none keeps what is there)"
             remarks.append(f"the source of {name} has changed since it was run: {runs} {fate}.")
         stale = [run for run, state in states if run.method == name and state == "stale"]
@@ -121,7 +122,7 @@ def source_remarks(
             (again, "done again (--rerun none keeps what is there)" if source.of_user else "done again"),
             (len(stale) - again, "kept (--rerun stale does them again)"),
         ):
-            runs = "1 run of it is" if number == 1 else f"{number} runs of it are"
+            runs = format_count(number, "run", "of it is")
             if number and source.digest:
                 remarks.append(f"the source of {name} has changed since it was run: {runs} {fate}.")
             elif number:
@@ -145,7 +146,7 @@ def describe_other_conditions(finished: Iterable[tuple[Run, Record | None]], how
         remarks.append("a finished run has no curve of these checkpoints; --rerun all does it again with them.")
     others = sum(record.provenance.get("precision", how.precision) != how.precision for _, record in done)
     if others:
-        runs = "1 finished run was" if others == 1 else f"{others} finished runs were"
+        runs = format_count(others, "finished run", "was")
         remarks.append(f"{runs} trained at another precision; --rerun all repeats what is finished.")
     if how.save_model:
         remarks += _describe_models(done)

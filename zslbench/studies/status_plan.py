@@ -23,7 +23,7 @@ from zslbench.files import write_text
 from zslbench.identity import expand_home
 from zslbench.results.analysis.gather import is_dataset
 from zslbench.results.records.record import Record
-from zslbench.results.records.store import runs_option
+from zslbench.results.records.store import data_options, runs_option
 from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.runner.plan import RunOptions
 from zslbench.studies.survey import DataChoice, ExpectedRun, Survey, finishing_time, is_of_session, method_in, place_of
@@ -214,13 +214,11 @@ def tune_commands(survey: Survey, data: DataPlaces, tuned: PresetStore) -> list[
             protocols.setdefault((given.get((method, name), method), name, place), {})[protocol] = None
     commands = []
     for (method, name, place), names in protocols.items():
-        words = ["zslbench", "tune", method, "-d", data.text(place, survey.places)]
+        where = data.text(place, survey.places)
+        words = ["zslbench", "tune", method]
+        words += data_options(where, place.origin, place.features, place.semantics, data.root_text([place]))
         words += [word for rules in names for word in ("-p", rules)] if names.keys() != {"gzsl", "zsl"} else []
-        if place.origin != "builtin":
-            words += ["--features", place.features, "--semantics", place.semantics]
         words += ["--name", name] if name != "tuned" else []
-        root = data.root_text([place])
-        words += ["--data-root", root] if root else []
         commands.append(shlex.join([*words, *runs_option(tuned.root)]))
     return commands
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from zslbench.errors import BadValue, StoreError
 from zslbench.files import csv_text, json_text
-from zslbench.results.records.store import ResultStore, runs_option
+from zslbench.results.records.store import ResultStore, data_options, runs_option
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore, TunedPreset
 from zslbench.results.tables.render import check_format, render
 from zslbench.results.tables.result import VerbResult
@@ -333,10 +333,6 @@ def _try_points(search: Search, name: str) -> tuple[list[Trial], list[str], bool
     return tried, remarks, False
 
 
-def _count_runs(number: int) -> str:
-    return "1 run was" if number == 1 else f"{number:,} runs were"
-
-
 def _describe_rest(search: Search, tried: int, trials: int | None, interrupted: bool) -> list[str]:
     """Say what the search left aside, took as it was, did again or had no time for."""
     remarks = []
@@ -345,12 +341,12 @@ def _describe_rest(search: Search, tried: int, trials: int | None, interrupted: 
         remarks.append(f"a grid tries each of its {wanted} points; --trials is not used.")
     if search.stale:
         remarks.append(
-            f"{_count_runs(len(search.stale))} made by an earlier source of the method and taken as they are; "
-            "--rerun stale does them again."
+            f"{format_count(len(search.stale), 'run', 'was')} made by an earlier source of the method and taken as they "
+            "are; --rerun stale does them again."
         )
     if search.remade:
         remarks.append(
-            f"{_count_runs(len(search.remade))} made by an earlier source of the method and done again "
+            f"{format_count(len(search.remade), 'run', 'was')} made by an earlier source of the method and done again "
             "(--rerun none keeps such)."
         )
     if search.out_of_time and wanted is not None and tried < wanted and not interrupted:
@@ -479,9 +475,8 @@ def _describe_next(tuning: Tuning) -> list[str]:
             "no trial finished, so no preset was written; mend the cause and type the same command with --rerun failed"
         ]
     data, first, store = tuning.dataset, tuning.presets[0], PresetStore(tuning.search.runs)
-    words = ["zslbench", "run", "-m", f"{first.method}@{first.name}", "-d", data.text]
-    words += ["--features", data.features, "--semantics", data.semantics]
-    words += [] if data.root is None else ["--data-root", str(data.root)]
+    words = ["zslbench", "run", "-m", f"{first.method}@{first.name}"]
+    words += data_options(data.text, data.origin, data.features, data.semantics, data.root)
     if set(tuning.search.metrics) != {"zsl", "gzsl"}:
         words += [word for protocol in tuning.search.metrics for word in ("-p", protocol)]
     words += (["--seeds", "5"] if tuning.search.method.card.stochastic else []) + runs_option(store.root)

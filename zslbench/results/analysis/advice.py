@@ -15,7 +15,7 @@ from zslbench.metrics import Predictions
 from zslbench.results.analysis.rows import spec_head
 from zslbench.results.analysis.selection import UnselectableRecords
 from zslbench.results.records.record import Record
-from zslbench.results.records.store import runs_option
+from zslbench.results.records.store import data_options, runs_option
 from zslbench.spec import brackets
 from zslbench.visible import list_names, title_data
 
@@ -62,10 +62,10 @@ def ablate_command(records: Sequence[Record], method: str, runs: Path, *extra: s
 def _data_words(record: Record) -> list[str]:
     data, rules, facts = record.dataset, record.protocol, record.provenance
     folder = facts.get("own_folder") or f"PATH/TO/{data['name']}"  # which records of earlier versions do not hold
-    words = ["-d", folder if data.get("origin") == "own" else data["name"]]
-    if data.get("origin") != "builtin":
-        words += ["--features", str(data.get("features", "")), "--semantics", str(data.get("semantics", ""))]
-    words += ["--data-root", str(facts["data_root"])] if facts.get("data_root") else []
+    origin = str(data.get("origin", ""))
+    text = folder if origin == "own" else data["name"]
+    features, semantics = str(data.get("features", "")), str(data.get("semantics", ""))
+    words = data_options(text, origin, features, semantics, facts.get("data_root"))
     return [*words, "-p", rules["name"] + brackets(rules.get("params", {}))]
 
 

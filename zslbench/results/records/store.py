@@ -263,6 +263,12 @@ def runs_option(runs: Path) -> list[str]:
     return [] if runs == Path("runs") else ["--runs", str(runs)]
 
 
+def data_options(text: str, origin: str, features: str, semantics: str, root: Path | str | None) -> list[str]:
+    """Return the words of a command that name a data set; a built-in one has no choice of features and semantics."""
+    choices = [] if origin == "builtin" else ["--features", features, "--semantics", semantics]
+    return ["-d", text, *choices, *(["--data-root", str(root)] if root else [])]
+
+
 def companions(document: Path) -> list[Path]:
     """Return the files beside a document that belong to its run."""
     beside = (document.with_name(document.stem + ending) for ending in _ENDINGS)

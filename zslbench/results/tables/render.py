@@ -37,7 +37,9 @@ FORMATS = ("terminal", "markdown", "latex", "csv", "json")
 DATA_FORMATS = ("csv", "json")
 MOST_DECIMALS = 3
 CAPTIONS = ("short", "full", "none")
-_MORE = "\nMore: --caption full"
+MORE = "More: --caption full"
+"""How to get the sentences that a short caption leaves out, on the command line."""
+MORE_IN_PYTHON = 'More: caption="full"'
 
 WIDTHS = {"column": 3.25, "page": 6.875, "eccv": 4.8, "neurips": 5.5}
 """Inches: a column and the page of CVPR, the text of ECCV (Springer LNCS) and of NeurIPS."""
@@ -174,7 +176,7 @@ def render(
     else:
         parts = [write_terminal(table, columns_of(width, piped)) for table in tables]
         shortened = any(short.remarks != table.remarks for short, table in zip(tables, whole, strict=True))
-        parts[-1] += _MORE if caption.length == "short" and shortened else ""
+        parts[-1] += f"\n{MORE}" if caption.length == "short" and shortened else ""
     return "\n\n".join(parts) + "\n"
 
 

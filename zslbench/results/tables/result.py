@@ -14,6 +14,8 @@ from zslbench.files import csv_text, json_text, write_output
 from zslbench.results.tables.html import write_html
 from zslbench.results.tables.render import (
     FORMATS,
+    MORE,
+    MORE_IN_PYTHON,
     ONE_LINE,
     SHORT_CAPTION,
     Caption,
@@ -32,8 +34,6 @@ Item = TypeVar("Item")
 
 WITH_NOTES = ("terminal", "html")
 """Formats that show all notes; in the others a warning says them."""
-MORE = 'More: caption="full"'
-"""How to get the sentences that a short caption leaves out."""
 SUFFIXES: Mapping[str, str] = {
     ".tex": "latex",
     ".md": "markdown",
@@ -48,7 +48,8 @@ SUFFIXES: Mapping[str, str] = {
 class VerbResult(abc.ABC):
     """What a verb returns.
 
-    ``print`` shows what the command line prints, and a notebook shows tables or a picture.
+    ``print`` shows what the command line prints, with options as Python writes them; a notebook shows tables or a
+    picture.
     """
 
     noun: ClassVar[str] = "result"
@@ -83,7 +84,7 @@ class VerbResult(abc.ABC):
         return json_text([dict(row) for row in self.list_facts()])
 
     def __str__(self) -> str:
-        return self.text
+        return self.text.replace(MORE, MORE_IN_PYTHON)
 
     def _repr_html_(self) -> str:
         return self.write("html")
@@ -151,7 +152,7 @@ class VerbResult(abc.ABC):
         if format == "html":
             reduced = reduce_captions(tables, caption, format)
             shortened = any(short.remarks != table.remarks for short, table in zip(reduced, tables, strict=True))
-            return write_html(reduced, [*notes, *([MORE] if shortened and caption.length == "short" else [])])
+            return write_html(reduced, [*notes, *([MORE_IN_PYTHON] if shortened and caption.length == "short" else [])])
         text = render(tables, format, width, piped, standalone, caption)
         return text + "".join(f"\n{note}\n" for note in notes)
 
