@@ -341,8 +341,8 @@ def _describe_rest(search: Search, tried: int, trials: int | None, interrupted: 
         remarks.append(f"a grid tries each of its {wanted} points; --trials is not used.")
     if search.stale:
         remarks.append(
-            f"{format_count(len(search.stale), 'run', 'was')} made by an earlier source of the method and taken as they "
-            "are; --rerun stale does them again."
+            f"{format_count(len(search.stale), 'run', 'was')} made by an earlier source of the method and taken as "
+            "they are; --rerun stale does them again."
         )
     if search.remade:
         remarks.append(
