@@ -101,7 +101,7 @@ class FakeTool(loggers.Logger):
     def end(self, fit, metrics, status):
         self._note("end", fit, sorted(metrics), status)
 
-    def describe_place(self):
+    def describe_location(self):
         return "it is there"
 
 

@@ -82,7 +82,7 @@ def require_parameters(cls: type[Any]) -> None:
                 cls(**{name: value})
             except BadValue:
                 continue
-            require(False, f"{name}={value!r} is accepted, although {name} takes {param.allowed()}.")
+            require(False, f"{name}={value!r} is accepted, although {name} takes {param.describe_allowed()}.")
     written = spec.parse(f"x{spec.brackets(defaults)}").params
     resolved = params.resolve(cls, cls.__name__, dict(written))
     require(resolved == defaults, f"parameters {defaults} come back from the spec grammar as {resolved}.")

@@ -17,7 +17,7 @@ from zslbench.errors import BadValue, Unavailable, UnknownName, ZslbenchError
 from zslbench.methods.base import Method
 from zslbench.methods.minimal import as_method, is_method
 from zslbench.metrics import order_metrics
-from zslbench.params import declared_params, format_value, in_words
+from zslbench.params import declared_params, describe_dimension, format_value
 from zslbench.protocols.protocol import Protocol
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Entry, Registry
 from zslbench.results.analysis.published import load as cited_numbers
@@ -314,7 +314,7 @@ def _load(entry: Entry) -> type:
 def _describe(entry: Entry) -> Info:
     cls = _load(entry)
     rows = tuple(
-        (param.name, format_value(param.default), param.allowed(), param.help)
+        (param.name, format_value(param.default), param.describe_allowed(), param.help)
         for param in declared_params(cls).values()
     )
     if issubclass(cls, Method):
@@ -370,7 +370,7 @@ def _describe_method(entry: Entry, cls: type[Method], rows: tuple[tuple[str, str
         ),
         inspect.getdoc(cls) or "",
         card.differences,
-        {name: in_words(dimension) for name, dimension in cls.space.items()},
+        {name: describe_dimension(dimension) for name, dimension in cls.space.items()},
         bibtex(card.citation),
     )
 

@@ -20,11 +20,11 @@ Scalar = int | float | str | bool
 
 @dataclasses.dataclass(frozen=True)
 class Between:
-    """A range that tuning searches: all values from `low` to `high`, both included.
+    """A range that tuning searches: the values from `low` to `high`, both included.
 
     Attributes:
         log: whether to move on a logarithmic scale (`low` is above 0 then).
-        zero: whether 0, which no logarithmic scale reaches, is tried besides: the term switched off.
+        zero: whether 0 is tried as well, which switches a term off and which no logarithmic scale reaches.
     """
 
     low: float
@@ -38,26 +38,26 @@ class Between:
 
 
 Dimension = tuple[Scalar, ...] | Between
-"""What tuning searches for one hyper-parameter: listed values, or a range."""
+"""The values that tuning searches for one hyper-parameter: a list, or a range."""
 
 
-def in_words(dimension: Dimension) -> str:
-    """Say what is searched.
+def describe_dimension(dimension: Dimension) -> str:
+    """Return the searched values in words.
 
-    >>> in_words((0.1, 1, "none", True)), in_words(Between(0.01, 10, log=True, zero=True))
+    >>> describe_dimension((0.1, 1, "none", True)), describe_dimension(Between(0.01, 10, log=True, zero=True))
     ('0.1, 1, none, true', '0, or 0.01 to 10, log scale')
     """
     return str(dimension) if isinstance(dimension, Between) else ", ".join(map(format_value, dimension))
 
 
 def format_value(value: Any) -> str:
-    """Return a parameter's value for a reader, as the grammar of specs writes it."""
+    """Return a parameter's value for display, much as the grammar of specs writes it."""
     return f"{value:g}" if isinstance(value, float) else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 @dataclasses.dataclass(frozen=True)
 class Param:
-    """What one hyper-parameter allows: type, default, range (both ends included), choices, meaning."""
+    """One declared hyper-parameter: type, default, range (both ends included), choices, meaning."""
 
     name: str
     kind: type
@@ -69,8 +69,8 @@ class Param:
     help: str = ""
     validate: Callable[[Any], str | None] | None = None
 
-    def allowed(self) -> str:
-        """Say what is allowed, in words."""
+    def describe_allowed(self) -> str:
+        """Return the allowed values in words."""
         if self.choices:
             return f"one of: {', '.join(self.choices)}"
         kind = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}[self.kind]
@@ -84,30 +84,34 @@ class Param:
         """Return `value` as this parameter's type.
 
         Raises:
-            BadValue: wrong type, out of range, not a choice, or refused by the parameter's own check.
+            BadValue: wrong type, out of range, not a choice, or refused by `validate`.
         """
-        out = self._typed(value)
+        out = self._convert(value)
         bad = out is None or (self.choices and out not in self.choices)
         if not bad and self.kind in (int, float):
             low, high = (-math.inf if self.low is None else self.low), (math.inf if self.high is None else self.high)
             bad = not (low <= out <= high and math.isfinite(out))
-        problem = f"{self.name} takes {self.allowed()}." if bad else self.validate(out) if self.validate else None
+        problem = (
+            f"{self.name} takes {self.describe_allowed()}." if bad else self.validate(out) if self.validate else None
+        )
         if problem:
             raise BadValue(f"{owner}: {self.name}={value} is not allowed; {problem}")
         return out  # type: ignore[no-any-return]
 
     def dimension(self, given: Dimension, owner: str) -> Dimension:
-        """Return what is to be searched with values of this parameter's type, repeated ones dropped.
+        """Return the searched values as this parameter's type, without repetitions.
 
         Raises:
-            BadValue: no values, a value that is not allowed, or ends that are not in order.
+            BadValue: there are no values, one is not allowed, or the ends of a range are not in order.
         """
         if not isinstance(given, Between):
             if not given:
                 raise BadValue(f"{owner}: the space of {self.name} has no values; list some.")
             return tuple(dict.fromkeys(self.coerce(value, owner) for value in given))
         if self.kind not in (int, float):
-            raise BadValue(f"{owner}: {self.name} takes {self.allowed()}, which has no range; list values instead.")
+            raise BadValue(
+                f"{owner}: {self.name} takes {self.describe_allowed()}, which has no range; list values instead."
+            )
         low, high = (cast(float, self.coerce(end, owner)) for end in (given.low, given.high))
         if not low < high or ((given.log or given.zero) and low <= 0):
             above = " with the first above 0" if given.log or given.zero else ""
@@ -116,7 +120,7 @@ class Param:
             self.coerce(0, owner)
         return dataclasses.replace(given, low=low, high=high)
 
-    def _typed(self, value: Any) -> Any:
+    def _convert(self, value: Any) -> Any:
         if self.kind is bool:
             return value if isinstance(value, bool) else None
         if isinstance(value, bool):
@@ -141,8 +145,8 @@ def param(
 ) -> Any:
     """Declare a hyper-parameter as a dataclass field: its default, its range and its meaning.
 
-    `log=True` says that tuning should move on a logarithmic scale. `validate` returns a sentence when it refuses a
-    value, and None when the value is fine.
+    `log=True` makes tuning search on a logarithmic scale. `validate` returns a sentence if it refuses a value, else
+    None.
     """
     facts = {"low": low, "high": high, "log": log, "choices": choices, "help": help, "validate": validate}
     return dataclasses.field(default=default, metadata={"param": facts})
@@ -172,11 +176,11 @@ def _declared(cls: type) -> Mapping[str, Param]:
 
 
 def resolve(cls: type, owner: str, given: Mapping[str, Any]) -> dict[str, Scalar]:
-    """Return every parameter of `cls`, defaults filled in, the given values checked and typed.
+    """Return every parameter of `cls`: the given values checked and converted, defaults for the others.
 
     Raises:
         UnknownName: a parameter that `cls` does not declare; the nearest name is offered.
-        BadValue: a value that the parameter does not allow.
+        BadValue: a value that its parameter does not allow.
     """
     known = declared_params(cls)
     for name in given:
@@ -191,6 +195,6 @@ def current_values(obj: Any) -> dict[str, Scalar]:
 
 
 def check_values(obj: Any) -> None:
-    """Check and type the hyper-parameters of `obj` in place (call it from ``__post_init__``)."""
+    """Check and convert the hyper-parameters of `obj` in place (call it from ``__post_init__``)."""
     for name, param in declared_params(type(obj)).items():
         object.__setattr__(obj, name, param.coerce(getattr(obj, name), type(obj).__name__))

@@ -21,17 +21,17 @@ _KEY = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _RANGE = re.compile(r"(-?\d+)\.\.(-?\d+)$")
 _MAX_RANGE = 10_000
 _MAX_DIGITS = 300
-"""Of a number; more is more than a float can hold."""
+"""Digits of a number; a float cannot hold more."""
 _MAX_POINTS = 100_000
-_SHOWN = 200
-"""Characters of a text that a sentence repeats."""
+_MOST_SHOWN = 200
+"""How many characters of a text an error message repeats."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """One parsed text: a name, presets to lay over the defaults in order, and explicit values.
+    """A parsed spec: a name, presets that replace defaults in this order, and explicit values, which come last.
 
-    A value that is a tuple is a grid, which `expand` turns into one spec a point.
+    A value that is a tuple is a grid, which `expand` turns into one spec per point.
     """
 
     name: str
@@ -43,14 +43,14 @@ class Spec:
 
 
 def brackets(params: Mapping[str, Any]) -> str:
-    """Write parameters as the grammar has them: ``[a=1,b=x]``, or nothing when there are none."""
+    """Return parameters in the grammar of specs: ``[a=1,b=x]``, or an empty text if there are none."""
     if not params:
         return ""
     return "[" + ",".join(f"{key}={write_value(value)}" for key, value in params.items()) + "]"
 
 
 def write_value(value: Any) -> str:
-    """Write one value as the grammar has it."""
+    """Return one value in the grammar of specs."""
     if isinstance(value, tuple | list):
         return "[" + ",".join(write_value(item) for item in value) + "]"
     if isinstance(value, bool):
@@ -59,7 +59,7 @@ def write_value(value: Any) -> str:
         short = f"{value:g}"
         return short if float(short) == value else repr(value)
     text = str(value)
-    if isinstance(value, int) or (_BARE.fullmatch(text) and _parse_scalar(text) == text and not _RANGE.match(text)):
+    if isinstance(value, int) or (_BARE.fullmatch(text) and _parse_word(text) == text and not _RANGE.match(text)):
         return text
     escaped = text.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
@@ -79,13 +79,13 @@ def parse(text: str) -> Spec:
     head, bracket, body = text.partition("[")
     name, *presets = head.split("@")
     if not name.strip() or any(not preset.strip() for preset in presets):
-        raise BadSpec(f"cannot read {shorten(text, _SHOWN)!r}; write name, name@preset or name[key=value,…].")
+        raise BadSpec(f"cannot read {shorten(text, _MOST_SHOWN)!r}; write name, name@preset or name[key=value,…].")
     params = _Reader(text, body).read_params() if bracket else {}
     return Spec(name.strip(), tuple(preset.strip() for preset in presets), params)
 
 
 def parse_recorded(text: str) -> Spec:
-    """Parse the label of a record; one that is no spec, of a plugin's own making or damaged, is a name alone.
+    """Parse the label of a record; a label that is not a spec (damaged, or made by a plugin) becomes a name alone.
 
     >>> parse_recorded("sae[lam=2]").params, parse_recorded("my best [v2]").name
     ({'lam': 2}, 'my best [v2]')
@@ -97,10 +97,10 @@ def parse_recorded(text: str) -> Spec:
 
 
 def expand(spec: Spec) -> list[Spec]:
-    """Return one spec a grid point, in order; the last grid varies fastest.
+    """Return one spec per grid point, in order; the last grid varies fastest.
 
     Raises:
-        BadSpec: more points than anybody means.
+        BadSpec: the grid has more points than are allowed.
     """
     axes = [value if isinstance(value, tuple) else (value,) for value in spec.params.values()]
     if (count := math.prod(map(len, axes))) > _MAX_POINTS:
@@ -111,7 +111,7 @@ def expand(spec: Spec) -> list[Spec]:
     return [dataclasses.replace(spec, params=dict(zip(spec.params, point, strict=True))) for point in points]
 
 
-def _parse_scalar(word: str) -> Scalar:
+def _parse_word(word: str) -> Scalar:
     if word.lower() in ("true", "false"):
         return word.lower() == "true"
     if re.fullmatch(r"[+-]?\d+", word):
@@ -129,11 +129,11 @@ class _Reader:
 
     def fail(self, wanted: str) -> BadSpec:
         rest = self.body[self.at :]
-        where = f"at {shorten(rest, _SHOWN)!r}" if rest else "at its end"
-        return BadSpec(f"cannot read {shorten(self.text, _SHOWN)!r} {where}: {wanted}; write name[key=value,…].")
+        where = f"at {shorten(rest, _MOST_SHOWN)!r}" if rest else "at its end"
+        return BadSpec(f"cannot read {shorten(self.text, _MOST_SHOWN)!r} {where}: {wanted}; write name[key=value,…].")
 
     def read(self, pattern: re.Pattern[str]) -> str:
-        """Return what comes next, after spaces, and go past it; empty where it does not match."""
+        """Skip spaces, then return and skip the text that matches a pattern; empty if it does not match here."""
         while self.at < len(self.body) and self.body[self.at].isspace():
             self.at += 1
         match = pattern.match(self.body, self.at)
@@ -178,7 +178,7 @@ class _Reader:
                 raise self.fail("',' or ']' was expected in the grid")
 
     def read_value(self) -> tuple[Scalar, bool]:
-        """Return the next value, and whether it stands in quotes."""
+        """Return the next value, and whether it was quoted."""
         if quoted := self.read(_QUOTED):
             return re.sub(r"\\(.)", r"\1", quoted[1:-1], flags=re.DOTALL), True
         if self.read(_QUOTE):
@@ -190,4 +190,4 @@ class _Reader:
         if sum(sign.isdigit() for sign in word) > _MAX_DIGITS:
             self.at -= len(word)
             raise self.fail(f"a number of at most {_MAX_DIGITS} digits was expected")
-        return _parse_scalar(word), False
+        return _parse_word(word), False

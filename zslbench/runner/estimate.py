@@ -29,14 +29,14 @@ class Estimate:
     """How long runs may take, and what that rests on.
 
     Attributes:
-        seconds: of all runs of which something comparable was run, divided among the workers.
+        seconds: for all runs that have a comparable earlier run, divided among the workers.
         same: runs known from records of the same method, parameters and data.
         scaled: runs known from other records of the method, by what it declares as its cost (see `Method.cost`).
-        unknown: runs of which nothing comparable was run, by method.
+        unknown: number of runs without a comparable earlier run, by method.
         workers: how many runs are done at once.
-        measured: runs known from a few steps that were taken before (see `zslbench.runner.probe`).
+        measured: number of runs known from a few timed steps (see `zslbench.runner.probe`).
         per_fit: seconds per fit, by method, data set and stage, where they are known.
-        lacking: the fits of which nothing was run on the same data.
+        lacking: fits of methods without any earlier run on the same data.
     """
 
     seconds: float = 0.0
@@ -71,9 +71,9 @@ class Estimate:
 
 @dataclasses.dataclass(frozen=True)
 class PastFit:
-    """What a record tells, or a probe: seconds of a fit alone, those not shared with other runs, and of scoring.
+    """Seconds that a record or a probe gives: a fit on its own, its part not shared with other runs, and scoring.
 
-    `device` and `precision` are those of its training; None: not known, or of no effect.
+    `device` and `precision` are those of its training; None: not known, or without effect.
     """
 
     fit: float
@@ -90,7 +90,7 @@ class PastFit:
         return (device == "auto" or self.device in (None, device)) and self.precision in (None, how.precision)
 
     def scaled(self, work: float, data: str) -> PastFit:
-        """Return what is to be expected of another amount of work."""
+        """Return the seconds expected for another amount of work."""
         ratio = work / self.work
         unshared = self.unshared if data == self.data else self.unshared * ratio
         return PastFit(self.fit * ratio, self.spent * ratio, unshared, work, data, self.device, self.precision)
@@ -104,14 +104,14 @@ def estimate(
 ) -> Estimate:
     """Estimate how long batches take.
 
-    What is known of a run are the means over finished runs of the same method, parameters and data; where there are
-    none, those of the same method, first on the same data, each scaled by the cost that the method declares. Points of
-    a grid after the first take what such points took beyond what they shared.
+    The estimate of a run is the mean over finished runs of the same method, parameters and data. If there are none, it
+    is the mean over other runs of the method, preferably on the same data, each scaled by the cost that the method
+    declares. Points of a grid after the first take what such points took beyond the work that they shared.
 
     Args:
-        measured: what probes found of methods, by name: it goes before records of other parameters.
+        measured: results of probes by method name; they are preferred to records of other parameters.
     """
-    exact, others = _history(records)
+    exact, others = _group_past_fits(records)
     sizes: Sizes = {}
     counts: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
@@ -134,10 +134,10 @@ def estimate(
                 lacking.append(job)
             if same:
                 way, nearest = "same", same
-            elif nearest := _scaled(job, probes, sizes):
+            elif nearest := _scale_past_fits(job, probes, sizes):
                 way = "measured"
             else:
-                way, nearest = "scaled", _scaled(job, related, sizes)
+                way, nearest = "scaled", _scale_past_fits(job, related, sizes)
             if not nearest:
                 unknown[run.method] += count
                 continue
@@ -161,8 +161,8 @@ def estimate(
 _History: TypeAlias = dict[tuple[object, ...], list[PastFit]]
 
 
-def _history(records: Iterable[Record]) -> tuple[_History, _History]:
-    """Return what is known by method, parameters and data, and by method alone; seeds at once are told apart.
+def _group_past_fits(records: Iterable[Record]) -> tuple[_History, _History]:
+    """Group past fits by method, parameters and data, and by method alone; fits of several seeds at once are separate.
 
     The protocols of a fit share it: what the fit took in wall-clock time is the sum over them of what was not shared.
     """
@@ -198,7 +198,7 @@ def key_of(job: Job) -> FitKey:
 
 
 def size_of(run: Run, sizes: Sizes) -> Size:
-    """Return the size of a run's training set; `sizes` are those that were looked at so far, and grows."""
+    """Return the size of a run's training set; `sizes` caches the sizes computed so far."""
     data = run.dataset, run.stage, run.fold
     if data not in sizes:  # a grid has one for all its points
         dataset, chosen = dataset_of(run)
@@ -208,12 +208,12 @@ def size_of(run: Run, sizes: Sizes) -> Size:
 
 
 def cost_of(run: Run, sizes: Sizes) -> float | None:
-    """Return what the method declares as the cost of a run's fit, if it does."""
+    """Return the cost that the method declares for a run's fit; None if it declares none."""
     return method_class(run.method)(**run.params).cost(size_of(run, sizes))
 
 
-def _scaled(job: Job, past: Sequence[PastFit], sizes: Sizes) -> list[PastFit]:
-    """Return what fits with other parameters or data let expect of a job; nothing where no cost is declared."""
+def _scale_past_fits(job: Job, past: Sequence[PastFit], sizes: Sizes) -> list[PastFit]:
+    """Return fits with other parameters or data scaled to the cost of a job; empty if no cost is declared."""
     work = cost_of(job.first, sizes) if past else None
     if not work:
         return []

@@ -1,7 +1,8 @@
-"""Tracking tools that hear of runs (`run --log`): TensorBoard, Weights & Biases, MLflow, each through its own package.
+"""Loggers for tracking tools (`run --log`): TensorBoard, Weights & Biases, MLflow, each through its own package.
 
-All of it happens in the coordinator. A fit is one run of the tool: its losses as they come, and at its end the metrics
-under each protocol, as ``zsl/T1``. A tool that fails ends nothing: it hears no more, and a remark says why.
+Logging happens in the coordinator. A fit is one run of the tool: losses are sent as they arrive, and at the end the
+metrics under each protocol, as ``zsl/T1``. If a tool fails, the study goes on: the tool gets nothing more, and a remark
+says why.
 """
 
 from __future__ import annotations
@@ -28,14 +29,14 @@ from zslbench.runner.run_records import RunResult
 FOLDER = ".logs"
 """Below the folder of records, one folder per tool; hidden, so that nothing in it is taken for a record."""
 PROJECT = "zslbench"
-"""The project, or experiment, where the tool's own environment variable names none."""
+"""The project or experiment, unless the tool's own environment variable names one."""
 
 
 class Logger(Listener, abc.ABC):
-    """Sends what it hears of jobs to a tool, until that fails.
+    """Sends the progress of jobs to a tool until the tool fails.
 
     Attributes:
-        name: of the tool, and of the extra that installs it; module: what is imported of it.
+        name: the tool, and the extra that installs it; module: the module that is imported.
         remark: a sentence for the user: where the log is, or why it ended.
     """
 
@@ -62,7 +63,7 @@ class Logger(Listener, abc.ABC):
 
     @abc.abstractmethod
     def begin(self, name: str, parameters: Mapping[str, Any]) -> Any:
-        """Begin a run of the tool, and return what stands for it."""
+        """Begin a run of the tool, and return its handle."""
 
     @abc.abstractmethod
     def send(self, fit: Any, step: int, values: Mapping[str, float]) -> None:
@@ -70,14 +71,14 @@ class Logger(Listener, abc.ABC):
 
     @abc.abstractmethod
     def end(self, fit: Any, metrics: Mapping[str, float], status: str) -> None:
-        """Send the metrics and end the run; status: ok, or why it has none."""
+        """Send the metrics and end the run; status: ok, or why there are no metrics."""
 
     @abc.abstractmethod
-    def describe_place(self) -> str:
-        """Return where the log is, and how it is seen."""
+    def describe_location(self) -> str:
+        """Return where the log is, and how to view it."""
 
     def started(self, job: Job) -> None:
-        """Begin a run; one of the same job whose worker was lost ends."""
+        """Begin a run; end an earlier run of the same job, whose worker was lost."""
         self._guard(lambda: self._begin(job))
 
     def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
@@ -85,11 +86,11 @@ class Logger(Listener, abc.ABC):
         self._guard(lambda: self._send(job.first.id, step, values))
 
     def finished(self, job: Job, results: Sequence[RunResult]) -> None:
-        """Send the metrics of all protocols, and the losses where none were heard (of a seed trained with others)."""
+        """Send the metrics of all protocols, and the losses if none were sent yet (a seed trained with others)."""
         self._guard(lambda: self._end(job, results))
 
     def close(self) -> None:
-        """End what did not finish."""
+        """End the runs that did not finish."""
         for key in list(self._fits):
             self._guard(functools.partial(self.end, self._fits.pop(key), {}, "interrupted"))
 
@@ -108,7 +109,7 @@ class Logger(Listener, abc.ABC):
         }
         self._with_losses.discard(run.id)
         self._fits[run.id] = self.begin(str(job), facts | dict(run.params))
-        self.remark = self.describe_place()
+        self.remark = self.describe_location()
 
     def _send(self, key: str, step: int, values: Mapping[str, Any]) -> None:
         losses = read_losses(values).items()
@@ -144,19 +145,19 @@ class Logger(Listener, abc.ABC):
 
 
 class TensorBoard(Logger):
-    """Event files, a folder per fit."""
+    """Writes event files, one folder per fit."""
 
     name = "tensorboard"
     module = "tensorboard"
 
     def __init__(self, runs: Path) -> None:
         super().__init__(runs)
-        self.writing = self.import_module("torch.utils.tensorboard")
+        self.writer_module = self.import_module("torch.utils.tensorboard")
 
     def begin(self, name: str, parameters: Mapping[str, Any]) -> Any:
         """Open a writer in a new folder."""
         now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-        writer = self.writing.SummaryWriter(str(self.folder / safe_folder_name(name) / now))
+        writer = self.writer_module.SummaryWriter(str(self.folder / safe_folder_name(name) / now))
         rows = [f"| {key} | {value} |" for key, value in parameters.items()]
         writer.add_text("parameters", "\n".join(["| parameter | value |", "|---|---|", *rows]))
         return writer, dict(parameters)
@@ -174,8 +175,8 @@ class TensorBoard(Logger):
         writer.add_hparams(plain, dict(metrics), run_name=".")
         writer.close()
 
-    def describe_place(self) -> str:
-        """Return the command that shows it."""
+    def describe_location(self) -> str:
+        """Return where the log is, and the command that shows it."""
         return f"the log for TensorBoard is in {self.folder}; see it with: tensorboard --logdir {self.folder}"
 
 
@@ -186,7 +187,7 @@ class WeightsAndBiases(Logger):
     module = "wandb"
 
     def begin(self, name: str, parameters: Mapping[str, Any]) -> Any:
-        """Open a run beside those that are open."""
+        """Open a run; others may be open at the same time."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return self.package.init(
             project=os.environ.get("WANDB_PROJECT", PROJECT),
@@ -206,8 +207,8 @@ class WeightsAndBiases(Logger):
         fit.summary.update({**metrics, "status": status})
         fit.finish(exit_code=0 if status in ("ok", "skipped") else 1)
 
-    def describe_place(self) -> str:
-        """Return where runs lie that were not sent."""
+    def describe_location(self) -> str:
+        """Return where the log went, and where its local files are."""
         return f"the log went to Weights & Biases; its files are in {os.environ.get('WANDB_DIR', self.folder)}"
 
 
@@ -224,7 +225,7 @@ class MLflow(Logger):
         self._experiment = ""
 
     def begin(self, name: str, parameters: Mapping[str, Any]) -> Any:
-        """Create a run; the first makes the experiment where there is none."""
+        """Create a run, and first the experiment if it does not exist."""
         if self._client is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._client = self.package.MlflowClient(tracking_uri=self.uri)
@@ -237,7 +238,7 @@ class MLflow(Logger):
         return run.info.run_id
 
     def _create(self, title: str) -> str:
-        """Create an experiment; in a store of our own, what belongs to it lies beside it, not in the working folder."""
+        """Create an experiment; in the default store its artifacts lie beside the store, not in the working folder."""
         is_ours = "MLFLOW_TRACKING_URI" not in os.environ
         place = {"artifact_location": (self.folder / "artifacts").as_uri()} if is_ours else {}
         return str(self._client.create_experiment(title, **place))
@@ -254,8 +255,8 @@ class MLflow(Logger):
         ends = {"ok": "FINISHED", "skipped": "FINISHED", "interrupted": "KILLED"}
         self._client.set_terminated(fit, ends.get(status, "FAILED"))
 
-    def describe_place(self) -> str:
-        """Return the command that shows it."""
+    def describe_location(self) -> str:
+        """Return where the log is, and the command that shows it."""
         return f"the log for MLflow is in {self.uri}; see it with: mlflow ui --backend-store-uri {self.uri}"
 
 

@@ -24,9 +24,9 @@ from zslbench.runner.run_states import UNFINISHED, State
 from zslbench.visible import describe_failure, format_count, title_data
 
 _REASONS = 3
-"""Different reasons of failed runs that are shown at the end."""
+"""How many different reasons of failed runs are shown at the end."""
 _LISTED = 40
-"""Runs that a dry run lists one by one."""
+"""How many runs a dry run lists one by one; more are counted per method and data set."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)

@@ -1,4 +1,4 @@
-"""Probes: a few steps of a slow fit, measured before it begins, and what is announced of its cost."""
+"""Probes: a few steps of a slow fit are timed before the fit begins, and its cost is announced."""
 
 from __future__ import annotations
 
@@ -32,21 +32,21 @@ Clock = Callable[[], float]
 SPAN = 1.5
 """Seconds of steps that are measured in each phase of a fit."""
 LONG_STEP = 5.0
-"""Seconds after which the first step, which warms up, must do."""
+"""Seconds after which the first step is taken as the pace, although it includes warming up."""
 SCORED_BELOW = 900.0
-"""Seconds of a fit below which scoring is measured, too: beside a longer one it counts for little."""
+"""Seconds: scoring is measured too if the fit takes less than this; beside a longer fit it counts for little."""
 ANNOUNCED_FROM, ALTERNATIVES_FROM = 20.0, 120.0
 """Seconds of all fits from which their cost, and what would cost less, is announced."""
-_ROWS = 64
+_SCORED_ROWS = 64
 """Training rows that are scored where scoring is measured."""
 
 
-class _Enough(Exception):
-    """A fit goes on although enough of it was measured."""
+class _MeasuredEnough(Exception):
+    """Raised to end a fit that does not stop a phase when it is asked to."""
 
 
-class _Measure:
-    """Hears the steps of a fit, cuts each phase short when its pace is known, and sums up what was left out."""
+class _StepTimer:
+    """Times the steps of a fit, ends each phase when its pace is known, and adds up the seconds of skipped steps."""
 
     def __init__(self, clock: Clock) -> None:
         self.clock, self.left_out = clock, 0.0
@@ -60,7 +60,7 @@ class _Measure:
             self._phase, self._began, self._first, self._cut = phase, now, None, None
         if self._cut is not None:
             if now - self._cut > LONG_STEP:
-                raise _Enough
+                raise _MeasuredEnough
             return True
         if step < 1:
             return False
@@ -78,13 +78,12 @@ class _Measure:
 
 
 def probe(job: Job, clock: Clock = time.perf_counter) -> tuple[PastFit, bool] | None:
-    """Return how long a fit seems to take alone, and whether its precision matters; None: nothing was learnt.
+    """Return how long a fit seems to take alone, and whether its precision matters; None: the probe failed.
 
-    The method is fitted on the training rows of the job, each phase cut short after a few steps, and where that takes
-    no long time asked for scores of some of these rows. It has its own random streams, keeps nothing and sees no test
-    row.
+    The method is fitted on the training rows of the job, each phase cut short after a few steps. If the fit is not too
+    long, it also scores some of these rows. It has its own random streams, keeps nothing and sees no test row.
     """
-    run, measure = job.first, _Measure(clock)
+    run, measure = job.first, _StepTimer(clock)
     with contextlib.suppress(Exception), OpenedHandout(pack(Batch((job,)))) as material:
         method = method_class(run.method)(**run.params)
         for name in method.libraries:
@@ -94,14 +93,14 @@ def probe(job: Job, clock: Clock = time.perf_counter) -> tuple[PastFit, bool] | 
         scoring = 0.0
         with empty_cache(), hear_progress(measure):
             began = clock()
-            with contextlib.suppress(_Enough):
+            with contextlib.suppress(_MeasuredEnough):
                 method.fit(train, ctx)
             fit = clock() - began + measure.left_out
             if fit < SCORED_BELOW:
                 longest = max((material.candidates(served) for served in job.runs), key=len)
                 measure.left_out, began = 0.0, clock()
-                with contextlib.suppress(_Enough):
-                    method.scores(train.features[:_ROWS], longest)
+                with contextlib.suppress(_MeasuredEnough):
+                    method.scores(train.features[:_SCORED_ROWS], longest)
                 scoring = clock() - began + measure.left_out
         work = cost_of(run, {})
         if work:
@@ -123,12 +122,12 @@ def find_slow(work: Iterable[Batch]) -> list[Batch]:
 
 
 def show_preparation(runs: Iterable[Run], console: Console | None) -> contextlib.AbstractContextManager[object]:
-    """Show in a block what is prepared, where some runs are slow: to load PyTorch takes seconds."""
+    """Show what is being prepared until the block ends, if some run is slow: loading PyTorch takes seconds."""
     sizes: Sizes = {}
     slow = next((run for run in runs if is_slow(run, sizes)), None) if console else None
     if console is None or slow is None:
         return contextlib.nullcontext()
-    return _show(console, f"preparing {slow.method} on {title_data(slow.dataset.name)} …")
+    return _show_activity(console, f"preparing {slow.method} on {title_data(slow.dataset.name)} …")
 
 
 def forecast(
@@ -140,14 +139,14 @@ def forecast(
     *,
     trials: int = 1,
 ) -> Estimate | None:
-    """Forecast how long batches take, where some are slow, and announce it; None where none is slow.
+    """Forecast how long batches take and announce it; return None if none of them is slow.
 
-    What no record of the same data tells is measured, one fit per method, where fits are done in this process on a CPU:
-    elsewhere this process does not know the pace. Each method's forecast is announced as soon as it is known, and what
-    would take less time is measured after that, where the forecast is long. Fast methods cost nothing here.
+    Methods without records on the same data are probed, one fit per method, if fits are done in this process on a CPU:
+    the pace of other workers and devices is not known here. Each method's forecast is announced as soon as it is known.
+    If it is long, faster alternatives are measured after that. Fast methods are not probed.
 
     Args:
-        load: reads the records; called where some batch is slow.
+        load: reads the records; called only if some batch is slow.
         console: where the cost is announced; None: nothing is measured.
         trials: how many times the work is done, as by a search.
     """
@@ -163,9 +162,9 @@ def forecast(
     for name in dict.fromkeys(job.first.method for batch in slow for job in batch.jobs) if console else ():
         if name in jobs:
             data = title_data(jobs[name].first.dataset.name)
-            with _show(console, f"measuring a few steps of {name} on {data}, to say how long it takes …"):
-                if learnt := probe(jobs[name], clock):
-                    measured[name] = [learnt[0]]
+            with _show_activity(console, f"measuring a few steps of {name} on {data}, to say how long it takes …"):
+                if probed := probe(jobs[name], clock):
+                    measured[name] = [probed[0]]
                     expected = estimate(work, records, engine.workers, measured)
         of_method = [job for batch in slow for job in batch.jobs if job.first.method == name]
         per_method[name] = [expected.per_fit.get(key_of(job), 0.0) for job in of_method]
@@ -177,18 +176,18 @@ def forecast(
     for name in measured:
         if trials * sum(per_method[name]) >= ALTERNATIVES_FROM:
             per_fit = " per fit" if trials * len(per_method[name]) > 1 else ""
-            with _show(console, f"measuring what would take less time than {name} …"):
+            with _show_activity(console, f"measuring what would take less time than {name} …"):
                 texts = []
-                for text in _find_savers(jobs[name], measured[name][0], clock):
+                for text in _measure_alternatives(jobs[name], measured[name][0], clock):
                     _print(console, f"  {text}{per_fit}")
                     texts.append(text)
                 if not texts:
                     _print(console, "  nothing that was measured does")
-    return dataclasses.replace(expected, per_fit=_fast_fits(work, expected.per_fit) | dict(expected.per_fit))
+    return dataclasses.replace(expected, per_fit=_seconds_of_fast_fits(work, expected.per_fit) | dict(expected.per_fit))
 
 
 def _choose_jobs(slow: Sequence[Batch], expected: Estimate) -> dict[str, Job]:
-    """Return a job to probe of each slow method of which no record tells, where fits are done on a CPU."""
+    """Return one job to probe per slow method without comparable records, if fits are done on a CPU."""
     of_slow = {job.key for batch in slow for job in batch.jobs}
     jobs: dict[str, Job] = {}
     for job in expected.lacking:
@@ -197,15 +196,15 @@ def _choose_jobs(slow: Sequence[Batch], expected: Estimate) -> dict[str, Job]:
     return jobs if jobs and devices() == ["cpu"] else {}
 
 
-def _fast_fits(work: Sequence[Batch], known: Mapping[FitKey, float]) -> dict[FitKey, float]:
-    """Return 0 seconds for fits that nothing tells of and whose declared cost is no matter beside the slow ones."""
+def _seconds_of_fast_fits(work: Sequence[Batch], known: Mapping[FitKey, float]) -> dict[FitKey, float]:
+    """Return 0 seconds for fits without a forecast whose declared cost is negligible beside the slow ones."""
     sizes: Sizes = {}
     firsts = {key_of(job): job for batch in work for job in batch.jobs}
     return {key: 0.0 for key, job in firsts.items() if key not in known and cost_of(job.first, sizes) is not None}
 
 
-def _show(console: Console | None, text: str) -> contextlib.AbstractContextManager[object]:
-    """Show what is being done: on a terminal as long as the block lasts, elsewhere by a line."""
+def _show_activity(console: Console | None, text: str) -> contextlib.AbstractContextManager[object]:
+    """Show what is being done: on a terminal until the block ends, otherwise as one printed line."""
     if console and console.is_terminal:
         return console.status(text)
     _print(console, text)
@@ -218,8 +217,8 @@ def _print(console: Console | None, text: str) -> None:
         console.file.flush()
 
 
-def _find_savers(job: Job, past: PastFit, clock: Clock) -> Iterator[str]:
-    """Yield what would take less time than a job does, and how long, each as soon as it is measured."""
+def _measure_alternatives(job: Job, past: PastFit, clock: Clock) -> Iterator[str]:
+    """Yield each alternative that takes less time than the job, with its time, as soon as it is measured."""
     whole = past.fit + past.unshared * len(job.runs)
     cheaper = []
     if job.how.precision == "float32" and list_bf16_instructions():
@@ -228,16 +227,16 @@ def _find_savers(job: Job, past: PastFit, clock: Clock) -> Iterator[str]:
     if (quick := _quick_job(job)) is not None:
         cheaper.append((f"{job.first.method}@quick", quick))
     for name, other in cheaper:
-        learnt = probe(other, clock)
-        if learnt is None or (other.how != job.how and not learnt[1]):
+        probed = probe(other, clock)
+        if probed is None or (other.how != job.how and not probed[1]):
             continue
-        seconds = learnt[0].fit + learnt[0].unshared * len(other.runs)
+        seconds = probed[0].fit + probed[0].unshared * len(other.runs)
         if seconds < 0.8 * whole:
             yield f"{name}: {say_about(seconds)}"
 
 
 def _quick_job(job: Job) -> Job | None:
-    """Return the job with the method's preset ``quick``, None where it has none or that is what the job does."""
+    """Return the job with the method's preset ``quick``; None if there is no such preset or the job uses it already."""
     run = job.first
     cls = method_class(run.method)
     if "quick" not in cls.presets:
@@ -251,7 +250,7 @@ def _quick_job(job: Job) -> Job | None:
 
 
 def _name_method(job: Job) -> str:
-    """Return the title of a job's method, with a preset its name as it is typed."""
+    """Return the title of a job's method; if it has presets, its name with them as typed."""
     typed = job.first.label.partition("[")[0]
     return typed if "@" in typed else method_class(job.first.method).card.title
 
@@ -259,7 +258,7 @@ def _name_method(job: Job) -> str:
 def describe_cost(
     jobs: Iterable[Job], expected: Estimate, measured: bool, trials: int = 1
 ) -> Iterator[tuple[str, float]]:
-    """Yield a line per data set on the cost of a method's fits, where it is worth one, and their seconds."""
+    """Yield, per data set, a line on the cost of a method's fits and their seconds; cheap ones are left out."""
     by_data: dict[str, list[float]] = defaultdict(list)
     name = ""
     for job in jobs:

@@ -1,4 +1,4 @@
-"""Progress on the screen: live bars on a terminal and in a notebook, a line now and then otherwise."""
+"""Progress on the screen: live bars on a terminal and in a notebook, otherwise an occasional line."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 NOTEBOOK_EVERY, NOTEBOOK_LINES = 0.5, 5
-"""Seconds between two changes of the output in a notebook, and how many fits that ended it names while others run."""
+"""Seconds between two changes of the output in a notebook, and how many ended fits it lists while others run."""
 PLAIN_FIRST, PLAIN_EVERY = 5.0, 30.0
-"""Seconds without a line after which one says how far all is, where the output is no terminal: at first, and later."""
+"""Seconds of silence before a line reports progress if the output is not a terminal: at first, and later."""
 
 
 def result_line(results: Sequence[RunResult]) -> str:
-    """Return one line on a fit: its metrics in percent under all protocols, or the reason of its failure.
+    """Return one line on a fit: its metrics in percent under all protocols, or why it failed.
 
     The seconds are those of the fit and of all its scoring.
     """
@@ -57,13 +57,13 @@ def result_line(results: Sequence[RunResult]) -> str:
 
 
 class _Plain(Listener):
-    """One line per fit when it has ended, and one now and then while none ends.
+    """Prints one line per ended fit, and an occasional line on progress while none ends.
 
     Args:
-        count: of fits; None: as many as the study knows of.
-        study: gives the state of the study.
-        note: gives what stands in place of a line per fit, for instance the best so far.
-        trials: gives how many trials of how many are done, where these are counted and not fits.
+        count: number of fits; None: the number that the study reports.
+        study: returns the state of the study.
+        note: returns a text to print instead of a line per fit, for instance the best result so far.
+        trials: returns the numbers of finished and of all trials, if trials are counted instead of fits.
     """
 
     def __init__(
@@ -79,10 +79,10 @@ class _Plain(Listener):
         self._quiet_since = time.monotonic() - PLAIN_EVERY + PLAIN_FIRST
 
     def advanced(self, job: Job, phase: str, step: int, total: int) -> None:
-        self._speak()
+        self._print_progress()
 
     def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
-        self._speak()
+        self._print_progress()
 
     def finished(self, job: Job, results: Sequence[RunResult]) -> None:
         if any(result.record.status == "interrupted" for result in results):
@@ -92,16 +92,16 @@ class _Plain(Listener):
             return
         self.ended += 1
         if self.note:
-            self._speak()
+            self._print_progress()
         elif results:
             self._quiet_since = time.monotonic()
             self._print(f"[fit {self.ended}/{self.count}] {result_line(results)}")
 
     def _stop_counting(self) -> None:
-        """Leave what is shown as it was before a fit was cut short."""
+        """Keep the display as it was before a fit was interrupted."""
 
     def _count(self, study: StudyProgress) -> tuple[str, float | None]:
-        """Return what is done of all, and its share where all is known."""
+        """Return how much is done in words, and its share of the total; None if the total is not known."""
         if self.trials:
             (done, total), what, begun = self.trials(), "trials", 0.0
         else:
@@ -109,41 +109,41 @@ class _Plain(Listener):
             what, begun = "fits", study.begun
         return f"{done}{f'/{total}' if total else ''} {what}", min(1.0, (done + begun) / total) if total else None
 
-    def _speak(self) -> None:
-        """Say how far the study is, where nothing was said for a while."""
+    def _print_progress(self) -> None:
+        """Print how far the study is, unless a line was printed recently."""
         if (now := time.monotonic()) - self._quiet_since < PLAIN_EVERY:
             return
         self._quiet_since, study = now, self.study()
         fits = [f"{fit}: {fit.say_phase()} after {format_time(fit.seconds)}" for fit in study.running[:1]]
         fits += [f"{len(study.running) - 1} more run"] if len(study.running) > 1 else []
         notes = [self.note()] if self.note else fits
-        self._print("; ".join([f"    {self._count(study)[0]} done, {_say_times(study)}", *filter(None, notes)]))
+        self._print("; ".join([f"    {self._count(study)[0]} done, {_describe_times(study)}", *filter(None, notes)]))
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _say_times(study: StudyProgress) -> str:
-    """Return how long a study has taken and, where that is known, how long it still needs."""
+def _describe_times(study: StudyProgress) -> str:
+    """Return how long a study has taken and, if known, how long it still needs."""
     left = None if study.growing else study.seconds_left()
     return f"{format_time(study.seconds)} so far" + (f", about {format_time(left)} left" if left else "")
 
 
 class _Live(_Plain):
-    """The same lines, below them a bar over all fits with the time left, and each fit that runs as `watch` shows it."""
+    """Prints the same lines and, below them, a bar with the time left and the running fits as `watch` shows them."""
 
     _view: Live | None = None
     _drawn: StudyProgress | None = None
 
     def open_view(self) -> contextlib.AbstractContextManager[object]:
-        """Return what shows it until it is closed, and then takes it away."""
+        """Return a context that shows the bars and removes them at its end."""
         from rich.live import Live
 
         self._view = Live(get_renderable=self._draw, console=self.console, transient=True, refresh_per_second=4)
         return self._view
 
     def _draw(self) -> Group:
-        """Return a line on all fits, and one or two per fit that runs."""
+        """Return a line on all fits, and one or two lines per running fit."""
         from rich.table import Table
         from rich.text import Text
 
@@ -153,14 +153,14 @@ class _Live(_Plain):
         self._drawn = study
         counted, share = self._count(study)
         bar = "" if share is None else draw_bar(share)
-        notes = bar, counted, _say_times(study), self.note() if self.note else ""
+        notes = bar, counted, _describe_times(study), self.note() if self.note else ""
         flat = width >= WIDE
         fits = Table.grid(padding=(0, 2))
         for row in running_rows([(fit, 0.0) for fit in study.running], width // 2 if flat else width, flat):
             fits.add_row(*row)
         return Group(Text("  ".join(filter(None, notes)), no_wrap=True, overflow="ellipsis"), fits)
 
-    def _speak(self) -> None:
+    def _print_progress(self) -> None:
         pass
 
     def _stop_counting(self) -> None:
@@ -178,7 +178,7 @@ class _NotebookConsole(Console):
 
 
 class _Notebook(_Live):
-    """The same in one output of a cell, which changes in place and ends as one line.
+    """Shows the same in one output of a notebook cell, which is updated in place and ends as one line.
 
     `rich.live` would need ipywidgets for this.
     """
@@ -189,7 +189,7 @@ class _Notebook(_Live):
 
     @contextlib.contextmanager
     def open_view(self) -> Iterator[None]:
-        """Show it until the end, which leaves how many fits were done and how long they took."""
+        """Show progress until the block ends; then leave the number of fits and the time they took."""
         display: Any = importlib.import_module("IPython.display").display  # untyped
         output = display(self._write(), raw=True, display_id=True)
         ended = threading.Event()
@@ -208,7 +208,7 @@ class _Notebook(_Live):
             output.update({"text/plain": self._summarize()}, raw=True)
 
     def _write(self) -> dict[str, str]:
-        """Return what `_draw` draws as plain text, the last fits that ended above it."""
+        """Return the drawing of `_draw` as plain text, with the last ended fits above it."""
         from rich.text import Text
 
         lines = [Text(line, no_wrap=True, overflow="ellipsis") for line in self.lines]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.methods.base import Method
-from zslbench.params import Between, Dimension, Param, Scalar, declared_params, in_words
+from zslbench.params import Between, Dimension, Param, Scalar, declared_params, describe_dimension
 from zslbench.spec import Spec
 
 Point = dict[str, Scalar]
@@ -45,7 +45,7 @@ class Space:
 
     def words(self) -> dict[str, str]:
         """Say what is searched, by hyper-parameter."""
-        return {name: in_words(values) for name, values in self.dimensions.items()}
+        return {name: describe_dimension(values) for name, values in self.dimensions.items()}
 
     def holds(self, name: str, value: Scalar) -> bool:
         """Tell whether a value of one hyper-parameter is among those that are searched."""
@@ -109,7 +109,7 @@ def narrow_space(spec: Spec, cls: type[Method], only: Sequence[str] = ()) -> tup
             if derived is None:
                 raise BadValue(
                     f"{owner} declares no end of values for {name}; list those to try: "
-                    f"'{owner}[{name}=[…]]', where {name} takes {known[name].allowed()}."
+                    f"'{owner}[{name}=[…]]', where {name} takes {known[name].describe_allowed()}."
                 )
             space[name] = derived
     space = {name: values for name, values in space.items() if not only or name in only}
