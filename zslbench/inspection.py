@@ -84,7 +84,7 @@ class Info(VerbResult):
         return f"{self.title} ({self.kind} {self.name})"
 
     def sections(self) -> list[tuple[Sequence[str] | None, Sequence[Sequence[str]]]]:
-        """Return heads and rows of what there is: facts, parameters, presets, search space, published numbers."""
+        """Return heads and rows of each section: facts, parameters, presets, search space, published numbers."""
         sections: list[tuple[Sequence[str] | None, Sequence[Sequence[str]]]] = [
             (None, [*self.facts.items()]),
             (_PARAMETERS, self.params),
@@ -141,7 +141,7 @@ _HEADS: Mapping[Kind, Sequence[str]] = {
     "protocols": ("name", "what it is", "from"),
 }
 _FROM_HERE = "zslbench"
-"""The last column of the registered ones is left out where it says nothing else."""
+"""The last column of registered names is left out if it says nothing else."""
 
 
 def list_(kind: Kind = "methods", runs: Path | str = "runs") -> Listing[Registered]:
@@ -263,7 +263,7 @@ def info(name: str) -> Info:
 
 
 def list_presets(entry: Entry) -> list[Registered]:
-    """Return the presets and ablations that a method brings; nothing where it cannot be imported."""
+    """Return the presets and ablations that a method declares; none if it cannot be imported."""
     try:
         cls = _load(entry)
     except (Unavailable, BadValue):
@@ -376,7 +376,7 @@ def _describe_method(entry: Entry, cls: type[Method], rows: tuple[tuple[str, str
 
 
 def _describe_added(dataset: added.Added) -> Info:
-    """Say what an added data set holds, which files it was made of, and how its split was made."""
+    """Return what an added data set holds, which files it was made from, and how its split was made."""
     facts = {name.replace("_", " "): str(value) for name, value in dataclasses.asdict(dataset.counts).items()}
     facts["split"] = dataset.split or "its own"
     facts["unseen classes"] = ", ".join(dataset.facts.get("split", {}).get("unseen") or ())

@@ -28,7 +28,7 @@ from zslbench.visible import format_count
 
 LOW_DISK = 4 * 2**30
 TEXT_WIDTH = 80
-"""Characters of the longest line of the text."""
+"""The most characters per line of the text."""
 OPTIONAL = "- means not installed or not found; it is needed only for the purpose in its row"
 PURPOSES: Mapping[str, str] = {
     "click": "the command line",
@@ -61,7 +61,7 @@ EXTRAS: Mapping[str, str] = {
     "wandb": "`zslbench run --log wandb`",
     "mlflow": "`zslbench run --log mlflow`",
 }
-"""What an extra is for; one that is not here is listed without."""
+"""What each extra is for; others are listed without a purpose."""
 FOR_DEVELOPERS = ("dev", "docs")
 _LATEX = ("pdflatex", "lualatex", "xelatex", "tectonic")
 _BROWSERS = ("chromium", "chromium-browser", "google-chrome", "firefox")
@@ -89,7 +89,7 @@ class Finding:
 
     @property
     def state(self) -> str:
-        """One word, or the sign that it is not here and need not be."""
+        """One word, or - for an optional part that is not installed."""
         return "PROBLEM" if not self.ok else "-" if self.optional else "ok"
 
     @property
@@ -100,11 +100,11 @@ class Finding:
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Diagnosis(Listing[Finding]):
-    """What was found, by group; a sequence of findings."""
+    """The findings by group; a sequence of findings."""
 
     @property
     def ok(self) -> bool:
-        """Whether all is as it should be."""
+        """Whether no finding is a problem."""
         return all(finding.ok for finding in self)
 
     @property
@@ -123,7 +123,7 @@ class Diagnosis(Listing[Finding]):
         return "".join([*blocks, *(f"{note}\n" for note in self.notes_below())])
 
     def notes_below(self) -> Sequence[str]:
-        """Return what the sign - means, where it is used."""
+        """Return what the sign - means, if it is used."""
         return [OPTIONAL] if any(finding.optional for finding in self) else []
 
     def _notes_to_warn_of(self) -> Sequence[str]:
@@ -251,14 +251,14 @@ def _find_torch() -> Finding:
 
 
 def _find_instructions() -> Finding:
-    """Tell which vector instructions torch uses here, and whether those for bfloat16 are among them."""
+    """Return which vector instructions torch uses here, and whether those for bfloat16 are among them."""
     from zslbench.runner.resources import list_bf16_instructions
 
     purpose = "`--precision bf16`"
     try:
         torch = importlib.import_module("torch")
         level = torch.backends.cpu.get_cpu_capability()
-    except Exception:  # told of the GPU
+    except Exception:  # the finding on torch says so
         return Finding("CPU", platform.processor() or "unknown", purpose=purpose)
     names = list_bf16_instructions()
     text = f"{level} with {' and '.join(names)}: bf16 is fast" if names else f"{level}; no bf16 instructions were found"
@@ -266,7 +266,7 @@ def _find_instructions() -> Finding:
 
 
 def _find_threads() -> Finding:
-    """Tell how many threads a run may use, and what to set where others compute on the same machine."""
+    """Return how many threads a run may use, and what to set if others compute on the same machine."""
     import psutil
 
     asked = os.environ.get("OMP_NUM_THREADS")

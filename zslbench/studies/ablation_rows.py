@@ -1,4 +1,4 @@
-"""What `ablate` measures: settings of a method, their metrics by seed, and the differences between them."""
+"""Rows of `ablate`: settings of a method, their metrics by seed, and the differences between them."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from zslbench.spec import Spec, brackets, write_value
 from zslbench.visible import title_data
 
 FULL, AS_GIVEN = "full", "as given"
-"""What the method as given is called: among named ablations, and in a sweep where it has no single value."""
+"""The name of the method as given: among named ablations, and in a sweep if it has no single value."""
 
 
 class Measure(NamedTuple):
-    """What was measured on what: a data set's name, features and semantics, the protocol, the metric."""
+    """The key of a measurement: data set, features, semantics, protocol and metric."""
 
     dataset: str
     features: str
@@ -47,9 +47,9 @@ class AblationRow:
         as_given: whether it is the method as it was given.
         transductive: whether unlabelled test features are used (‡).
         selection: fixed or validated.
-        stat: mean and deviation in percent, None where nothing finished; seeds: which.
-        highest: whether it is the highest mean of a sweep, on what was measured: no selection.
-        against: the setting that it is compared with; difference: to that one, paired by seed.
+        stat: mean and standard deviation in percent, None if no run finished; seeds: the seeds of the finished runs.
+        highest: whether it is the highest mean of a sweep; this is an observation, not a selection.
+        against: the setting that it is compared with; difference: the difference from that setting, paired by seed.
     """
 
     swept: str
@@ -75,7 +75,7 @@ class AblationRow:
 
 @dataclasses.dataclass(frozen=True)
 class AblationSeries:
-    """Settings that stand in one table: in order, which is the method as given, and what each is compared with."""
+    """The settings of one table: their order, which one is the method as given, and what each is compared with."""
 
     swept: str
     specs: Mapping[str, Spec]
@@ -91,7 +91,7 @@ def compare_settings(
     against: str | None,
     builds_up: bool,
 ) -> AblationSeries:
-    """Return the settings, and where none of them equals it the method as given: last where they build up to it."""
+    """Return the settings, with the method as given added if none equals it: last if the settings build up to it."""
     ids = {text: {run.id for run in runs} for text, runs in planned.items()}
     equal = [name for name, spec in specs.items() if ids[str(spec)] == ids[str(base)]]
     if equal:
@@ -157,7 +157,7 @@ def measure_settings(
 
 
 def _values_by_seed(runs: Iterable[Run], records: Mapping[str, Record]) -> dict[Measure, dict[int, float]]:
-    """Return each metric by seed, as fractions; of the dev stage the mean over the folds, where all are done."""
+    """Return each metric by seed, as fractions; in the dev stage the mean over the folds, if all are done."""
     folds: dict[tuple[Measure, int], list[float]] = collections.defaultdict(list)
     lacking = set()
     for planned in runs:

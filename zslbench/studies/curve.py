@@ -33,7 +33,7 @@ from zslbench.results.tables.layout import group_heads, group_key, ranked_blocks
 from zslbench.results.tables.render import Caption, check_format
 from zslbench.results.tables.result import TableResult
 from zslbench.results.tables.table import Block, Cell, Column, Remark, Table, TableRow, remarks
-from zslbench.studies.record_table import count_unreadable
+from zslbench.studies.record_table import add_unreadable_count
 
 SUMMARY = ("AUSUC", "H", "γ", "H cs", "γ†", "H cs†")
 _LEVELS = tuple(range(0, 100, 10))
@@ -111,7 +111,7 @@ def curve(
     if data is not None:
         write_output(csv_text(_list_points(traced)), data, "curve")
     result = TableResult(
-        make_tables=lambda wanted, _: [count_unreadable(_lay_out(traced), store, wanted)],
+        make_tables=lambda wanted, _: [add_unreadable_count(_lay_out(traced), store, wanted)],
         make_rows=lambda: _list_points(traced),
         make_json=lambda: _json(traced),
         notes=notes,

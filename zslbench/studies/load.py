@@ -1,4 +1,4 @@
-"""`load` and `load_predictions`: records and what was predicted of each image, as pandas data frames."""
+"""`load` and `load_predictions`: records, and the predictions for each image, as pandas data frames."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def load(runs: Path | str = "runs") -> pd.DataFrame:
 
 
 def frame_of_records(records: Sequence[Record]) -> pd.DataFrame:
-    """Return records as a tidy data frame, a row each, in their order; see `load` for its columns."""
+    """Return records as a tidy data frame, one row per record in their order; see `load` for its columns."""
     import pandas as pd
 
     metrics = order_metrics(name for record in records for name in record.metrics)

@@ -1,4 +1,4 @@
-"""`table`: the records in a layout, or what the data sets hold. Nothing is trained here."""
+"""`table`: records in a layout, or counts of the data sets. Nothing is trained here."""
 
 from __future__ import annotations
 
@@ -184,11 +184,11 @@ def table(
         ranking = Ranking(rank_together, PairedIntervals(store.predictions), decimals)
         if parameters:
             tables = pivot_tables(by_data, parameters, shown if metrics else None, ranking, numbers)
-            return [*tables[:-1], count_unreadable(tables[-1], store, format)]
+            return [*tables[:-1], add_unreadable_count(tables[-1], store, format)]
         whole = lay_out(ordered, by_data, shown, source, cited, ranking, numbers, put_data_on_top=layout == "zsl")
         if cite and format == "latex":
             whole = cite_methods(whole, method_keys(ordered, cited or ()))
-        return [count_unreadable(order_columns(whole, chosen) if chosen else whole, store, format)]
+        return [add_unreadable_count(order_columns(whole, chosen) if chosen else whole, store, format)]
 
     def make_facts(format: str) -> list[dict[str, Any]]:
         ordered, _, shown, cited = choose_rows(everything=True)
@@ -198,7 +198,7 @@ def table(
         make_tables=make_tables,
         make_rows=lambda: make_facts("csv"),
         make_json=lambda: json_text(make_facts("json")),
-        notes=(*gathered.notes, *_unfinished(gathered.chosen)),
+        notes=(*gathered.notes, *_describe_unfinished(gathered.chosen)),
         warned=store.left_out,
         format=format,
         options=options,
@@ -238,8 +238,8 @@ def _read_columns(
     return read_columns(columns, rows) if columns else []
 
 
-def count_unreadable(table: Table, store: ResultStore, format: str) -> Table:
-    """Return a table of a store's records, which in formats without notes says how many could not be read."""
+def add_unreadable_count(table: Table, store: ResultStore, format: str) -> Table:
+    """Return a table of a store's records with the number of unreadable files added, in formats without notes."""
     unreadable = [] if format in WITH_NOTES else describe_unreadable_records(len(store.broken))
     return dataclasses.replace(table, remarks=(*table.remarks, *unreadable))
 
@@ -247,7 +247,7 @@ def count_unreadable(table: Table, store: ResultStore, format: str) -> Table:
 def _check_layout(
     layout: str, protocols: Sequence[str], metrics: Sequence[str] | None, calibrate: object
 ) -> tuple[str, ...]:
-    """Return the protocols that a layout is of, and refuse what has no place in it."""
+    """Return the protocols of a layout, and refuse options that do not fit it."""
     if layout not in LAYOUTS:
         raise UnknownName("layout", layout, LAYOUTS)
     if layout == "full":
@@ -282,8 +282,8 @@ def _choose_metrics(rows: Sequence[Row], asked: Sequence[str] | None, everything
     return tuple(name for name in known if everything or name not in _ON_REQUEST or len(known) == 1)
 
 
-def _unfinished(chosen: Sequence[Record]) -> list[str]:
-    """Return a line on runs that do not count; none when all is well."""
+def _describe_unfinished(chosen: Sequence[Record]) -> list[str]:
+    """Return a line on runs that do not count; empty if all finished."""
     counts = collections.Counter(record.status for record in chosen if not record.ok)
     if not counts:
         return []

@@ -72,8 +72,8 @@ def _check_path(path: Path | str) -> Path:
     return path
 
 
-class _Read(ResultStore):
-    """A store whose records were read already, so that each part of the page takes the same ones."""
+class _LoadedStore(ResultStore):
+    """A store that reads its records once, so that all parts of the page use the same ones."""
 
     def __init__(self, root: Path | str) -> None:
         super().__init__(root)
@@ -122,7 +122,7 @@ def report(
     path = None if output is None else _check_path(output)
     if not 0 <= tolerance <= 100:
         raise BadValue(f"tolerance {tolerance:g} is not allowed; choose points of percent from 0 to 100.")
-    store = _Read(runs)
+    store = _LoadedStore(runs)
     every = store.load()
     record_filter = RecordFilter(methods, datasets, protocols, features, semantics)
     rules = (selection,) if isinstance(selection, str) else tuple(selection)
@@ -152,11 +152,11 @@ def report(
         written=datetime.datetime.now(datetime.UTC),
         folder=str(store.root),
         counts=dict(Counter(record.status for record in shown)),
-        facts=tuple(_facts(shown)),
+        facts=tuple(_describe_study(shown)),
         tables=tuple(
             table for of_stage in rows.values() for table in accuracy_tables(of_stage, record_filter, intervals)
         ),
-        beside=tuple(_beside(rows.get("final", []), tolerance)) if published else (),
+        beside=tuple(_compare_with_published(rows.get("final", []), tolerance)) if published else (),
         tolerance=tolerance,
         figures=tuple(drawn),
         missing=tuple(_find_missing(store, listed, root)),
@@ -174,7 +174,7 @@ def report(
 def _gather_stages(
     store: ResultStore, record_filter: RecordFilter, stage: str | None, rules: Sequence[str]
 ) -> dict[str, Gathered]:
-    """Return what the tables are of, by stage."""
+    """Return the content of the tables, by stage."""
     if stage is not None:
         return {stage: gather(store, dataclasses.replace(record_filter, stage=stage), rules)}
     gathered: dict[str, Gathered] = {}
@@ -193,16 +193,16 @@ def _gather_stages(
 def _draw_figures(
     gathered: dict[str, Gathered], store: ResultStore, record_filter: RecordFilter, root: Path | None
 ) -> tuple[list[Figure], list[str]]:
-    """Draw the figures of the final stage, or of the dev stage where there is no other."""
+    """Draw the figures of the final stage, or of the dev stage if there are no other records."""
     records = (gathered.get("final") or next(iter(gathered.values()))).records
     try:
         return draw_figures(records, store, knowledge(record_filter.datasets, root))
-    except BadSpec as error:  # a label that is none, which the tables show all the same
+    except BadSpec as error:  # a label that is not a spec; the tables show it all the same
         return [], [f"No figure could be drawn: {error}"]
 
 
-def _facts(records: Sequence[Record]) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """Yield what the page says of a study as a whole."""
+def _describe_study(records: Sequence[Record]) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Yield the facts that the page gives on the study as a whole."""
     provenance = [record.provenance for record in records]
     days = sorted({str(made.get("finished", ""))[:10] for made in provenance} - {""})
     packages = [
@@ -226,8 +226,8 @@ def _distinct(values: Iterable[object]) -> list[str]:
     return sorted({str(value) for value in values if value}, key=natural)
 
 
-def _beside(rows: Sequence[Row], tolerance: float) -> Iterator[PublishedComparison]:
-    """Yield the published numbers of what was measured, judged as `reproduce` judges them."""
+def _compare_with_published(rows: Sequence[Row], tolerance: float) -> Iterator[PublishedComparison]:
+    """Yield comparisons with published numbers, judged as `reproduce` judges them."""
     for row in sorted(rows, key=lambda row: (natural(row.dataset), row.title.casefold(), natural(row.label))):
         for metric in citations.PROTOCOL:
             entry = citations.find_comparable_number(row, metric, "best") if metric in row.metrics else None

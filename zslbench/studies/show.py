@@ -23,15 +23,15 @@ from zslbench.sources import SourceCheck, is_here
 from zslbench.spec import brackets, parse
 from zslbench.visible import describe_failure, format_losses, format_metrics, title_data, visible
 
-ROWS = 10
-"""Points of a curve, or of losses, that the text shows; a record may have 200."""
+MOST_POINTS = 10
+"""How many points of a curve, or of losses, the text shows; a record may have 200."""
 _MEGABYTE = 1e6
 _Section = tuple[str, Sequence[tuple[str, str]]]
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class ShownRecord:
-    """A record, and what is known of it besides its content.
+    """A record, with facts on it that are not part of its content.
 
     Attributes:
         record: the run.
@@ -67,7 +67,7 @@ class ShownRecord:
         return visible("\n\n".join(blocks))
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all of it as plain data: the record's fields, and beside them ``command``, ``files``, ``changed``."""
+        """Return everything as plain data: the record's fields, and beside them ``command``, ``files``, ``changed``."""
         return {
             "record": dataclasses.asdict(self.record),
             "changed": self.changed,
@@ -135,7 +135,7 @@ class ShownRecord:
         return f"run {record.id}", rows + [("note", remark) for remark in self.remarks]
 
     def _parameters(self) -> list[tuple[str, str]]:
-        """Return rows of parameters: first those that are not at their default, which stands beside them."""
+        """Return rows of parameters: first those that differ from their default, with the default beside them."""
         defaults, changed = self.defaults, self.changed
         given = self.record.method["params"]
         if defaults is None:
@@ -175,10 +175,10 @@ def show(id: str | Path, *, runs: Path | str = "runs") -> ShownRecord:
 
 
 def spec_of(record: Record, cls: type[Method] | None, tuned: PresetStore) -> str:
-    """Return the spec that means a record's parameters today.
+    """Return the spec that gives a record's parameters today.
 
-    It is what was typed, where the presets in it have the same values still, and otherwise every parameter that is not
-    at its default. `cls` is the class of the method, None where it is not at hand: then it is what was typed.
+    It is what was typed if the presets in it still have the same values, otherwise the method with every parameter that
+    is not at its default. `cls` is the class of the method; without it (None), it is what was typed.
     """
     if cls is None:
         return record.label
@@ -220,14 +220,14 @@ def _loss_rows(losses: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _thin(rows: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
-    """Return at most `ROWS` rows: the first, the last, and evenly spaced ones between them."""
-    if len(rows) <= ROWS:
+    """Return at most `MOST_POINTS` rows: the first, the last, and evenly spaced ones between them."""
+    if len(rows) <= MOST_POINTS:
         return list(rows)
-    return [rows[round(at * (len(rows) - 1) / (ROWS - 1))] for at in range(ROWS)]
+    return [rows[round(at * (len(rows) - 1) / (MOST_POINTS - 1))] for at in range(MOST_POINTS)]
 
 
 def _describe_thinning(rows: Sequence[object]) -> str:
-    return f" ({ROWS} of {len(rows)} points)" if len(rows) > ROWS else ""
+    return f" ({MOST_POINTS} of {len(rows)} points)" if len(rows) > MOST_POINTS else ""
 
 
 def _value_text(value: Any) -> str:

@@ -268,7 +268,7 @@ def examine(
     tuned = PresetStore(store.root)
     altered = [record for record in store.altered if record.stage == stage and record.selection != "oracle"]
     data = DataPlaces(asked.datasets, data_root, [*every, *requested])
-    counted, beside = data.on_their_content([*counted, *asked.select(requested)])
+    counted, beside = data.match_content([*counted, *asked.select(requested)])
     beside += [record for record in counted if not record.id]  # asked for, whether it was done or not
     counted = [record for record in counted if record.id]
     spanned = survey(counted, tuned, seeds, [*altered, *beside])

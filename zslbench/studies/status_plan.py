@@ -33,9 +33,9 @@ _FIRST_LINE = "# Written by `zslbench status`: what the records lack."
 
 
 class DataPlaces:
-    """What is typed for data sets: their names, or the folders of the user's own.
+    """Finds what to type for a data set in a command: its name, or the folder of a user's own data set.
 
-    These are the ones that were named for the command, and those that `records` name, the newest first.
+    Known folders are those named for the command, and those that `records` name, the newest first.
     """
 
     def __init__(self, terms: Sequence[str], root: Path | None, records: Iterable[Record] = ()) -> None:
@@ -45,17 +45,16 @@ class DataPlaces:
             self._recorded.setdefault(place_of(record), []).append(record.provenance)
         self.folders: list[str] = []
         for term in terms:
-            with contextlib.suppress(ZslbenchError):  # a path to nothing: its last part is a name all the same
+            with contextlib.suppress(ZslbenchError):  # a path that does not exist: its last part still serves as a name
                 self.folders += [term] if folder_of(term) is not None else []
         self._names = [term for term in terms if term not in self.folders]
         self._content = functools.cache(_read_content)
 
-    def on_their_content(self, records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+    def match_content(self, records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
         """Return the records that count, and records that stand for runs that are to be done.
 
-        Records on a folder count where they are on the content that it has now. Where a folder has no such record, the
-        second list holds those on its earlier content as if they were on the present one: what was run before is what
-        a user would run again.
+        Records of a folder count if they are of its present content. For a folder without such records, the second list
+        holds the records of its earlier content with the present one in its place: a user would do these runs again.
         """
         if not self.folders:
             return list(records), []
@@ -76,7 +75,7 @@ class DataPlaces:
         ]
 
     def folder(self, place: DataChoice) -> str | None:
-        """Return a folder that has the content of a place: as it was typed, else as recorded; None where none has."""
+        """Return a folder with the content of a place, as it was typed or else recorded; None if there is none."""
         named = (term for term in self.folders if is_dataset(place.dataset, term))
         stems = place.features, place.semantics
         known = (term for term in (*named, *self._paths(place, "own_folder")) if term)
@@ -87,9 +86,9 @@ class DataPlaces:
         return list(dict.fromkeys(str(facts.get(key) or "") for facts in self._recorded.get(place, ())))
 
     def text(self, place: DataChoice, places: Iterable[DataChoice], absolute: bool = False) -> str:
-        """Return what is typed for a data set: its name, the folder of the user's own, or a word that stands for it.
+        """Return what to type for a data set: its name, the user's folder, or a placeholder for the folder.
 
-        `places` may have other contents under the same name, which the word then tells apart.
+        If `places` has other contents under the same name, their placeholders differ.
         """
         if place.origin != "own":
             return place.dataset
@@ -98,8 +97,8 @@ class DataPlaces:
             return placeholder(place, places)
         return os.path.abspath(expand_home(folder)) if absolute else folder  # noqa: PTH100  (links stay as written)
 
-    def root_text(self, places: Iterable[DataChoice]) -> str:
-        """Return the folder of data sets that places need, a word where it is not known, nothing where none is."""
+    def find_root(self, places: Iterable[DataChoice]) -> str:
+        """Return the folder of data sets that places need; a placeholder if it is unknown, empty if none is needed."""
         catalogued = [place for place in places if place.origin == "catalogue"]
         if catalogued and self.root is not None:
             return str(self.root)
@@ -126,7 +125,7 @@ def _read_content(term: str, features: str, semantics: str) -> str:
 
 
 def placeholder(place: DataChoice, places: Iterable[DataChoice] = ()) -> str:
-    """Return the word that stands for the folder of a data set whose folder no record holds.
+    """Return the placeholder for the folder of a data set that no record names.
 
     Its content is part of it where other `places` of that name have another.
 
@@ -148,25 +147,25 @@ def runs_to_do(survey: Survey) -> list[ExpectedRun]:
 
 
 def plan_text(survey: Survey, data: DataPlaces, runs: Path, stage: Stage, folder: Path) -> str:
-    """Return the plan file, to lie in `folder`, that does the runs lacking and no other; empty where it has none."""
+    """Return a plan file, to be kept in `folder`, for the missing runs and no others; empty if none is missing."""
     to_do = runs_to_do(survey)
     if not to_do:
         return ""
 
     def path_text(path: Path | str) -> str:
-        """Return a path as the plan names it: relative to it where it lies within."""
+        """Return a path as the plan names it: relative if it lies in the plan's folder."""
         absolute = Path(os.path.abspath(expand_home(path)))  # noqa: PTH100  (links stay as they were written)
-        return _toml((absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute).as_posix())
+        return _write_toml((absolute.relative_to(folder) if absolute.is_relative_to(folder) else absolute).as_posix())
 
     head = [_FIRST_LINE, f"runs = {path_text(runs)}"]
-    if root := data.root_text(slot.place for slot in to_do):
-        head.append(f"data_root = {_toml(root) if root == DATA_ROOT_PLACEHOLDER else path_text(root)}")
-    blocks = ["\n".join(lines) for lines in (head, *_studies(to_do, survey, data, stage))]
+    if root := data.find_root(slot.place for slot in to_do):
+        head.append(f"data_root = {_write_toml(root) if root == DATA_ROOT_PLACEHOLDER else path_text(root)}")
+    blocks = ["\n".join(lines) for lines in (head, *_write_studies(to_do, survey, data, stage))]
     return "\n\n".join(blocks) + "\n"
 
 
-def _studies(slots: Iterable[ExpectedRun], survey: Survey, data: DataPlaces, stage: Stage) -> list[list[str]]:
-    """Return studies, as lines of TOML, that mean these runs and no other: those that differ in one key are joined."""
+def _write_studies(slots: Iterable[ExpectedRun], survey: Survey, data: DataPlaces, stage: Stage) -> list[list[str]]:
+    """Return studies, as lines of TOML, for these runs and no others: studies that differ in one key are joined."""
     studies = [
         RunOptions(
             methods=(slot.row,),
@@ -195,17 +194,17 @@ def _studies(slots: Iterable[ExpectedRun], survey: Survey, data: DataPlaces, sta
             study = structs.replace(study, seeds=len(study.seeds))
         keys = ["methods", "datasets", "protocols", "features", "semantics", "seeds"]
         keys += ["stage", *dev_keys] if dev_keys else []
-        texts.append(["[[study]]", *(f"{key} = {_toml(getattr(study, key))}" for key in keys)])
+        texts.append(["[[study]]", *(f"{key} = {_write_toml(getattr(study, key))}" for key in keys)])
     return texts
 
 
-def _toml(value: object) -> str:
+def _write_toml(value: object) -> str:
     """Return a text, number or list as TOML, which is as JSON has it but for one character."""
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def tune_commands(survey: Survey, data: DataPlaces, tuned: PresetStore) -> list[str]:
-    """Return the commands that make the tuned presets that rows need at places where nothing was tuned."""
+    """Return the commands that make the tuned presets that rows need and that do not exist yet."""
     protocols: dict[tuple[str, str, DataChoice], dict[str, None]] = {}
     given = {(preset.method, preset.name): preset.given for preset in (tuned.load() if survey.untuned else ())}
     for (row, place, protocol), name in survey.untuned.items():
@@ -216,7 +215,7 @@ def tune_commands(survey: Survey, data: DataPlaces, tuned: PresetStore) -> list[
     for (method, name, place), names in protocols.items():
         where = data.text(place, survey.places)
         words = ["zslbench", "tune", method]
-        words += data_options(where, place.origin, place.features, place.semantics, data.root_text([place]))
+        words += data_options(where, place.origin, place.features, place.semantics, data.find_root([place]))
         words += [word for rules in names for word in ("-p", rules)] if names.keys() != {"gzsl", "zsl"} else []
         words += ["--name", name] if name != "tuned" else []
         commands.append(shlex.join([*words, *runs_option(tuned.root)]))
@@ -224,7 +223,7 @@ def tune_commands(survey: Survey, data: DataPlaces, tuned: PresetStore) -> list[
 
 
 def advice_on_placeholders(survey: Survey, data: DataPlaces, written: str) -> list[str]:
-    """Return a sentence on each word in what is `written` that stands for a folder."""
+    """Return a sentence on each placeholder for a folder in the text `written`."""
     words = {
         placeholder(place, survey.places): place
         for place in survey.places

@@ -39,7 +39,7 @@ _MOST_PANELS = 12
 _MOST_COLUMNS, _HEIGHT = 2, 1.4
 """Panels side by side, as wide as a curve needs, and inches of a panel."""
 _MANY_TIMES = 100.0
-"""How many times the smallest the largest value is where the axis of a positive loss becomes logarithmic."""
+"""The axis of a positive loss is logarithmic if the largest value is this many times the smallest."""
 
 
 def draw_losses(request: FigureRequest) -> DrawnFigure:
@@ -105,7 +105,7 @@ def write_loss(name: str) -> str:
 
 
 def _panels(lines: Sequence[Line], asked: Sequence[str] | None) -> list[Panel]:
-    """Return a panel for each data set, protocol, unit of steps and loss; UnknownName for a loss that no line has."""
+    """Return a panel for each data set, protocol, unit of steps and loss; UnknownName: no line has such a loss."""
     order = list(dict.fromkeys(name for line in lines for name in line.losses))
     by_case = {name.casefold(): name for name in order}
     for name in asked or ():
@@ -122,7 +122,7 @@ def _panels(lines: Sequence[Line], asked: Sequence[str] | None) -> list[Panel]:
 
 
 def mean_losses(line: Line, name: str, spread: str) -> dict[int, MeanWithEnds]:
-    """Return mean and spread of a loss at each step where that of every seed is a number."""
+    """Return mean and spread of a loss at each step at which every seed has a number."""
     seeds: list[Mapping[int, float]] = [
         {
             step: value

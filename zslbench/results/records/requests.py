@@ -1,6 +1,6 @@
-"""What commands and plans asked for, kept beside the records until each of these runs came to an end.
+"""Requests: the runs that commands and plans asked for, kept beside the records until each of these runs has ended.
 
-`status` reads it: a run that was asked for and has no record is missing. Runs that have records say so by themselves.
+`status` reads them: a run that was asked for and has no record is missing.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _MOST_FILES = 1000
 
 
 class RequestedMethod(Struct, frozen=True):
-    """A method as it was typed (`label`), with every parameter that it has."""
+    """A method as it was typed (`label`), with the values of all its parameters."""
 
     name: str
     label: str
@@ -55,14 +55,14 @@ class RequestedRuns(Struct, frozen=True, order=True):
 
 
 class RequestPart(Struct, frozen=True):
-    """Methods of which the same runs were asked for."""
+    """Methods for which the same runs were asked for."""
 
     methods: tuple[RequestedMethod, ...]
     runs: tuple[RequestedRuns, ...]
 
 
 class Request(Struct, frozen=True):
-    """What one command or plan asked for."""
+    """The runs that one command or plan asked for."""
 
     parts: tuple[RequestPart, ...]
     schema: int = SCHEMA
@@ -86,9 +86,9 @@ def make_request(asked: Iterable[tuple[RequestedMethod, RequestedRuns]]) -> Requ
 
 
 def keep_request(root: Path, request: Request) -> Path:
-    """Write a request down, and return the file; the same request has the same file.
+    """Write a request to a file and return its path; the same request has the same file.
 
-    Remove it as soon as each of its runs came to an end.
+    The caller removes it as soon as each of its runs has ended.
     """
     path = root / FOLDER / f"{digest(msgspec.to_builtins(request))}.json"
     write_text(path, msgspec.json.encode(request).decode() + "\n", "what was asked for")
@@ -101,9 +101,9 @@ def list_requests(root: Path) -> list[Path]:
 
 
 def load_requested(root: Path) -> tuple[list[Record], list[str]]:
-    """Return the runs that requests ask for, as records of runs that were not begun, and sentences on broken files.
+    """Return the requested runs as records of runs that were not begun, and sentences on broken files.
 
-    Ids are empty: those that have a record are among them.
+    Ids are empty. Runs that have a record by now are included.
     """
     records: list[Record] = []
     problems: list[str] = []
@@ -116,7 +116,7 @@ def load_requested(root: Path) -> tuple[list[Record], list[str]]:
                 continue
             request = convert(document, Request)
             records += [
-                _record(method, runs, json.loads(runs.protocol_params), seed)
+                _unstarted_record(method, runs, json.loads(runs.protocol_params), seed)
                 for part in request.parts
                 for method, runs in itertools.product(part.methods, part.runs)
                 for seed in runs.seeds
@@ -128,9 +128,9 @@ def load_requested(root: Path) -> tuple[list[Record], list[str]]:
     return records, problems
 
 
-def _record(method: RequestedMethod, runs: RequestedRuns, protocol_params: Any, seed: int) -> Record:
+def _unstarted_record(method: RequestedMethod, runs: RequestedRuns, protocol_params: Any, seed: int) -> Record:
     if not isinstance(protocol_params, dict):
-        raise ValueError("the parameters of a protocol are no object")
+        raise ValueError("the parameters of a protocol are not an object")
     return Record(
         id="",
         status="skipped",

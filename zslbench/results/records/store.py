@@ -1,4 +1,4 @@
-"""`ResultStore`: records and their predictions as files, each named by the run that it tells of."""
+"""`ResultStore`: records and their predictions as files, each named by its run."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from zslbench.visible import shorten
 
 _MAX_NAME = 100
 _LEVELS = 3
-"""Of folders between the root and a record."""
+"""Levels of folders between the root and a record."""
 _FEATURES = ".features.npz"
 _MODEL = ".model.npz"
 _ENDINGS = (".npz", _FEATURES, _MODEL, ".trace.json.gz")
-"""Of what lies beside a document ``<id>.json``: predictions, kept features and model, traces of older versions."""
+"""Endings of the files beside ``<id>.json``: predictions, kept features, model, traces of older versions."""
 _ID = re.compile(r"[0-9a-f]{16}")
 _PART_OF_ID = re.compile(r"[0-9a-f]{4,16}")
 _IDS_SHOWN = 5
@@ -64,9 +64,8 @@ class ResultStore:
 
     Attributes:
         root: the folder; it need not exist until something is saved.
-        broken: files that the last `load`, or any `find` since, could not take, each with the reason.
-        altered: records among them whose content is not that of their id, since they were changed after they were
-            written.
+        broken: files that the last `load`, or any `find` since, could not read, each with the reason.
+        altered: records among them that were changed after they were written: their content does not match their id.
     """
 
     def __init__(self, root: Path | str) -> None:
@@ -82,10 +81,10 @@ class ResultStore:
         return self.root.joinpath(*map(safe_folder_name, (dataset, protocol, method)), f"{id}.json")
 
     def check_writable(self) -> None:
-        """Prove that something can be written below the root, before hours of work rest on it; remove parts of files.
+        """Check that the root is writable before hours of work depend on it; remove left-over temporary files.
 
         Raises:
-            StoreError: the folder cannot be made, or not written to.
+            StoreError: the folder cannot be made or written to.
         """
         now = check_folder_writable(self.root)
         below = (folder for level in range(1, _LEVELS + 1) for folder in self.root.glob("*/" * level))
@@ -114,18 +113,18 @@ class ResultStore:
         return path
 
     def relabel(self, record: Record) -> None:
-        """Write a record's document anew, as `save` does, but not its predictions: its label or selection changed."""
+        """Rewrite a record's document, but not its predictions: its label or selection changed."""
         write_text(self.path(record), record.to_json(), f"run {record.id}")
 
     def find(self, dataset: str, protocol: str, method: str, id: str) -> Record | None:
-        """Return the record of one run, or None when there is none that can be read; a broken one goes to `broken`."""
+        """Return the record of one run; None if there is none or it is broken, which is then listed in `broken`."""
         return self._read(self._path_of(dataset, protocol, method, id))
 
     def find_by_id(self, id: str) -> tuple[Path, Record]:
         """Return the record of one run, and its file, by its id or the first digits of it, four or more.
 
         Raises:
-            BadValue: there is none, or there are several; or the text is no part of an id.
+            BadValue: there is no such run, there are several, or the text is not part of an id.
             StoreError: it cannot be read.
         """
         digits = id.lower()
@@ -176,7 +175,7 @@ class ResultStore:
         )
 
     def each(self) -> Iterator[tuple[Path, Record]]:
-        """Yield every document that tells of a run, and what it tells; others, and folders, are listed in `broken`.
+        """Yield the path and record of every readable document; unreadable files and folders are listed in `broken`.
 
         Raises:
             StoreError: the root is not a folder that can be read.
@@ -189,7 +188,7 @@ class ResultStore:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """What `broken` holds, as one sentence; nothing where that is empty."""
+        """One sentence on the files and folders in `broken`; empty if there are none."""
         return left_out([reason for _, reason in self.broken])
 
     def predictions(self, record: Record) -> dict[str, AnyArray]:
@@ -259,7 +258,7 @@ def safe_folder_name(name: str) -> str:
 
 
 def runs_option(runs: Path) -> list[str]:
-    """Return the words of a command that name a folder of records, none for the usual one."""
+    """Return the words of a command that name a folder of records; none for the default folder."""
     return [] if runs == Path("runs") else ["--runs", str(runs)]
 
 
@@ -276,7 +275,7 @@ def companions(document: Path) -> list[Path]:
 
 
 def document_of(companion: Path) -> Path | None:
-    """Return the document that a file belongs to, whether it exists or not; None where the name tells of none.
+    """Return the document that a file belongs to, whether it exists or not; None if the file belongs to none.
 
     >>> document_of(Path("runs/cub/zsl/sae/0123456789abcdef.features.npz")).name
     '0123456789abcdef.json'
@@ -288,9 +287,9 @@ def document_of(companion: Path) -> Path | None:
 def write_run(document: Path, write: Writer, beside: Mapping[str, Writer], run: str) -> None:
     """Write a document and the files beside it, by their endings, in place of those of an earlier run.
 
-    At no moment, not even when the process is killed, does a file of one run stand beside the document of another. All
-    is written under temporary names first. Then the old document goes, with which there is no run any more, and the new
-    one comes last.
+    At no moment, even if the process is killed, does a file of one run stand beside the document of another. All files
+    are written under temporary names first. Then the old document is removed, which removes the old run, and the new
+    document is put in place last.
 
     Raises:
         StoreError: see `write_atomically`; the earlier run stays.
@@ -319,7 +318,7 @@ def _arrays_writer(arrays: Mapping[str, AnyArray], run: str) -> Writer:
 
 
 class _Arrays(dict[str, AnyArray]):
-    """Arrays of a file by name; one that is asked for and absent is an error in the file."""
+    """Arrays of a file by name; asking for a missing one raises StoreError."""
 
     def __init__(self, arrays: Mapping[str, AnyArray], content: str, again: str) -> None:
         super().__init__(arrays)
@@ -407,7 +406,7 @@ def _list_entries(
 
 
 def left_out(reasons: Sequence[str]) -> tuple[str, ...]:
-    """Return one sentence on files and folders that are not shown, given the reason of each; none for none."""
+    """Return one sentence on files and folders that are not shown, given their reasons; empty if there are none."""
     count = "1 file or folder was" if len(reasons) == 1 else f"{len(reasons)} files or folders were"
     return (f"{count} left out: {reasons[0]}",) if reasons else ()
 
@@ -417,7 +416,7 @@ def read_record(path: Path) -> Record:
 
     Raises:
         FileNotFoundError: there is none.
-        StoreError: it cannot be read, or tells of no run or another one.
+        StoreError: it cannot be read, is not a record, or is the record of another run.
     """
     record = Record.from_json(read_regular(path), where=str(path))
     if record.id != path.stem:

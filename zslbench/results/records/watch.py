@@ -1,4 +1,4 @@
-"""`watch`: a live view of what runs below a folder of records, whoever runs it, and of what is kept there."""
+"""`watch`: a live view of the studies that write to a folder of records, and of the records in it."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ KEYS = "q ends this view; the study continues"
 MOST_SECONDS = 3600.0
 OK, BAD = ("ok",), ("failed", "crashed", "timeout")
 _MOST_ENDED = 20
-"""Fits that ended, of either kind, which the JSON document holds."""
+"""How many ended fits of either kind, ok or failed, the JSON document holds."""
 WIDE = 120
-"""Columns of what is no terminal, and from which a running fit takes one line; below, its name has one of its own."""
+"""Columns if the output is not a terminal; from this width on, a running fit takes one line instead of two."""
 _LAST, _FAILED = 8, 6
 _BAR, _NAME = 12, 30
 _URGENT = 2
-"""The rank from which sections should be seen whole."""
+"""Sections from this rank on should be shown whole."""
 _BRACKETS = re.compile(r"\[.*\]")
 _STATUSES = {"ok": "", "failed": " failed", "crashed": " crashed", "timeout": " timed out"}
 
@@ -61,7 +61,7 @@ Wait = Callable[[float], bool | None]
 
 @dataclasses.dataclass(frozen=True)
 class EndedFit:
-    """Records of one fit that ended alike, as one: all protocols and metrics, and the seconds that it takes alone."""
+    """A fit that ended, from its records of equal status: all protocols and metrics, and its own seconds."""
 
     label: str
     dataset: str
@@ -81,10 +81,10 @@ class Snapshot:
 
     Attributes:
         root: the folder of records.
-        seen: the studies that run or were lost.
-        records: all that are kept, without their curves and with the last line of their error, in order of time.
-        broken: a sentence on each file that is no record, and each folder that cannot be read.
-        text: all of it, as asked for.
+        seen: the studies that are running, killed or not heard of.
+        records: all records in order of time, without their curves and with the last line of their error alone.
+        broken: a sentence on each file that is not a record, and each folder that cannot be read.
+        text: the snapshot in the format that was asked for.
     """
 
     root: Path
@@ -95,11 +95,11 @@ class Snapshot:
 
     @property
     def running(self) -> tuple[SeenStudy, ...]:
-        """The studies that run; the others were killed, or not heard of for long."""
+        """The studies that are running; the others were killed, or have not been heard of for long."""
         return tuple(item for item in self.seen if item.state == "running")
 
     def find_ended(self, statuses: Sequence[str], most: int) -> list[EndedFit]:
-        """Return the fits that ended last in one of these ways, the latest first."""
+        """Return the last fits that ended with one of these statuses, the latest first."""
         fits: dict[tuple[str, str, str, int, int, str, str], list[Record]] = {}
         for record in reversed(self.records):
             if record.status not in statuses:
@@ -127,7 +127,7 @@ class Snapshot:
         return counts
 
     def to_json(self) -> str:
-        """Return what is seen as one JSON object; durations in seconds, metrics as fractions."""
+        """Return the snapshot as one JSON object; durations in seconds, metrics as fractions."""
         counts = self.counts().items()
         return json_text(
             {
@@ -155,12 +155,12 @@ def _study_facts(seen: SeenStudy) -> dict[str, Any]:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Folder:
+class _ListedFolder:
     """A folder of records as it was last listed.
 
     Attributes:
-        changed: its time of change; since: when this was first seen, by the reader's clock.
-        files: the record in each of its files or why it is none, after the time, size and number of the file.
+        changed: its modification time; since: when that was first seen, by the clock of the watcher.
+        files: per file, its time, size and inode number, and its record or why it is not a record.
         problem: why it cannot be listed.
     """
 
@@ -171,23 +171,23 @@ class _Folder:
 
 
 class Watcher:
-    """Looks at a folder of records and its live files; `look` takes in what has come, gone or changed since.
+    """Watches a folder of records and its live files; `look` reads what was added, removed or changed since.
 
-    A folder is listed only when its time has changed, a file read only when it is new or another.
+    A folder is listed only if its modification time has changed, a file read only if it is new or has changed.
     """
 
     def __init__(self, root: Path, clock: Callable[[], float] = time.monotonic) -> None:
         self.root, self._clock, self._live = root, clock, LiveFolder(root, clock)
-        self._folders: dict[Path, _Folder] = {}
+        self._folders: dict[Path, _ListedFolder] = {}
 
     def look(self) -> Snapshot:
-        """Return what is seen now.
+        """Return a snapshot of the present moment.
 
         Raises:
-            StoreError: the root is no folder.
+            StoreError: the root is not a folder.
         """
         paths, unread = record_folders(self.root)
-        self._folders = {path: self._list(path, self._folders.get(path) or _Folder()) for path in paths}
+        self._folders = {path: self._list(path, self._folders.get(path) or _ListedFolder()) for path in paths}
         folders = self._folders.values()
         files = sorted((file for folder in folders for file in folder.files.values()), key=lambda file: file[0][0])
         broken = [*(reason for _, reason in unread), *(folder.problem for folder in folders if folder.problem)]
@@ -195,7 +195,7 @@ class Watcher:
         records = tuple(content for _, content in files if isinstance(content, Record))
         return Snapshot(self.root, tuple(self._live.read()), records, tuple(broken))
 
-    def _list(self, path: Path, before: _Folder) -> _Folder:
+    def _list(self, path: Path, before: _ListedFolder) -> _ListedFolder:
         try:
             changed, now = path.stat().st_mtime_ns, self._clock()
             since = before.since if changed == before.changed else now
@@ -212,11 +212,11 @@ class Watcher:
             stamp = stat.st_mtime_ns, stat.st_size, stat.st_ino
             known = before.files.get(name)
             files[name] = known if known and known[0] == stamp else (stamp, _read(path / name))
-        return _Folder(changed, since, files)
+        return _ListedFolder(changed, since, files)
 
 
 def _read(path: Path) -> Record | str:
-    """Return what is shown of a record, or why a file is none."""
+    """Return the shown part of a record, or why the file is not a record."""
     try:
         record = read_record(path)
     except (OSError, StoreError) as error:
@@ -288,17 +288,17 @@ def _show_live(
 
 
 def render_text(shot: Snapshot, width: int) -> str:
-    """Return all that is seen as plain text; sentences may be longer than `width`."""
+    """Return the snapshot as plain text; sentences may be longer than `width`."""
     text = io.StringIO()
     Console(file=text, width=width, color_system=None, force_jupyter=False).print(draw_screen(shot, width), crop=False)
     return "".join(f"{line.rstrip()}\n" for line in text.getvalue().splitlines())
 
 
 def draw_screen(shot: Snapshot, width: int, height: int | None = None, keys: str = "") -> Group:
-    """Return what fills a screen of so many columns and lines; of any number of lines where `height` is None.
+    """Return the content of a screen of so many columns and lines; None: any number of lines.
 
-    Where not all that runs or failed has room, first the empty lines go, then each running fit takes one line, then
-    sections are cut, which rich's own layouts do without saying how much is hidden.
+    If there is no room for all running and failed fits, first the empty lines are left out, then each running fit takes
+    one line, then sections are cut. rich's own layouts would cut without saying how much is hidden.
     """
     head = _draw_head(shot, width, whole=height is None)
     for gap, flat in ((1, width >= WIDE), (0, width >= WIDE), (0, True)):
@@ -316,12 +316,12 @@ class _Section:
     """A title and a table below it, whose cells do not wrap.
 
     Attributes:
-        rank: sections of the lowest rank give way first where the screen is low.
-        giving: the column that becomes narrower where the screen is; right: columns that are aligned to the right.
+        rank: if the screen is too low, sections of the lowest rank are cut first.
+        giving: the column that shrinks on a narrow screen; right: columns that are aligned to the right.
         most: the greatest width of some columns.
-        least: rows that stay as long as the section does.
-        lines: of each row.
-        shown: rows that are shown; 0: not even the title is.
+        least: the fewest rows to show, unless the whole section is left out.
+        lines: lines per row.
+        shown: how many rows are shown; 0: the title is left out too.
     """
 
     title: str
@@ -354,9 +354,10 @@ class _Section:
 
 
 def _fit_sections(sections: Sequence[_Section], room: int, gap: int) -> None:
-    """Let sections show fewer rows, until they have room in so many lines.
+    """Reduce the rows of sections until they fit into `room` lines.
 
-    The section of lowest rank shrinks first, down to its least; when all have shrunk, sections go in the same order.
+    The section of lowest rank shrinks first, down to its least; if that is not enough, whole sections are left out in
+    the same order.
     """
     order = sorted(sections, key=lambda section: section.rank)
 
@@ -372,7 +373,7 @@ def _fit_sections(sections: Sequence[_Section], room: int, gap: int) -> None:
 
 
 def _line(text: str, style: str = "", whole: bool = False) -> Text:
-    """Return a text on one line, which ends in an ellipsis where it has no room, unless it is shown `whole`."""
+    """Return a text on one line, cut with an ellipsis if it is too long, unless `whole` is set."""
     return Text(clean(text), style, no_wrap=True, overflow="ignore" if whole else "ellipsis")
 
 
@@ -383,7 +384,7 @@ def draw_bar(share: float, width: int = _BAR) -> str:
 
 
 def _draw_head(shot: Snapshot, width: int, whole: bool) -> list[RenderableType]:
-    """Return a line each: of what runs all counts and the time left; where nothing runs, what to type."""
+    """Return the head lines: counts and time left of each running study, or what to type if nothing runs."""
     broken = left_out(shot.broken)
     if not shot.running:
         lost = "; what was lost was killed, or its machine is gone: its command does the rest" if shot.seen else ""
@@ -454,7 +455,7 @@ def _study_row(seen: SeenStudy) -> list[Text]:
 
 
 def running_rows(fits: Sequence[tuple[RunningFit, float]], room: int, flat: bool) -> list[list[Text]]:
-    """Return a row per running fit: its name in so much room, and how far it is, on one line or on two."""
+    """Return a row per running fit: its name in `room` columns, and its progress, on one line or on two."""
     lefts = [fit.seconds_left(since) for fit, since in fits]
     clocks = [
         format_time(fit.seconds + since) + (f", {format_time(left)} left" if left else " so far")
@@ -485,7 +486,7 @@ def _last_rows(ended: Sequence[EndedFit], width: int) -> list[list[Text]]:
 
 
 def _shorten_metrics(values: Mapping[str, float], room: int) -> str:
-    """Return as many metrics as have room, the first at least."""
+    """Return as many metrics as fit into `room`, at least the first."""
     texts = [format_metrics({name: value}) for name, value in values.items()]
     while len(texts) > 1 and len("  ".join(texts)) > room:
         texts.pop()
@@ -511,5 +512,5 @@ def _name(fit: EndedFit, room: int, protocols: Sequence[str]) -> str:
 
 
 def _shorten(name: str, room: int) -> str:
-    """Return a name in so much room: where it is too long, without what is in brackets."""
+    """Return a name that fits into `room`: if it is too long, without the parameters in brackets."""
     return name if len(name) <= room else _BRACKETS.sub("[…]", name)

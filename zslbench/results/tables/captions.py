@@ -59,12 +59,12 @@ _SHORT_SPLITS = {
 
 
 def describe_split(origin: str, made: str = "") -> str:
-    """Say which split numbers are of: how it was made here, else what the origin of the data tells."""
+    """Describe the split of numbers: how it was made here, otherwise the usual split for the origin of the data."""
     return made or _SPLITS.get(origin, origin)
 
 
 def describe_data(facts: Iterable[tuple[str, str, str, str, str]]) -> str:
-    """Say in short what data numbers are of: data set, features, semantics, origin and how the split was made of each.
+    """Describe briefly the data of numbers: data set, features, semantics, and origin or making of each split.
 
     >>> describe_data([("cub", "res101", "att", "catalogue", ""), ("sun", "res101", "att", "catalogue", "")])
     'cub, sun: res101 features, att semantics, proposed split'
@@ -79,9 +79,9 @@ def describe_data(facts: Iterable[tuple[str, str, str, str, str]]) -> str:
 def describe_rows(
     rows: Sequence[Row], names: Sequence[str], metrics: Sequence[str], rank_together: bool, intervals: bool = False
 ) -> list[Remark]:
-    """Return the remarks under a table of `rows`: what was measured, on what, how often, and what the marks mean.
+    """Return the remarks under a table of `rows`: metrics, data, seeds, selection, and what the marks mean.
 
-    `names` are those of the rows, without marks.
+    `names` are the names of the rows, without marks.
     """
     named = _NamedRows(rows, [name + ("†" if row.oracle else "") for row, name in zip(rows, names, strict=True)])
     below: list[Remark] = []
@@ -96,7 +96,7 @@ def describe_rows(
         (row.data_name, row.features, row.semantics, origin, row.split)
         for row, origin in zip(rows, origins, strict=True)
     )
-    # Means over other seeds do not compare as they stand, which a short caption has to say, too.
+    # Means over different seeds are not directly comparable, which a short caption must say, too.
     seeds: RemarkKind = "warning" if _has_unequal_seeds(rows) else "seeds"
     measured: list[tuple[RemarkKind, str, str]] = [
         ("stage", _describe_stage(rows, metrics), _shorten_stage(rows, metrics)),
@@ -108,7 +108,7 @@ def describe_rows(
     ]
     for kind, text, short in measured:
         add(kind, text and text.removesuffix(".") + ".", short=short)
-    if choices := named.write_each(_choice):
+    if choices := named.write_each(_describe_choice):
         add("chosen", f"Chosen: {choices}.")
     add("calibration", *_describe_calibration(named), short=_shorten_calibration(rows))
     lacking = any("H" in row.metrics and not row.metrics.keys() >= {*NEEDS_ONE_SCALE} for row in rows)
@@ -136,7 +136,7 @@ def describe_rows(
 
 @dataclasses.dataclass(frozen=True)
 class _NamedRows:
-    """Rows and the name of each, with what tells rows of one name apart."""
+    """Rows with their names, and the data that distinguishes rows of the same name."""
 
     rows: Sequence[Row]
     names: Sequence[str]
@@ -145,19 +145,19 @@ class _NamedRows:
         return zip(self.rows, self.names, strict=True)
 
     def where(self, row: Row) -> str:
-        """Name what a row is of, with features and semantics where the table has several of a data set."""
+        """Return data set and protocol of a row, with features and semantics if the table has several of them."""
         choices = {(other.features, other.semantics) for other in self.rows if other.data_name == row.data_name}
         choice = f" ({row.features}, {row.semantics})" if len(choices) > 1 else ""
         return f"{row.data_name}{choice} {row.protocol}"
 
     def write_each(self, write: Callable[[Row], str]) -> str:
-        """Write the text of each name, with where it holds where a name has several; empty texts are left out."""
+        """Return ``name: text`` per name, with data if a name has several texts; empty texts are left out."""
         texts = group_values((name, (text, self.where(row))) for row, name in self if (text := write(row)))
         return "; ".join(f"{name}: {describe_by(pairs)}" for name, pairs in texts.items())
 
 
 def describe_by(facts: Iterable[tuple[str, str]]) -> str:
-    """Say a fact of each data set: once where all agree, else with those that it holds for.
+    """Return a fact once if it holds for all data sets, otherwise each fact with its data sets.
 
     >>> describe_by([("att", "cub"), ("att", "sun")]), describe_by([("att", "cub"), ("sent", "sun")])
     ('att', 'att (cub), sent (sun)')
@@ -167,7 +167,7 @@ def describe_by(facts: Iterable[tuple[str, str]]) -> str:
 
 
 def describe_sources(changed: Sequence[str], unknown: Sequence[str]) -> list[Remark]:
-    """Return what is to be said of rows whose method's source has changed since, or is not here; nothing without any.
+    """Return remarks on rows whose method's source has changed since, or is not here; empty without such rows.
 
     The short form of a long list names its first rows only, as each is marked.
 
@@ -193,7 +193,7 @@ def describe_sources(changed: Sequence[str], unknown: Sequence[str]) -> list[Rem
 
 
 def describe_unreadable_records(number: int) -> list[Remark]:
-    """Return the remark on files and folders of records that could not be read; none where there are none."""
+    """Return the remark on files and folders of records that could not be read; empty if all could be read."""
     files = "1 file or folder" if number == 1 else f"{number} files or folders"
     verb = "is" if number == 1 else "are"
     return remarks("warning", [f"{files} of records could not be read and {verb} left out."] if number else [])
@@ -302,7 +302,7 @@ def _criteria(rows: Sequence[Row]) -> str:
     return " and ".join(sorted(names, key=lambda name: (name != "T1", name)))
 
 
-def _choice(row: Row) -> str:
+def _describe_choice(row: Row) -> str:
     """Say which step and hyper-parameters a rule chose, where it had a choice."""
     number = row.selected.get("step")
     step = "last step" if number is None else f"step {number}"

@@ -16,7 +16,7 @@ _CELL = 9
 """Characters of a column: a difference with its sign and mark, and the gap before it."""
 _FEWEST = 3
 _NAMES = 0.4
-"""Of a line, that names take at most."""
+"""The largest share of a line for names."""
 
 
 def comparison_matrices(done: Comparisons, width: int = 100) -> list[Table]:
@@ -64,7 +64,7 @@ def _difference(pairs: Mapping[tuple[int, int], Pair], row: int, column: int, al
 
 
 def _name_undecidable(done: Comparisons) -> list[str]:
-    """Say of how many pairs nothing can be told over classes, or over images, which leaves them without a mark."""
+    """Say how many pairs have no mark because their classes, or images, are too few to tell anything."""
     sentences = []
     for kind in done.how.over:
         where = []

@@ -1,4 +1,4 @@
-"""Comparisons as tables, sentences and data: what was compared, every pair's verdicts, the tests across data sets."""
+"""Comparisons as tables, sentences and data: what was compared, verdicts per pair, and tests across data sets."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _OVER = {
 
 @dataclasses.dataclass(frozen=True)
 class Comparisons:
-    """All that was compared, and how: what every format writes; `remarks` say what is missing."""
+    """Everything that was compared, and how, as every format needs it; `remarks` say what is missing."""
 
     comparisons: tuple[Comparison, ...]
     across: tuple[CrossDatasetTest, ...]
@@ -52,12 +52,12 @@ class Comparisons:
 
     @property
     def alpha(self) -> float:
-        """1 − level, clear of rounding."""
+        """1 − level, without its floating-point error."""
         return round(1 - self.how.level, 12)
 
 
 def describe_comparisons(done: Comparisons) -> list[Remark]:
-    """Return what the numbers mean and what to be careful about."""
+    """Return remarks on what the numbers mean and what to be careful about."""
     entrants = [entrant for comparison in done.comparisons for entrant in comparison.match.entrants]
     of_h = [comparison.match for comparison in done.comparisons if comparison.metric == "H"]
     marks = {mark for entrant in entrants for mark in entrant.row.marks}
@@ -86,12 +86,12 @@ def describe_comparisons(done: Comparisons) -> list[Remark]:
 
 
 def is_undecidable(verdict: DifferenceEstimate) -> bool:
-    """Return whether a verdict says nothing: its interval is all that a difference can be, or there is none."""
+    """Return whether a verdict says nothing: it has no interval, or one that holds every possible difference."""
     return math.isnan(verdict.low) or (verdict.low <= -100 and verdict.high >= 100)
 
 
 def warn_of_few_draws(done: Comparisons) -> list[Remark]:
-    """Say that nothing can stand out where so few draws are adjusted over so many pairs."""
+    """Say that no pair can be significant if too few draws are adjusted over too many pairs."""
     pairs = max((len(comparison.pairs) for comparison in done.comparisons), default=0)
     smallest = 1 / (done.how.draws + 1)
     if pairs * smallest > done.alpha:
@@ -105,7 +105,7 @@ def warn_of_few_draws(done: Comparisons) -> list[Remark]:
 
 
 def _describe_training(entrants: Sequence[Entrant]) -> list[Remark]:
-    """Say for whom training anew is part of the intervals, and for whom not."""
+    """Say for which rows the intervals include the spread of training again, and for which they do not."""
 
     def titles(fits: Callable[[int], bool]) -> str:
         chance = [entrant for entrant in entrants if entrant.row.stochastic]

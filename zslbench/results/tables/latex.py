@@ -70,7 +70,7 @@ _WIDTHS = {
 _POINTS = {sign: width for width, signs in _WIDTHS.items() for sign in signs}
 _UNKNOWN = 8.8
 BOLD = 1.16
-"""How much wider bold digits are."""
+"""Factor by which bold digits are wider."""
 
 LINE = 9.5
 """The distance of two lines in footnote size."""
@@ -136,7 +136,7 @@ def lines_of(text: str, width: float) -> list[str]:
 
 
 POINTS = 72.27
-"""Points of an inch."""
+"""Points per inch."""
 TEXT_WIDTH = 345 / POINTS
 """Inches of the article class's text, which the text of no usual class is narrower than."""
 GAP = 6.0

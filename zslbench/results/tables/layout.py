@@ -37,7 +37,7 @@ _Ranked = TypeVar("_Ranked", bound=Ranked)
 
 
 class GroupKey(NamedTuple):
-    """What the columns of a group have in common: the data, and the folds of the dev stage."""
+    """What the columns of a group share: the data, and the folds of the dev stage."""
 
     dataset: str
     features: str
@@ -48,7 +48,7 @@ class GroupKey(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class ColumnKey:
-    """What a column holds: a metric on some data under a protocol, measured or published."""
+    """The key of a column: a metric on some data under a protocol, measured or published."""
 
     group: GroupKey
     protocol: ProtocolKey
@@ -179,7 +179,7 @@ def sort_rows(rows: Iterable[Row], record_filter: RecordFilter) -> tuple[list[Ro
 
 
 def column_key(row: Row) -> tuple[GroupKey, ProtocolKey]:
-    """Return what the columns that a row has numbers in share."""
+    """Return the key shared by the columns in which a row has numbers."""
     return group_key(row), row.protocol_key
 
 
@@ -189,7 +189,7 @@ def group_key(row: Row) -> GroupKey:
 
 
 def _group_details(groups: Iterable[GroupKey]) -> dict[GroupKey, str]:
-    """Say what tells each group from others of the same data set; nothing where there are none."""
+    """Return what distinguishes each group from others of the same data set; empty if there are no others."""
     groups, out = list(groups), {}
     for group in groups:
         same = [other for other in groups if other.dataset == group.dataset]
@@ -203,7 +203,7 @@ def _group_details(groups: Iterable[GroupKey]) -> dict[GroupKey, str]:
 
 
 def group_heads(groups: Iterable[GroupKey]) -> dict[GroupKey, str]:
-    """Name each group by its data set, and by what tells it from others of the same name."""
+    """Return the name of each group: its data set, and what distinguishes it from others of that data set."""
     details = _group_details(groups).items()
     return {group: one_line(title_data(group.dataset)) + (f" ({text})" if text else "") for group, text in details}
 
@@ -226,7 +226,7 @@ def _column_heads(columns: Sequence[ColumnKey], heads: Mapping[GroupKey, str]) -
 
 
 def _put_data_on_top(table: Table, columns: Sequence[ColumnKey]) -> Table:
-    """Put a single column under its data set's name itself; several of one data set under what tells them apart."""
+    """Put a single column under its data set's name itself; several of one data set under what distinguishes them."""
     groups = [column.group for column in columns]
     if len(set(groups)) < len(groups):
         return table
@@ -327,7 +327,7 @@ def _cited_blocks(
 
 
 def _column(columns: Sequence[ColumnKey], entry: Published) -> ColumnKey:
-    """Return the column that a published number belongs to: on its features and semantics, where they were measured."""
+    """Return the column that a published number belongs to: that of its features and semantics, if it exists."""
     wanted = entry.dataset, entry.metric, PROTOCOL[entry.metric]
     fitting = [column for column in columns if (column.group.dataset, column.metric, column.protocol[0]) == wanted]
     alike = [column for column in fitting if column.group[1:3] == (entry.features, entry.semantics)]
@@ -336,7 +336,7 @@ def _column(columns: Sequence[ColumnKey], entry: Published) -> ColumnKey:
 
 
 def _caution(placed: Sequence[tuple[Published, GroupKey]], heads: Mapping[GroupKey, str]) -> list[Remark]:
-    """Return what has to be said of published numbers, each with the data that it stands beside."""
+    """Return remarks on published numbers, each with the data that it belongs to."""
     below: list[Remark] = []
     if read := sorted({entry.oracle for entry, _ in placed if entry.oracle}, key=str.casefold):
         code, whose = (f"{', '.join(read[:-1])} and {read[-1]}", "their") if len(read) > 1 else (read[0], "its")

@@ -1,4 +1,4 @@
-"""Which rows carry the mark of the best, without claiming more than was measured."""
+"""Which rows are marked as the best, without claiming more than was measured."""
 
 from __future__ import annotations
 

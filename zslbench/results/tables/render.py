@@ -40,29 +40,30 @@ CAPTIONS = ("short", "full", "none")
 MORE = "More: --caption full"
 """How to get the sentences that a short caption leaves out, on the command line."""
 MORE_IN_PYTHON = 'More: caption="full"'
+"""The same in Python."""
 
 WIDTHS = {"column": 3.25, "page": 6.875, "eccv": 4.8, "neurips": 5.5}
 """Inches: a column and the page of CVPR, the text of ECCV (Springer LNCS) and of NeurIPS."""
 NARROWEST, WIDEST = 1.5, 40.0
 MARKDOWN_WIDTH = 160
-"""Characters of a line of Markdown, where no other width is asked for."""
+"""Characters per line of Markdown, if no other width is asked for."""
 
 WIDE = 160
-"""Characters of a line of columns where no terminal says how many there are."""
+"""Characters per line of columns, if no terminal says how wide it is."""
 ONE_LINE = 10_000
-"""Characters of a line where each row of a list is one, so that ``grep`` finds all of it."""
+"""Characters per line of a list whose rows must not be folded, so that ``grep`` finds a whole row."""
 
 MISSING = "–"
 _EMPHASIS = {"": "", "best": "*", "outstanding": "*"}
 _COLUMN_GAP, _GROUP_GAP = 3, 2
 _NAMES = 0.4
-"""Of a line of a terminal, for names of rows of values; longer ones take several lines."""
+"""Share of a terminal's line for the names of rows of values; longer names are folded."""
 _MOST_NAMES = 0.6
-"""Of a line, for a single word; a longer one is parted."""
+"""Share of a line for a single word of a name; a longer word is split."""
 _INDENT = 2
 _NARROWEST_WORDS = 16
-_BRACKETS, _GLUE = re.compile(r"\[[^\[\]]{,40}\]|\([^() ]+ = [^() ]+\)"), "\u00a0"
 """The fewest characters that words are folded to."""
+_BRACKETS, _GLUE = re.compile(r"\[[^\[\]]{,40}\]|\([^() ]+ = [^() ]+\)"), "\u00a0"
 _SPECIAL = re.compile(r"([\\`*_<>|~$&#]|\](?=[(\[:]))")
 
 
@@ -71,10 +72,10 @@ class Caption:
     r"""What stands below a table.
 
     Attributes:
-        length: ``short``: what the numbers are of, and what each mark means; ``full``: metrics and rules too; ``none``.
-        text: an author's own, for what the caption says of data, selection and seeds; marks are explained after it. In
-            LaTeX it is written as it is, elsewhere as plain text.
-        label: of a LaTeX table, for ``\ref``.
+        length: ``short``: what the numbers are and what each mark means; ``full``: metrics and rules too; ``none``.
+        text: an author's text, which replaces what the caption says of data, selection and seeds; marks are explained
+            after it. In LaTeX it is written unchanged, in other formats as plain text.
+        label: the label of a LaTeX table, for ``\ref``.
     """
 
     length: str = "short"
@@ -83,7 +84,7 @@ class Caption:
 
     @property
     def own_text(self) -> str:
-        """The author's text without blank lines, which would end a caption in LaTeX; empty where there is none."""
+        """The author's text without blank lines, which would end a caption in LaTeX; empty if there is none."""
         return " ".join((self.text or "").split())
 
 
@@ -96,7 +97,7 @@ def check_format(
     standalone: bool = False,
     caption: Caption = SHORT_CAPTION,
 ) -> None:
-    """Refuse what no format offers (UnknownName), or what does not go together (BadValue).
+    """Refuse an unknown format (UnknownName), or options that do not go together (BadValue).
 
     Arguments as of `render`; `allowed`: the formats that a verb has.
     """
@@ -115,7 +116,7 @@ def check_format(
 
 
 def check_decimals(decimals: int, format: str = "terminal") -> NumberFormat:
-    """Return how numbers are written with so many digits; BadValue: more than 3, or a format that has all of them."""
+    """Return the number format with so many decimals; BadValue: more than 3, or the format writes all digits."""
     if not 0 <= decimals <= MOST_DECIMALS:
         raise BadValue(f"decimals {decimals} is not allowed; choose 0 to {MOST_DECIMALS} digits after the point.")
     if decimals != NumberFormat.decimals and format in DATA_FORMATS:
@@ -124,7 +125,7 @@ def check_decimals(decimals: int, format: str = "terminal") -> NumberFormat:
 
 
 def _find_latex_problem(text: str) -> str:
-    """Return why a text cannot be the argument of a LaTeX command; empty where it can."""
+    """Return why a text cannot be the argument of a LaTeX command; empty if it can."""
     plain = re.sub(r"\\[^A-Za-z]", "", text)
     depth = list(itertools.accumulate((sign == "{") - (sign == "}") for sign in plain))
     if min(depth, default=0) < 0 or depth[-1:] > [0]:
@@ -159,10 +160,10 @@ def render(
             page.
         piped: characters of a line where there is no terminal.
         standalone: write a whole LaTeX document.
-        caption: where it is left out, what numbers must not be read without becomes a warning (`CaptionLeftOut`).
+        caption: if it is left out, the remarks that readers of the numbers need become warnings (`CaptionLeftOut`).
 
     Raises:
-        BadValue: the width is no whole number above 0, or for LaTeX neither a known name nor a sensible number.
+        BadValue: the width is not a whole number above 0, or for LaTeX neither a known name nor a sensible number.
     """
     whole = [tables] if isinstance(tables, Table) else list(tables)
     tables = reduce_captions(whole, caption, format)
@@ -181,9 +182,9 @@ def render(
 
 
 def reduce_captions(tables: Sequence[Table], caption: Caption, format: str) -> list[Table]:
-    """Return the tables with the caption that was asked for; an author's own text stands below the last of them.
+    """Return the tables with the caption that was asked for; an author's text stands below the last of them.
 
-    LaTeX has that text elsewhere. Without a caption, `CaptionLeftOut` warns of what numbers must not be read without.
+    In LaTeX that text is written elsewhere. Without a caption, `CaptionLeftOut` warns of the remarks that readers need.
     """
     if caption.length == "none":
         for remark in (remark for table in tables for remark in table.remarks if remark.kind in WARNINGS):
@@ -196,7 +197,7 @@ def reduce_captions(tables: Sequence[Table], caption: Caption, format: str) -> l
 
 
 def _reduce_caption(table: Table, length: str, has_own_text: bool) -> Table:
-    """Return a table without the remarks that the length leaves out, or an author's own text stands for."""
+    """Return a table without the remarks that the caption's length leaves out or that an author's text replaces."""
     below = [remark for remark in table.remarks if not (has_own_text and remark.kind in REPLACED)]
     if length != "full":
         below = shorten(below) if length == "short" else []
@@ -251,7 +252,7 @@ def inches_of(width: str | float) -> float:
 
 
 def columns_of(width: int | str | float | None, piped: int = 100) -> int:
-    """Return the characters of a line that a width means; None: the terminal's, and `piped` where there is none."""
+    """Return the characters per line that a width means; None: the terminal's, or `piped` if there is no terminal."""
     if width is None:
         return shutil.get_terminal_size((piped, 24)).columns
     text = str(width)
@@ -267,7 +268,7 @@ def _part(
     show: Callable[[Cell, str], str],
     gaps: tuple[int, int],
 ) -> list[Table]:
-    """Part a table of values into panels of `room` characters beside the names.
+    """Split a table of values into panels of `room` characters beside the names.
 
     `show` writes a cell as long as its column's.
     """
@@ -282,7 +283,7 @@ def _names(table: Table) -> list[str]:
 
 
 def _names_width(table: Table, width: int) -> int:
-    """Return the characters that names take on a terminal, where long ones are folded between their words."""
+    """Return the width of the names on a terminal; long names are folded between words."""
     from rich.cells import cell_len
 
     names = _names(table)
@@ -367,7 +368,7 @@ def _plain(cell: Cell | None, longest: str) -> str:
 
 
 def _terminal_panel(table: Table, width: int) -> str:
-    """Set one panel: the names and each group with a rule of its own, side by side, heads over them."""
+    """Lay out one panel: names and groups side by side, each with a rule, below their heads."""
     from rich.cells import cell_len, set_cell_size
 
     heads = [table.name, *(column.head for column in table.columns)]
@@ -405,7 +406,7 @@ def _terminal_panel(table: Table, width: int) -> str:
 
 
 def _fold(row: Sequence[str], widths: Sequence[int]) -> Iterator[tuple[str, ...]]:
-    """Yield the lines that a row takes where its words are folded to the width of their column."""
+    """Yield the lines of a row, with words folded to the width of their column."""
     from rich.cells import cell_len
 
     cells = [

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 Item = TypeVar("Item")
 
 WITH_NOTES = ("terminal", "html")
-"""Formats that show all notes; in the others a warning says them."""
+"""Formats that show all notes; for other formats, notes become warnings."""
 SUFFIXES: Mapping[str, str] = {
     ".tex": "latex",
     ".md": "markdown",
@@ -42,7 +42,7 @@ SUFFIXES: Mapping[str, str] = {
     ".html": "html",
     ".txt": "terminal",
 }
-"""The format that the end of a file's name asks for."""
+"""The format for each file extension."""
 
 
 class VerbResult(abc.ABC):
@@ -53,10 +53,10 @@ class VerbResult(abc.ABC):
     """
 
     noun: ClassVar[str] = "result"
-    """What it is, in errors on files that cannot be written."""
+    """What errors on unwritable files call it."""
 
     caption: Caption = SHORT_CAPTION
-    """What stands below its tables, where nothing else is asked for."""
+    """The caption below its tables, unless another one is asked for."""
 
     @property
     @abc.abstractmethod
@@ -76,7 +76,7 @@ class VerbResult(abc.ABC):
         return ()
 
     def heads(self) -> Sequence[str] | None:
-        """Return the heads of csv; None: as the rows have them."""
+        """Return the column heads of csv; None: the keys of the rows."""
         return None
 
     def write_json(self) -> str:
@@ -90,7 +90,7 @@ class VerbResult(abc.ABC):
         return self.write("html")
 
     def to_frame(self) -> pd.DataFrame:
-        """Return the numbers as a tidy pandas data frame, the rows that ``.save("x.csv")`` writes."""
+        """Return the numbers as a tidy pandas data frame, with the rows that ``.save("x.csv")`` writes."""
         import pandas as pd
 
         self._warn_of_notes()
@@ -130,11 +130,11 @@ class VerbResult(abc.ABC):
         standalone: bool = False,
         **below: str | None,
     ) -> str:
-        """Return it in a format: terminal, markdown, latex, html, csv or json.
+        """Return the result in a format: terminal, markdown, latex, html, csv or json.
 
         Args:
-            width: of a line, in characters, of LaTeX as in `to_latex`; None: the terminal's, `piped` where there is
-                none.
+            width: characters per line, in LaTeX as in `to_latex`; None: the terminal's, or `piped` if there is no
+                terminal.
             standalone, below: as in `to_latex`.
         """
         caption = self._choose_caption(**below)
@@ -180,10 +180,10 @@ class TableResult(VerbResult):
 
     Attributes:
         make_tables: returns them for a format and characters of a line.
-        make_rows: returns tidy rows, those of csv and `to_frame`; columns: their heads, None: as the rows have them.
-        make_json: returns the text of json; None: the rows, an object each.
-        notes: sentences below all tables on the terminal and in HTML; warned: those that a warning told of already.
-        format, options: what `text` is written in, and with which options of `write`; caption: what stands below.
+        make_rows: returns tidy rows, those of csv and `to_frame`; columns: their heads; None: the keys of the rows.
+        make_json: returns the text of json; None: one object per row.
+        notes: sentences below all tables on the terminal and in HTML; warned: those already given as warnings.
+        format, options: the format of `text`, and the options of `write` for it; caption: the caption below.
         instead: the text of a dry run, which has no numbers yet.
     """
 
@@ -223,7 +223,7 @@ class TableResult(VerbResult):
         return self.notes
 
     def heads(self) -> Sequence[str] | None:
-        """Return the heads of csv; None: as the rows have them."""
+        """Return the column heads of csv; None: the keys of the rows."""
         return self.columns
 
     def write_json(self) -> str:
@@ -241,11 +241,11 @@ class TableResult(VerbResult):
 
 @dataclasses.dataclass(frozen=True, repr=False)
 class Listing(VerbResult, Sequence[Item]):
-    """Items that a verb lists, a row each; it is a sequence of them.
+    """Items that a verb lists, one row per item; a sequence of these items.
 
     Attributes:
-        heads_of_columns: None: without; rows: the texts to show, usually one per item.
-        facts: of each item, as flat rows; None: its attributes.
+        heads_of_columns: None: no heads; rows: the texts to show, usually one row per item.
+        facts: a flat row per item; None: the attributes of each item.
     """
 
     noun: ClassVar[str] = "list"

@@ -21,13 +21,13 @@ RemarkKind = Literal[
     "warning",
 ]  # fmt: skip
 WARNINGS: frozenset[RemarkKind] = frozenset({"warning", "source", "single seed"})
-"""What no caption leaves out: numbers cannot be read rightly without it."""
+"""Kinds that every caption keeps: without them numbers would be misread."""
 REPLACED: frozenset[RemarkKind] = frozenset({"stage", "data", "split", "selection", "seeds", "metrics"})
-"""What an author's own caption says in its own words: all that explains no mark."""
+"""Kinds that an author's caption text replaces: all that do not explain a mark."""
 _WHOLE: frozenset[RemarkKind] = WARNINGS | {"note", "parameters"}
 """What a short caption leaves as it is, where it has no short form; the names of rows rest on parameters."""
 _SUMMARY: frozenset[RemarkKind] = frozenset({"stage", "data", "split", "selection", "seeds", "spread"})
-"""What stands in the one sentence that a short caption begins with."""
+"""Kinds that are joined into the first sentence of a short caption."""
 
 Item = TypeVar("Item")
 
@@ -36,9 +36,9 @@ Emphasis = Literal["", "best", "outstanding"]
 
 @dataclasses.dataclass(frozen=True)
 class Remark:
-    """A sentence below numbers, and what it is about: whoever leaves one out or moves it goes by its kind.
+    """A sentence below numbers and its kind; code that omits or moves remarks looks at the kind alone.
 
-    `short` is what a short caption has in its place (see `shorten`); empty: nothing.
+    `short` replaces it in a short caption (see `shorten`); empty: left out there.
     """
 
     kind: RemarkKind
@@ -47,12 +47,12 @@ class Remark:
 
 
 def remarks(kind: RemarkKind, texts: Iterable[str], short: str = "") -> list[Remark]:
-    """Return sentences of one kind, fit to be shown; the first one with its short form."""
+    """Return remarks of one kind, each text on one line; the first one gets the short form."""
     return [Remark(kind, one_line(text), "" if number else one_line(short)) for number, text in enumerate(texts)]
 
 
 def shorten(below: Iterable[Remark]) -> list[Remark]:
-    """Return the short caption: what the numbers are of in one sentence, a sentence per mark, and every warning whole.
+    """Return the short caption: one sentence on what the numbers are, one per mark, and every warning in full.
 
     >>> [remark.text for remark in shorten([Remark("stage", "…", "GZSL"), Remark("seeds", "…", "seeds 0–2")])]
     ['GZSL · seeds 0–2.']
@@ -70,10 +70,10 @@ def shorten(below: Iterable[Remark]) -> list[Remark]:
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One value: a mean, a count, a word, with what stands around it.
+    """One value of a table: a mean, a count or a word, with its spread, marks and footnote.
 
     Attributes:
-        emphasis: ``best`` of what may be compared, or ``outstanding``.
+        emphasis: ``best`` among comparable rows, or ``outstanding``.
         note: number of its footnote, from 1; 0: none.
         stat: the number itself, for pages that sort by it.
     """
@@ -87,17 +87,17 @@ class Cell:
 
     @property
     def bold(self) -> bool:
-        """Whether formats with bold type show it so."""
+        """Whether it is in bold, in formats that have bold type."""
         return self.emphasis in ("best", "outstanding")
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column under its head and that of its group, which spans neighbours of the same group; empty for none.
+    """A column with its head and the head of its group, which spans adjacent columns; empty: no group.
 
     Attributes:
-        kind: ``value``: numbers, which end at the same place; ``text``: words, which may take several lines.
-        dataset, metric: whose values of what these are, where columns are chosen or a page filters by it.
+        kind: ``value``: numbers, aligned at the right; ``text``: words, which may be folded.
+        dataset, metric: what the values are, for choosing columns and for pages that filter.
     """
 
     head: str
@@ -111,8 +111,8 @@ class Column:
 class TableRow:
     """One row: its name, the marks after it (``†``, ``‡``), a cell for each column (None: missing).
 
-    `label`, `setting` and `selection` say what was run, where a page filters by it; `method` is whose it is, and
-    `citation` the key that LaTeX cites after the name.
+    `label`, `setting` and `selection` say what was run, for pages that filter; `method` is the name of the method, and
+    `citation` the key that LaTeX cites after the row's name.
     """
 
     name: str
@@ -132,7 +132,7 @@ class TableRow:
 
 @dataclasses.dataclass(frozen=True)
 class Block:
-    """Rows that are ranked with each other, and what stands over them (empty: nothing).
+    """Rows that are ranked with each other, and their title (empty: none).
 
     `source` is the citation key of published rows, `citation` the key that LaTeX cites after the title.
     """
@@ -145,15 +145,15 @@ class Block:
 
 @dataclasses.dataclass(frozen=True)
 class Table:
-    """A whole table: blocks of rows, which a rule parts, under columns besides that of the names.
+    """A whole table: blocks of rows with a rule between them; `columns` are those after the names.
 
     Attributes:
         notes: footnotes of cells, numbered from 1.
-        name: the head of the names; title: what stands over the table.
-        captioned: whether to say which number is the best.
-        drawing: characters below it whose places matter; LaTeX leaves it out.
-        ranked_by: what the mark of the best means, here or in tables above that share the remarks: the highest
-            ``mean``, or that and what a ``test`` does not tell from it; empty: there is none.
+        name: the head of the column of names; title: the text above the table.
+        captioned: whether the caption explains the mark of the best.
+        drawing: preformatted text below the table; LaTeX leaves it out.
+        ranked_by: what the mark of the best means, here or in tables above that share the remarks: ``mean``, the
+            highest mean; ``test``, that and the ones not significantly different from it; empty: there is no mark.
     """
 
     columns: tuple[Column, ...]
@@ -180,20 +180,20 @@ class Table:
 
     @property
     def is_text(self) -> bool:
-        """Whether it holds words, which are folded where there is no room, rather than values alone."""
+        """Whether some column holds words, which are folded to fit, and not values alone."""
         return any(column.kind == "text" for column in self.columns)
 
     def cells(self, number: int) -> list[Cell]:
-        """Return the values of one column, missing ones left out."""
+        """Return the cells of one column without missing ones."""
         return [cell for row in self.rows if (cell := row.cells[number]) is not None]
 
     @functools.cached_property
     def longest(self) -> list[str]:
-        """The room of each column as a text: see `longest_text`; empty for a column without a value."""
+        """The widest text of each column (see `longest_text`); empty for a column without values."""
         return [longest_text([cell.text for cell in self.cells(n)]) for n in range(len(self.columns))]
 
     def ranking_sentence(self, best: str) -> list[str]:
-        """Say how the best is marked, where it is anywhere."""
+        """Return the sentence on how the best is marked; none if nothing is marked."""
         if not self.captioned or not self.ranked_by:
             return []
         if self.ranked_by == "mean":
@@ -252,7 +252,7 @@ def split_name(text: str, level: int = 0) -> list[str]:
 
 
 def fold_text(text: str, width: float, measure: Callable[[str], float] = len, indent: float = 0) -> list[str]:
-    """Part a text into lines of `width`, all but the first of which leave `indent` free.
+    """Split a text into lines of `width`, all but the first indented by `indent`.
 
     Lines end after spaces and commas, or where no name fits, at other punctuation and at last anywhere.
 
@@ -328,7 +328,7 @@ def stat_cell(stat: Stat | None, marks: str = "", numbers: NumberFormat = USUAL_
 
 
 def signed(points: float, digits: int = 1) -> str:
-    """Return points with their sign; what rounds to 0 has none.
+    """Return points with their sign; a number that rounds to 0 has none.
 
     >>> signed(-1.239, 2), signed(0.001), signed(2.0)
     ('−1.24', '0.0', '+2.0')
@@ -355,7 +355,7 @@ def split_into_panels(
     gaps: tuple[float, float],
     head_width: Callable[[str], float],
 ) -> list[Table]:
-    """Part a table that is wider than `room` into tables of whole groups, to be set one below the other.
+    """Split a table that is wider than `room` into tables of whole groups, one below the other.
 
     A group that is too wide by itself is parted into several under the same head. Widths of columns and of group heads,
     `room` (of a line, names left out) and `gaps` (before a group, and between the columns of one) are in any unit.
@@ -379,7 +379,7 @@ def split_into_panels(
 
 
 def pack(items: Iterable[Item], size: Callable[[Item], float], room: float) -> list[list[Item]]:
-    """Part items into runs that fit into `room`, each as long as can be; what is larger than it stands alone."""
+    """Split items into runs that fit into `room`, each as long as possible; a larger item stands alone."""
     runs: list[list[Item]] = [[]]
     used = 0.0
     for item in items:
@@ -408,7 +408,7 @@ def take_columns(table: Table, numbers: Sequence[int]) -> Table:
 
 
 def _part_group(table: Table, numbers: Sequence[int], widths: Sequence[float], room: float) -> list[list[int]]:
-    """Return the columns of each part of a group, as few parts as fit into `room` and these as even as can be."""
+    """Return the columns of each part of a group, as few parts as fit into `room`, of sizes as equal as possible."""
     units: list[list[int]] = []
     for number in numbers:
         if table.columns[number].head == PUBLISHED_HEAD and units:
