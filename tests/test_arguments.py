@@ -26,7 +26,7 @@ def test_run_takes_paths_and_numbers_of_numpy(tmp_path):
     done = zslbench.run(np.array([NOISY]), folder, ("zsl",), seeds=np.arange(2), runs=Path("runs"))
     assert [record.seed for record in done.records] == [0, 1]
     assert {type(record.seed) for record in done.records} == {int}
-    assert [run.dataset.text for run, _ in done.found] == [str(folder)] * 2
+    assert [run.dataset.text for run, _ in done.states_before] == [str(folder)] * 2
     assert zslbench.run(NOISY, folder, "zsl", seeds=np.int64(2)).count("done") == 2
     dev = zslbench.run("eszsl", "digits", "zsl", stage=np.str_("dev"), fold=np.int32(1), keep_features=np.int64(2))
     assert [(record.fold, record.ok) for record in dev.records] == [(1, True)]
@@ -114,7 +114,7 @@ def test_an_outcome_is_short_in_a_notebook_and_knows_that_it_is_done():
     done = zslbench.run(["eszsl", "sae"], "digits")
     assert repr(done) == "<Outcome of 4 runs: 4 done>"
     assert {state for _, state in done.states} == {"done"}
-    assert {state for _, state in done.found} == {"to run"}
+    assert {state for _, state in done.states_before} == {"to run"}
     dry = zslbench.run(["eszsl", "ridge"], "digits", dry_run=True)
     assert repr(dry) == "<Outcome of 4 runs: 2 done, 2 to run>"
     for made in (zslbench.status(), zslbench.report(None), zslbench.plot("pareto", metrics="T1")):

@@ -319,7 +319,7 @@ def test_an_interrupted_grid_keeps_the_points_that_are_done(runs, monkeypatch):
     assert [record.status for record in outcome.records] == ["ok", "interrupted", "interrupted"]
     monkeypatch.setattr(Grid, "hook", None)
     again = zslbench.run(f"{GRID}[ridge=[1,2,3]]", "digits", "zsl", runs=runs)
-    assert [state for _, state in again.found] == ["done", "to run", "to run"]
+    assert [state for _, state in again.states_before] == ["done", "to run", "to run"]
     assert [state for _, state in again.states] == ["done", "done", "done"]
     assert repr(again) == "<Outcome of 3 runs: 3 done>"
 

@@ -201,7 +201,7 @@ from zslbench.results.records.store import ResultStore
 
 def report(step, name, rerun=None):
     outcome = zslbench.run(name, "digits", "zsl", rerun=rerun)
-    (_, before), = outcome.found
+    (_, before), = outcome.states_before
     record, = outcome.records
     print(json.dumps({"step": step, "before": before, "now": outcome.states[0][1], "remarks": outcome.remarks,
                       "T1": record.metrics["T1"], "source": record.provenance["method_source"]}))
@@ -289,7 +289,7 @@ def test_a_record_that_was_altered_by_hand_is_none(tmp_path, monkeypatch):
         with pytest.warns(RecordsLeftOut, match="is not the record that it was"):
             assert zslbench.table(format="csv").text.count("eszsl") == 0
         done = zslbench.run("eszsl", "digits", "zsl")
-        assert (done.count("to run"), done.left("done")) == (1, 1)
+        assert (done.count("to run"), done.count_now("done")) == (1, 1)
         if path.stem == "0" * 16:
             path.unlink()  # nothing is ever written to a name that is the id of no run
         assert zslbench.status(verify=True).complete

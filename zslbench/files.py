@@ -329,7 +329,7 @@ def remove_working_folders(root: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, seconds: float, remove: bool = True) -> Iterator[bool]:
-    """Hold the lock of a path; give False where another holds it for that long, or the file system has no locks."""
+    """Hold the lock of a path; yield False if another process holds it that long, or the file system has no locks."""
     from filelock import FileLock, Timeout
 
     lock = FileLock(f"{path}.lock")

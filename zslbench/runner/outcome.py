@@ -34,7 +34,7 @@ class Outcome(VerbResult):
     """What a call of `run` planned and what it did.
 
     Attributes:
-        found: every planned run and its state before the call.
+        states_before: every planned run and its state before the call.
         states: every planned run and its state now.
         records: the record of every planned run that has one now, in the order of the plan.
         remarks: sentences for the user.
@@ -45,7 +45,7 @@ class Outcome(VerbResult):
         cut_short: how many runs this call began and did not finish.
     """
 
-    found: tuple[tuple[Run, State], ...]
+    states_before: tuple[tuple[Run, State], ...]
     states: tuple[tuple[Run, State], ...]
     records: tuple[Record, ...] = ()
     remarks: tuple[str, ...] = ()
@@ -57,9 +57,9 @@ class Outcome(VerbResult):
 
     def count(self, *states: State) -> int:
         """Return how many planned runs had one of these states before the call."""
-        return sum(state in states for _, state in self.found)
+        return sum(state in states for _, state in self.states_before)
 
-    def left(self, *states: State) -> int:
+    def count_now(self, *states: State) -> int:
         """Return how many planned runs have one of these states now."""
         return sum(state in states for _, state in self.states)
 
@@ -81,7 +81,7 @@ class Outcome(VerbResult):
             count = "do" if len(self.failed) > 1 else "does"
             runs = format_count(len(self.states), "run")
             sentences.append(f"{len(self.failed)} of {runs} failed and {count} not count{why}.")
-        if stale := self.left("stale"):
+        if stale := self.count_now("stale"):
             sentences.append(
                 f"{format_count(stale, 'run', 'was')} made by an earlier source of the method; "
                 "zslbench status says how to redo what is stale."

@@ -38,7 +38,7 @@ SCORED_BELOW = 900.0
 ANNOUNCED_FROM, ALTERNATIVES_FROM = 20.0, 120.0
 """Seconds of all fits from which their cost, and what would cost less, is announced."""
 _SCORED_ROWS = 64
-"""Training rows that are scored where scoring is measured."""
+"""How many training rows are scored to measure scoring."""
 
 
 class _MeasuredEnough(Exception):

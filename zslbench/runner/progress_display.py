@@ -228,7 +228,7 @@ class _Notebook(_Live):
 
 
 def choose_console(console: Console | None, asked: bool | None) -> Console | None:
-    """Return where to show progress: the given console, or one where it was asked for or a notebook runs; else None."""
+    """Return where to show progress: the given console, a new one if asked for or in a notebook, else None."""
     if asked is False or console is not None:
         return None if asked is False else console
     ipython = sys.modules.get("IPython")  # never imported for this: a notebook has it

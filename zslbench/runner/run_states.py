@@ -108,7 +108,7 @@ def source_remarks(
     sources: Mapping[str, MethodSource],
     rerun: Rerun | None,
 ) -> list[str]:
-    """Say of which methods the source has changed since their runs were made, and what becomes of these."""
+    """Say which methods' sources have changed since their runs were made, and what is done with these runs."""
     remarks = []
     for name, source in sources.items():
         tried = sum(run.method == name and state == "failed" and run.id in todo for run, state in states)

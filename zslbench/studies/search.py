@@ -255,7 +255,9 @@ class Search:
         if outcome.interrupted:
             raise Interrupted
         self.stale.update(run.id for run, state in outcome.states if state == "stale")
-        self.remade.update(run.id for run, state in outcome.found if state == "stale" and run.id not in self.stale)
+        self.remade.update(
+            run.id for run, state in outcome.states_before if state == "stale" and run.id not in self.stale
+        )
         return outcome.records
 
     def _run(self, options: RunOptions, points: Sequence[Point], hear: Sequence[Listener], **how: Any) -> Outcome:

@@ -117,7 +117,7 @@ class DataPlaces:
 
 
 def _read_content(term: str, features: str, semantics: str) -> str:
-    """Return the fingerprint of a folder's data; empty where it lacks these features or semantics."""
+    """Return the fingerprint of a folder's data; empty if it lacks these features or semantics."""
     try:
         return load_dataset(term, features=features, semantics=semantics).fingerprint
     except ZslbenchError:

@@ -251,7 +251,7 @@ def _shorten_seeds(rows: Sequence[Row]) -> str:
 
 
 def _shorten_rules(named: _NamedRows) -> str:
-    """Name the rules that rows without † were selected by, and the rows where there are several rules."""
+    """Return the selection rules of rows without †; if there are several, each with its rows."""
     by_rule = group_values((row.selection, name) for row, name in named if not row.oracle)
     parts = [rule + (f" ({', '.join(distinct(names))})" if len(by_rule) > 1 else "") for rule, names in by_rule.items()]
     return ", ".join(parts) or "oracle"
@@ -276,7 +276,7 @@ def _describe_seeds(named: _NamedRows) -> str:
 
 
 def _describe_rules(named: _NamedRows) -> str:
-    """Say by which rules the rows were selected, and which by which where there are several."""
+    """Return the selection rules of the rows; if there are several, each with its rows."""
 
     def rule(row: Row) -> str:
         if row.selection != "validated":
@@ -303,7 +303,7 @@ def _criteria(rows: Sequence[Row]) -> str:
 
 
 def _describe_choice(row: Row) -> str:
-    """Say which step and hyper-parameters a rule chose, where it had a choice."""
+    """Return the step and hyper-parameters that a rule chose; empty if there was no choice."""
     number = row.selected.get("step")
     step = "last step" if number is None else f"step {number}"
     parts = [brackets(row.selected.get("chosen", {}))[1:-1], step if row.selected.get("steps", 1) > 1 else ""]
@@ -348,7 +348,7 @@ def _describe_oracle(named: _NamedRows) -> list[str]:
 
 
 def _competed(selected: Mapping[str, Any]) -> str:
-    """Say among how many settings and steps a row was chosen; empty where nothing was."""
+    """Return among how many settings and steps a row was chosen; empty if there was no choice."""
     if not selected:
         return ""
     counts = [(selected["points"], "setting"), (selected["steps"], "step")]

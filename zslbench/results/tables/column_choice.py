@@ -18,7 +18,7 @@ from zslbench.results.tables.table import Table, take_columns
 
 
 class ColumnChoice(NamedTuple):
-    """A metric of one data set, or of all where `dataset` is empty."""
+    """A metric of one data set, or of all data sets if `dataset` is empty."""
 
     metric: str
     dataset: str = ""

@@ -260,7 +260,7 @@ def text_diagram(across: CrossDatasetTest, width: int = 100) -> str:
 
 
 def smallest_sentence(across: CrossDatasetTest) -> str:
-    """Say the smallest p that so many data sets allow, and whether anything can be told apart at all."""
+    """Say the smallest p that so many data sets allow, and whether any difference can be significant."""
     n, pairs = len(across.datasets), len(across.pairs)
     after = f", {short_p(across.smallest_holm)} after Holm over {pairs} pairs" if pairs > 1 else ""
     sentence = f"With {n} data sets the smallest p that Wilcoxon's test can reach is {short_p(across.smallest)}{after}"

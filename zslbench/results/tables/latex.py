@@ -142,9 +142,9 @@ TEXT_WIDTH = 345 / POINTS
 GAP = 6.0
 """Points between two columns: twice the \\tabcolsep that is set."""
 COLUMN = 234.0
-"""Points of a column of a page with two; a table that fits is no ``table*``."""
+"""Points of a column of a two-column page; a table that fits is a ``table``, not a ``table*``."""
 PAGE = 530.0
-"""Points of a page for a float: the article class has 550, of which spaces around the caption take some."""
+"""Points of a page for a float: the article class has 550, less the spaces around the caption."""
 
 _RULE = 6.0
 _NAMES = 0.36  # of a line, for names and for words; longer ones take several rows
@@ -205,7 +205,7 @@ class LatexPanel:
         return lines + [_row(map(escape, row)) for row in _align_bottom([[table.name], *columns])]
 
     def row_lines(self, row: TableRow) -> list[str]:
-        """Return a row, which takes several lines where its name or its words are long."""
+        """Return a row, on several lines if its name or its words are long."""
         table = self.table
         *before, last = map(escape, lines_of(row.title, self.names - _citation_width(row)))
         name, *rest = *before, last + _cite(row.citation)
@@ -248,7 +248,7 @@ def _split_panels(table: Table, room: float) -> list[LatexPanel]:
 def _pack(
     panels: Sequence[LatexPanel], width: float, caption: str, below: Sequence[str], page: float
 ) -> list[list[LatexPanel]]:
-    """Part panels into floats of `width` and at most `page` points high, each of panels set below each other.
+    """Split panels into floats of `width` and at most `page` points high, each of panels set below each other.
 
     The first one carries the caption, the last one the notes `below`, and no panel where they find no room elsewhere.
     Only what is too high for a page is parted itself, and what stands below the caption.
@@ -268,7 +268,7 @@ def _pack(
 
 
 def _pages(panel: LatexPanel, room: float) -> list[LatexPanel]:
-    """Part a panel that is higher than `room` between its rows."""
+    """Split a panel that is higher than `room` between its rows."""
     blocks = panel.table.blocks
     rows = [(number, row) for number, block in enumerate(blocks) for row in block.rows]
     pages: list[LatexPanel] = []
@@ -301,7 +301,7 @@ def _citation_width(row: TableRow) -> float:
 
 
 def _head_room(head: str) -> float:
-    """Return the points that a head takes, in several lines where it is long."""
+    """Return the points that a head takes; a long one is set on several lines."""
     return max(map(text_width, lines_of(head, _HEAD)))
 
 

@@ -25,7 +25,7 @@ WARNINGS: frozenset[RemarkKind] = frozenset({"warning", "source", "single seed"}
 REPLACED: frozenset[RemarkKind] = frozenset({"stage", "data", "split", "selection", "seeds", "metrics"})
 """Kinds that an author's caption text replaces: all that do not explain a mark."""
 _WHOLE: frozenset[RemarkKind] = WARNINGS | {"note", "parameters"}
-"""What a short caption leaves as it is, where it has no short form; the names of rows rest on parameters."""
+"""Kinds that a short caption keeps in full if they have no short form; names of rows depend on the parameters."""
 _SUMMARY: frozenset[RemarkKind] = frozenset({"stage", "data", "split", "selection", "seeds", "spread"})
 """Kinds that are joined into the first sentence of a short caption."""
 
@@ -205,7 +205,7 @@ class Table:
 
 
 def split_at_point(text: str) -> tuple[str, str]:
-    """Return a number up to its decimal point and the rest; a text without decimals has no rest.
+    """Return a number up to its decimal point and the rest; the rest of a text without decimals is empty.
 
     >>> split_at_point("42.80"), split_at_point("42")
     (('42', '.80'), ('42', ''))

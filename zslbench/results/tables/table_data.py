@@ -19,7 +19,7 @@ _PUBLISHED = ("value", "source", "table", "features", "semantics", "note")
 
 
 def round_number(value: float | None) -> float | None:
-    """Return a number as data formats write it: six digits, None where there is none."""
+    """Return a number as data formats write it: with six digits; None stays None."""
     return None if value is None or math.isnan(value) else round(value, _DIGITS)
 
 
