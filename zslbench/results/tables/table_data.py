@@ -19,7 +19,7 @@ _PUBLISHED = ("value", "source", "table", "features", "semantics", "note")
 
 
 def round_number(value: float | None) -> float | None:
-    """Return a number as data formats write it: with six digits; None stays None."""
+    """Return a number as data formats write it: with six digits; NaN and None give None."""
     return None if value is None or math.isnan(value) else round(value, _DIGITS)
 
 
