@@ -33,7 +33,8 @@ _SIZES = ("classes", "images")
 _MOST_COLUMNS = 44
 _NOTHING_SAID = "An interval of [−100.0, +100.0] says nothing: too few classes, or images, differ to draw from."
 _NO_INTERVAL = "–: no interval and no p, as the difference is the same in whatever is drawn."
-_H_OF_MEANS = "H is that of the mean U and S over seeds, which can round otherwise than the mean H of a table."
+_H_OF_MEANS = "H is that of the mean U and S over seeds; a table has the mean of the H of each seed, which can differ."
+_H_OF_MEANS_SHORT = "H: of the mean U and S over seeds; a table has the mean of the H of each seed, which can differ."
 _OVER = {
     "classes": "over classes: as if other classes of this kind had been the test classes",
     "images": "over images: as if other images of the same classes had been taken",
@@ -74,7 +75,7 @@ def describe_comparisons(done: Comparisons) -> list[Remark]:
     below += warn_of_few_draws(done)
     below += _describe_training(entrants)
     if any(len(entrant.row.seeds) > 1 for match in of_h for entrant in match.entrants):
-        below += remarks("metrics", [_H_OF_MEANS])
+        below += remarks("metrics", [_H_OF_MEANS], _H_OF_MEANS_SHORT)
     below += remarks(
         "warning", distinct(text for comparison in done.comparisons for text in _cautions(comparison, done))
     )
