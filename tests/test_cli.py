@@ -83,7 +83,7 @@ def test_interruption_gives_exit_code_130(typed, monkeypatch):
     assert code == 130
     assert out == (
         "0 of 1 run is done, 0 failed\n"
-        "interrupted: 0 runs finished and kept, 1 run cut short and not kept; the same command goes on: "
+        "interrupted: 0 runs finished and kept, 1 run cut short and not kept; the same command begins it anew: "
         f"zslbench {shlex.join(words)}\n"
     )
     assert f"{RIDGE} digits seed 0: interrupted\n" in err

@@ -114,6 +114,15 @@ def plain(count: int | None, **more: Any) -> tuple[Any, Any]:
         return screen, lines
 
 
+def test_progress_says_how_many_runs_the_fits_serve(clock):
+    (batch,) = group_into_batches(plan(RunOptions(["eszsl"], ["digits"])).runs)
+    screen, lines = plain(1, runs=2)
+    screen.started(batch.first)
+    clock[0] += progress.PLAIN_FIRST
+    screen.advanced(batch.first, "training", 1, 9)
+    assert lines()[0].startswith("    0/1 fits for 2 runs done, 4 min so far")
+
+
 def test_plain_output_is_a_line_per_fit_and_one_now_and_then_while_none_ends(clock):
     (batch,) = group_into_batches(plan(RunOptions(["eszsl"], ["digits"])).runs)
     screen, lines = plain(2)

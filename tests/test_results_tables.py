@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Any, get_args
 
+import live_files
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -502,6 +503,14 @@ def test_no_runs_and_none_finished_are_sentences(tmp_path: Path) -> None:
     failed = saved(tmp_path / "failed", [record(status="failed", error="Traceback\nValueError: no such luck\n")])
     with pytest.raises(StoreError, match=r"ValueError: no such luck.*--rerun failed"):
         table(failed)
+    cut = [record(status="interrupted"), record(seed=1, status="interrupted")]
+    with pytest.raises(StoreError, match=r"^2 runs were asked for in .* and none finished; to do what is left, type"):
+        table(saved(tmp_path / "cut", cut))
+    with pytest.raises(StoreError, match=r"^1 run was asked for in .* and did not finish; to do"):
+        table(saved(tmp_path / "cut once", cut[:1]))
+    live_files.put(tmp_path / "begun", live_files.study())
+    with pytest.raises(StoreError, match=r"has finished yet, but 1 fit is under way; .* `zslbench watch --runs"):
+        table(tmp_path / "begun")
     with pytest.raises(StoreError, match="no metric"):
         table(saved(tmp_path / "bare", [record(metrics={})]))
 

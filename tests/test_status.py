@@ -10,6 +10,7 @@ import sys
 import tomllib
 from pathlib import Path
 
+import live_files
 import numpy as np
 import pytest
 import study_methods
@@ -191,6 +192,19 @@ def test_interrupted_runs_are_unfinished(runs):
     found = zslbench.status(runs)
     assert set(states(found).values()) == {"unfinished"}
     fill(runs, found)
+
+
+def test_a_run_under_way_is_running_and_not_asked_for_again(runs):
+    cut_short(0, CLOSED, "digits", "zsl", seeds=1, runs=runs)
+    (slot,) = zslbench.status(runs).survey.states
+    fit = live_files.fit(slot.seed, label=slot.row, dataset="digits", protocols=("zsl",))
+    live_files.put(runs, live_files.study(running=(fit,)))
+    found = zslbench.status(runs)
+    assert set(states(found).values()) == {"running"}
+    assert not found.complete
+    assert not found.commands
+    assert "1 running" in found.text
+    assert "1 fit is running now, and what is missing may be next; see how far with `zslbench watch`" in found.text
 
 
 def test_runs_of_a_changed_source_are_stale(runs):

@@ -142,8 +142,14 @@ class Outcome(VerbResult):
         cut = self.cut_short
         if not kept + cut:
             return f"interrupted before any run began; {say_how_to_go_on()}"
-        dropped = f", {format_count(cut, 'run')} cut short and not kept" if cut else ""
-        return f"interrupted: {format_count(kept, 'run')} finished and kept{dropped}; {say_how_to_go_on()}"
+        sentence = f"interrupted: {format_count(kept, 'run')} finished and kept"
+        if not cut:
+            return f"{sentence}; {say_how_to_go_on()}"
+        begin = "begins it" if cut == 1 else "begins them"
+        rest = " and does the rest" if len(self.states) > kept + cut else ""
+        return (
+            f"{sentence}, {format_count(cut, 'run')} cut short and not kept; {say_how_to_go_on(f'{begin} anew{rest}')}"
+        )
 
     def lay_out(self, format: str, room: int) -> Sequence[Table]:
         """Return a table with one row per run, and the text of `sentences`."""
@@ -164,10 +170,10 @@ class Outcome(VerbResult):
         return [_describe_run(run, state, records.get(run.id)) for run, state in self.states]
 
 
-def say_how_to_go_on() -> str:
-    """Return words on what continues the work that was interrupted."""
+def say_how_to_go_on(verb: str = "does the rest") -> str:
+    """Return words on what does the work that was interrupted, with what it does."""
     command = typed_command()
-    return f"the same command goes on: {command}" if command else "the same call goes on"
+    return f"the same command {verb}: {command}" if command else f"the same call {verb}"
 
 
 def _describe_run(run: Run, state: State, record: Record | None) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from zslbench.results.records.live_studies import StudyProgress
 from zslbench.runner.executors import Listener
 from zslbench.runner.jobs import Job
 from zslbench.runner.run_records import RunResult
-from zslbench.visible import describe_failure, format_metrics, format_time, name_run
+from zslbench.visible import describe_failure, format_count, format_metrics, format_time, name_run
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -64,6 +64,7 @@ class _Plain(Listener):
         study: returns the state of the study.
         note: returns a text to print instead of a line per fit, for instance the best result so far.
         trials: returns the numbers of finished and of all trials, if trials are counted instead of fits.
+        runs: number of runs that all fits serve; None: it is not printed.
     """
 
     def __init__(
@@ -73,9 +74,10 @@ class _Plain(Listener):
         study: Callable[[], StudyProgress],
         note: Callable[[], str] | None = None,
         trials: Callable[[], tuple[int, int | None]] | None = None,
+        runs: int | None = None,
     ) -> None:
         self.console, self.count, self.study, self.note, self.ended = console, count, study, note, 0
-        self.trials = trials
+        self.trials, self.served = trials, f" for {format_count(runs, 'run')}" if runs and runs != count else ""
         self._quiet_since = time.monotonic() - PLAIN_EVERY + PLAIN_FIRST
 
     def advanced(self, job: Job, phase: str, step: int, total: int) -> None:
@@ -117,7 +119,8 @@ class _Plain(Listener):
         fits = [f"{fit}: {fit.say_phase()} after {format_time(fit.seconds)}" for fit in study.running[:1]]
         fits += [f"{len(study.running) - 1} more run"] if len(study.running) > 1 else []
         notes = [self.note()] if self.note else fits
-        self._print("; ".join([f"    {self._count(study)[0]} done, {_describe_times(study)}", *filter(None, notes)]))
+        done = f"    {self._count(study)[0]}{self.served} done, {_describe_times(study)}"
+        self._print("; ".join([done, *filter(None, notes)]))
 
     def _print(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -153,7 +156,7 @@ class _Live(_Plain):
         self._drawn = study
         counted, share = self._count(study)
         bar = "" if share is None else draw_bar(share)
-        notes = bar, counted, _describe_times(study), self.note() if self.note else ""
+        notes = bar, f"{counted}{self.served}", _describe_times(study), self.note() if self.note else ""
         flat = width >= WIDE
         fits = Table.grid(padding=(0, 2))
         for row in running_rows([(fit, 0.0) for fit in study.running], width // 2 if flat else width, flat):
@@ -246,12 +249,13 @@ def show_progress(
     study: Callable[[], StudyProgress],
     note: Callable[[], str] | None = None,
     trials: Callable[[], tuple[int, int | None]] | None = None,
+    runs: int | None = None,
 ) -> Iterator[Listener]:
     """Show progress in the way that suits a console: none, a notebook, a terminal, or a file (see `_Plain`)."""
     in_notebook = isinstance(console, _NotebookConsole)
     if console is None or not (in_notebook or console.is_terminal):
-        yield _Plain(console, count, study, note, trials) if console else Listener()
+        yield _Plain(console, count, study, note, trials, runs) if console else Listener()
         return
-    live = (_Notebook if in_notebook else _Live)(console, count, study, note, trials)
+    live = (_Notebook if in_notebook else _Live)(console, count, study, note, trials, runs)
     with live.open_view():
         yield live

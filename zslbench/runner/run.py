@@ -187,11 +187,12 @@ def run(
             interrupted = True
     if work and not dry_run and not interrupted:
         request = keep_request(store.root, make_request(_name_request(run) for run in planned))
+        jobs = [job for batch in work for job in batch.jobs]
         with (
             keep_live_file(
                 store.root, work, [run.id for run in planned], forecast=ahead.per_fit if ahead else {}
             ) as live_file,
-            show_progress(console, sum(len(batch.jobs) for batch in work), live_file.study) as screen,
+            show_progress(console, len(jobs), live_file.study, runs=sum(len(job.runs) for job in jobs)) as screen,
             Leases(store.root) as leases,
             close_loggers(loggers),
         ):

@@ -18,6 +18,7 @@ from zslbench.errors import BadValue, StoreError, ZslbenchError
 from zslbench.files import json_text
 from zslbench.metrics import NEEDS_ONE_SCALE
 from zslbench.results.analysis.gather import RecordFilter
+from zslbench.results.records.live_studies import list_running_fits
 from zslbench.results.records.record import Record
 from zslbench.results.records.requests import load_requested
 from zslbench.results.records.store import ResultStore, runs_option
@@ -139,6 +140,7 @@ class StatusReport(VerbResult):
         others, oracle: records of the other stage, and candidates for oracle selection; both are not among these runs.
         versions: other versions of zslbench and how many records they made.
         broken: one sentence per file that is not a record.
+        running: how many fits run now.
         damaged: whether the content of a record does not match its id (it was changed by hand), or a folder could not
             be read.
         verification: of the metrics, if it was requested.
@@ -154,6 +156,7 @@ class StatusReport(VerbResult):
     stage: str
     versions: Mapping[str, int]
     broken: tuple[str, ...]
+    running: int
     damaged: bool
     verification: Verification | None
     text: str = ""
@@ -271,7 +274,8 @@ def examine(
     counted, beside = data.match_content([*counted, *asked.select(requested)])
     beside += [record for record in counted if not record.id]  # asked for, whether it was done or not
     counted = [record for record in counted if record.id]
-    spanned = survey(counted, tuned, seeds, [*altered, *beside])
+    running = [fit for fit in list_running_fits(store.root) if fit.stage == stage]
+    spanned = survey(counted, tuned, seeds, [*altered, *beside]).with_running(running)
     versions = Counter(str(record.provenance.get("zslbench", zslbench.__version__)) for record in counted)
     del versions[zslbench.__version__]
     folder = Path(os.path.abspath(plan or DEFAULT_PLAN)).parent  # noqa: PTH100  (links stay as they were written)
@@ -295,6 +299,7 @@ def examine(
         stage=stage,
         versions=dict(sorted(versions.items())),
         broken=(*(reason for _, reason in store.broken), *problems),
+        running=len(running),
         damaged=bool(altered) or any(path.is_dir() for path, _ in store.broken),
         verification=verification,
     )
@@ -376,7 +381,7 @@ def trouble(survey: Survey) -> list[str]:
         groups.setdefault((record.status, slot.row, slot.place, textwrap.shorten(why, 200)), []).append(slot)
     lines = []
     for (state, row, place, why), slots in list(groups.items())[:MOST_SHOWN]:
-        rules = "+".join(dict.fromkeys(slot.protocol for slot in slots))
+        rules = "+".join(sorted({slot.protocol for slot in slots}, key=survey.protocols.index))
         folds = sorted({slot.fold for slot in slots} - {0})
         seeds = ", ".join(map(str, sorted({slot.seed for slot in slots})))
         where = f"{survey.names[place]} {rules}{' dev' + ','.join(map(str, folds)) if folds else ''}, seeds {seeds}"
@@ -390,6 +395,9 @@ def remarks(status: StatusReport) -> list[str]:
     """Return sentences on what is stale, outdated, of another version or stage, or no record."""
     survey = status.survey
     lines = []
+    if status.running:
+        fits = format_count(status.running, "fit", "is")
+        lines.append(f"{fits} running now, and what is missing may be next; see how far with `zslbench watch`")
     if stale := survey.of("stale"):
         names = list_names(dict.fromkeys(method_in(slot.row) for slot in stale), 6)
         lines.append(f"stale: the source of the method has changed since {format_count(len(stale), 'run')} of {names}")

@@ -19,6 +19,7 @@ from zslbench.errors import BadSpec, BadValue, Unavailable, UnknownName, Zslbenc
 from zslbench.identity import canonical_json
 from zslbench.methods.base import Method, overlay
 from zslbench.registry import METHODS
+from zslbench.results.records.live_studies import RunningFit
 from zslbench.results.records.record import Record
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore
 from zslbench.runner.class_lookup import recorded_method
@@ -26,7 +27,7 @@ from zslbench.sources import SourceCheck, is_here
 from zslbench.spec import brackets, parse_recorded
 from zslbench.visible import title_data
 
-ExpectedRunState = Literal["done", "stale", "failed", "unfinished", "missing"]
+ExpectedRunState = Literal["done", "stale", "failed", "unfinished", "running", "missing"]
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -111,6 +112,18 @@ class Survey:
     def of(self, *wanted: ExpectedRunState) -> list[ExpectedRun]:
         """Return the runs in one of these states, in order."""
         return [slot for slot, state in self.states.items() if state in wanted]
+
+    def with_running(self, fits: Iterable[RunningFit]) -> Survey:
+        """Return the survey with the runs of these fits as running, where they are not done."""
+        running = {(fit.label, fit.dataset, protocol, fit.fold, fit.seed) for fit in fits for protocol in fit.protocols}
+        states = {
+            slot: "running"
+            if state != "done"
+            and (slot.row, slot.place.dataset, slot.protocol.partition("[")[0], slot.fold, slot.seed) in running
+            else state
+            for slot, state in self.states.items()
+        }
+        return dataclasses.replace(self, states=states)
 
 
 def method_in(label: str) -> str:

@@ -13,8 +13,9 @@ from zslbench.results.analysis.advice import advise_on_folds, advise_on_rule, ad
 from zslbench.results.analysis.calibration import calibrate, is_generalized, without_curve
 from zslbench.results.analysis.rows import average_folds
 from zslbench.results.analysis.selection import select
+from zslbench.results.records.live_studies import list_running_fits
 from zslbench.results.records.record import SELECTIONS, STAGES, Record
-from zslbench.results.records.store import ResultStore
+from zslbench.results.records.store import ResultStore, runs_option
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore
 from zslbench.sources import SourceCheck
 from zslbench.spec import parse
@@ -83,8 +84,10 @@ class RecordFilter:
             why = f" (the first, {selected[0].id}: {reason})" if reason else ""
             advice = "mend the cause and type `zslbench run … --rerun failed`"
             if all(record.status in ("interrupted", "skipped") for record in selected):
-                advice = "type the same `zslbench run …` again"
-            raise StoreError(f"no run asked for in {runs} finished, of {len(selected)}{why}; {advice}.")
+                advice = "to do what is left, type the same `zslbench run …` again"
+            asked_for = format_count(len(selected), "run", "was") + f" asked for in {runs}"
+            none_finished = "and did not finish" if len(selected) == 1 else "and none finished"
+            raise StoreError(f"{asked_for} {none_finished}{why}; {advice}.")
         asked = ", ".join(f"{kind} {' or '.join(terms)}" for kind, terms, _, _ in self._rules() if terms)
         present = {
             f"{record.method['name']} on {data['name']} ({data.get('features', '')}, {data.get('semantics', '')}) "
@@ -156,6 +159,12 @@ def choose(store: ResultStore, records: Sequence[Record], record_filter: RecordF
     Warns of what could not be read. BadValue is raised where nothing fits, StoreError where nothing finished.
     """
     if not records:
+        if running := len(list_running_fits(store.root)):
+            see = shlex.join(["zslbench", "watch", *runs_option(store.root)])
+            raise StoreError(
+                f"nothing in {store.root} has finished yet, but {format_count(running, 'fit', 'is')} under way; "
+                f"see how far with `{see}`."
+            )
         advice = "make some, for instance with `zslbench run --method eszsl --dataset digits`, or name their folder"
         raise StoreError(" ".join([f"there are no runs in {store.root}; {advice} with --runs.", *store.left_out]))
     record_filter.check_terms(records, store.root)

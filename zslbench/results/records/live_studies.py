@@ -362,3 +362,8 @@ class LiveFolder:
         if is_gone(study.holder, file.old or since > SILENT):
             return SeenStudy(path, study, "lost", undecided=study.holder.alive() is None and since < 2 * BEAT)
         return SeenStudy(path, study, "running", 0.0 if file.old else since)
+
+
+def list_running_fits(root: Path) -> list[RunningFit]:
+    """Return the fits that run now, according to the files of the coordinators of a folder of records."""
+    return [fit for seen in LiveFolder(root).read() if seen.state == "running" for fit in seen.study.running]
