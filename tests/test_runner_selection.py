@@ -103,23 +103,53 @@ def test_a_tuned_preset_gives_its_values_and_marks_the_run_validated(runs):
     assert (mine.method["params"]["ridge"], mine.method["label"]) == (9.0, "toy_methods:Ridge@mine")
 
 
-def test_what_a_finished_run_counts_as_only_rises(runs):
+def test_a_candidate_of_oracle_selection_becomes_an_ordinary_run_and_never_the_other_way(runs):
     text = "toy_methods:Ridge[ridge=7]"
     (first,) = zslbench.run(text, "digits", "zsl", runs=runs, oracle=True).records
     predictions = ResultStore(runs).predictions(first)
     fits = len(Ridge.fits)
     selections = [first.selection]
-    PresetStore(runs).save(tuned())
-    for text_then, oracle in ((text, False), (text, True), ("toy_methods:Ridge@tuned", False), (text, False)):
-        zslbench.run(text_then, "digits", "zsl", runs=runs, oracle=oracle)
+    for oracle in (False, True):
+        zslbench.run(text, "digits", "zsl", runs=runs, oracle=oracle)
         (record,) = ResultStore(runs).load()
         selections.append(record.selection)
-    assert selections == ["oracle", "fixed", "fixed", "validated", "validated"]
-    assert record.method["label"] == "toy_methods:Ridge@tuned"
+    assert selections == ["oracle", "fixed", "fixed"]
     assert (record.id, record.metrics) == (first.id, first.metrics)
     assert len(Ridge.fits) == fits
     again = ResultStore(runs).predictions(record)
     assert all(np.array_equal(again[name], predictions[name]) for name in predictions)
+
+
+def test_values_typed_by_hand_and_the_same_values_tuned_are_two_runs(runs):
+    """Tuning validates the values that it chose, not those that were typed before or after."""
+    PresetStore(runs).save(tuned())
+    texts = ["toy_methods:Ridge[ridge=7]", "toy_methods:Ridge@tuned"]
+    for order in (texts, texts[::-1]):
+        by_hand, by_tuning = (
+            next(record for record in zslbench.run(order, "digits", "zsl", runs=runs).records if record.label == text)
+            for text in texts
+        )
+        assert (by_hand.selection, by_tuning.selection) == ("fixed", "validated")
+        assert by_hand.metrics == by_tuning.metrics
+    assert {record.id for record in ResultStore(runs).load()} == {by_hand.id, by_tuning.id}
+
+
+@pytest.mark.parametrize("text", ["toy_methods:Ridge[ridge=7]", "toy_methods:Ridge@tuned"])
+def test_an_early_record_of_a_tuned_preset_gets_its_own_id_with_its_predictions(runs, text):
+    """Records of presets once had the id of the same values typed by hand."""
+    PresetStore(runs).save(tuned())
+    (by_hand,) = zslbench.run("toy_methods:Ridge[ridge=7]", "digits", "zsl", runs=runs).records
+    store = ResultStore(runs)
+    predictions = store.predictions(by_hand)
+    label = {**by_hand.method, "label": "toy_methods:Ridge@tuned"}
+    store.relabel(dataclasses.replace(by_hand, selection="validated", method=label))
+    assert [record.selection for record in store.load()] == ["validated"], "it can be read as it is"
+    zslbench.run(text, "digits", "zsl", runs=runs)
+    records = {record.selection: record for record in store.load()}
+    assert set(records) == ({"validated"} if "@" in text else {"fixed", "validated"})
+    assert records["validated"].id != by_hand.id
+    assert records["validated"].provenance["finished"] == by_hand.provenance["finished"]
+    assert np.array_equal(store.predictions(records["validated"])["label"], predictions["label"])
 
 
 @pytest.mark.parametrize(

@@ -382,6 +382,29 @@ def test_protocols_whose_presets_differ_are_tuned_side_by_side(runs):
     assert {record.selection for record in outcome.records} == {"validated"}
 
 
+def test_a_grid_point_keeps_its_row_beside_the_preset_that_chose_the_same_values(runs):
+    def type_there(*words):
+        return CliRunner().invoke(cli, [*words, "--runs", str(runs)])
+
+    for words in (
+        ["run", "-m", "eszsl[gamma=[1,10],lam=[1,10],preprocess=l2]"],
+        ["tune", "eszsl[gamma=1,lam=[10,1000],preprocess=l2]"],
+        ["run", "-m", "eszsl@tuned"],
+        ["tune", "eszsl[gamma=10,lam=[10,1000],preprocess=none]"],
+        ["run", "-m", "eszsl@tuned"],
+    ):
+        assert type_there(*words, "-d", "digits", "-p", "zsl", "-q").exit_code == 0
+    table, status = (type_there(verb).stdout for verb in ("table", "status"))
+    assert "ESZSL[gamma=1, lam=10] " in table
+    assert "eszsl[gamma=1,lam=10,preprocess=l2]" in status
+    assert table.count("\nESZSL@tuned[") == 2
+    assert "eszsl@tuned " in status
+    other = "eszsl[gamma=10,lam=1,preprocess=l2]"
+    several = type_there("compare", "eszsl@tuned", other)
+    advised = str(several.exception).rpartition("such as '")[2].partition("'")[0]
+    assert type_there("compare", advised, other).exit_code == 0
+
+
 def test_a_transductive_method_is_tuned_like_any_other(runs):
     method = "study_methods:Stairs[noise=[0,1],ridge=[1,10]]"
     tuning = small(runs, method, only=("noise", "ridge"), sampler="grid")

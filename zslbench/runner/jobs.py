@@ -14,7 +14,7 @@ from zslbench.data.loading import file_stamps, load_dataset, locate
 from zslbench.data.splits import Stage
 from zslbench.errors import BadData
 from zslbench.identity import canonical_json, digest
-from zslbench.results.records.record import SCHEMA
+from zslbench.results.records.record import SCHEMA, validation
 from zslbench.runner.class_lookup import method_class
 from zslbench.visible import name_run
 
@@ -98,8 +98,8 @@ def _dataset_ref(text: str, features: str | None, semantics: str | None, root: P
 class Run:
     """A method on a data set under a protocol, in one stage, with one seed.
 
-    How its hyper-parameters were selected (and which tuned preset says so) is recorded and is no part of its identity:
-    it does not change its numbers.
+    That a tuned preset gave its hyper-parameters (`selection` is validated) is part of its identity: the same values
+    typed by hand are another run, since nothing chose them. Which preset it was is recorded only.
     """
 
     method: str
@@ -119,7 +119,7 @@ class Run:
     one_scale: bool = True
 
     def identity(self) -> dict[str, Any]:
-        """Return what the run means: everything that may change its numbers, and nothing else."""
+        """Return what the run means: everything that may change its numbers, and whether its values were validated."""
         return {
             "schema": SCHEMA,
             "method": {"name": self.method, "version": self.version, "params": dict(self.params)},
@@ -132,6 +132,7 @@ class Run:
             "stage": self.stage,
             "fold": self.fold,
             "seed": self.seed,
+            **validation(self.selection),
         }
 
     @functools.cached_property

@@ -222,8 +222,7 @@ def plan(options: RunOptions, tuned: PresetStore | None = None) -> Plan:
     once: dict[str, Run] = {}
     for stage, rules in parts:
         for run in planner.runs(stage, rules):
-            if run.id not in once or run.selection == "validated":  # the same point typed by hand is validated, too
-                once[run.id] = run
+            once.setdefault(run.id, run)
     return Plan(tuple(once.values()), tuple(planner.remarks), tuple(planner.unseeded))
 
 

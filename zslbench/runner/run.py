@@ -168,9 +168,9 @@ def run(
     loggers = make_loggers(as_text_list(log), store.root)
     records = {run.id: find_record(store, run) for run in planned}
     sources = {name: source_of(method_class(name)) for name in dict.fromkeys(run.method for run in planned)}
-    before = find_states(planned, records, sources)
     if not dry_run:
         upgrade_selection_marks(planned, store, records)
+    before = find_states(planned, records, sources)
     earlier = dict(records)
     todo = choose_runs_to_do(before, records, rerun, sources)
     remarks += [f"{why} Its run counts as not done." for _, why in store.broken]

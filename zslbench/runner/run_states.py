@@ -18,23 +18,27 @@ Rerun = Literal["none", "failed", "stale", "all"]
 RERUNS: tuple[Rerun, ...] = get_args(Rerun)
 UNFINISHED = ("interrupted", "skipped")
 
-_WORTH = ("oracle", "fixed", "validated")
-
 
 def upgrade_selection_marks(runs: Sequence[Run], store: ResultStore, records: dict[str, Record | None]) -> None:
-    """Update the mark of selection in records whose values are now known to be validated, or not picked on test."""
+    """Update the mark of selection in records of candidates of oracle selection that were now asked for as they are."""
+    _separate_tuned_records(runs, store, records)
     for run in runs:
         record = records[run.id]
-        if record is None or not record.ok or _WORTH.index(run.selection) <= _WORTH.index(record.selection):
-            continue
-        upgraded = dataclasses.replace(
-            record,
-            selection=run.selection,
-            method={**record.method, "label": run.label},
-            provenance={**record.provenance, **({"tuned": run.tuned} if run.tuned else {})},
-        )
-        store.relabel(upgraded)
-        records[run.id] = upgraded
+        if record is not None and record.ok and record.selection == "oracle" and run.selection != "oracle":
+            label = {**record.method, "label": run.label}
+            records[run.id] = upgraded = dataclasses.replace(record, selection=run.selection, method=label)
+            store.relabel(upgraded)
+
+
+def _separate_tuned_records(runs: Sequence[Run], store: ResultStore, records: dict[str, Record | None]) -> None:
+    """Give early records of tuned presets, which have the id of the same values typed by hand, the id of their own."""
+    for run in runs:
+        by_hand = run if run.selection != "validated" else dataclasses.replace(run, selection="fixed")
+        record = records[run.id] if by_hand is run else find_record(store, by_hand)
+        if record is not None and record.selection == "validated":
+            own = dataclasses.replace(run, selection="validated").id
+            now = {by_hand.id: None, own: store.rename(record, own)}
+            records |= {key: moved for key, moved in now.items() if key in records}
 
 
 def find_record(store: ResultStore, run: Run) -> Record | None:

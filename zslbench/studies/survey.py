@@ -2,7 +2,8 @@
 
 Expected is what commands and plans asked for and what has a record, not every row on every data set.
 
-A row's *meaning* on a data set is the method, version and parameters that its text stands for there.
+A row's *meaning* on a data set is the method, version and parameters that its text stands for there, and whether a
+tuned preset gave them.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Untuned:
 
 
 Meaning = str | Untuned | None
-"""A row's method, version and parameters on a data set, as one text; None where a preset has no values."""
+"""A row's method, version, parameters and whether these are tuned, as one text; None where a preset has no values."""
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -156,8 +157,9 @@ def survey(
     protocols = sorted({protocol for _, _, protocol, _ in asked}, reverse=True)
     loaded, broken = load_classes(labels)
     newest = _index_newest_records(records, beside)
+    final = any(record.stage == "final" for record in (*records, *beside))
     meanings = {
-        (label, place, protocol): _meaning(label, loaded.get(label), place, protocol, newest, tuned)
+        (label, place, protocol): _meaning(label, loaded.get(label), place, protocol, newest, tuned, final)
         for label, place, protocol in itertools.product(labels, places, protocols)
     }
     kinds: dict[tuple[Meaning, ...], str] = {}
@@ -295,10 +297,12 @@ def _meaning(
     rules: str,
     newest: Mapping[tuple[object, ...], Record],
     tuned: PresetStore,
+    final: bool,
 ) -> Meaning:
     """Return what a label stands for at a place; without its class what its `newest` records say is all that is known.
 
-    These are by label; by label, place and protocol; and by these and the method's version.
+    These are by label; by label, place and protocol; and by these and the method's version. `final`: in that stage,
+    where values of a tuned preset count as validated.
     """
     spec, protocol = parse_recorded(label), parse_recorded(rules).name
     declared = () if cls is None else (*cls.presets, *cls.ablations)
@@ -315,7 +319,9 @@ def _meaning(
         values = {name: preset.values for name, preset in made.items() if preset}
         try:
             base = overlay(cls, spec.name, spec.presets, place.dataset, protocol, values)
-            return _as_text(spec.name, cls.card.version, params.resolve(cls, spec.name, base | dict(spec.params)))
+            resolved = params.resolve(cls, spec.name, base | dict(spec.params))
+            validated = final and any(dict(preset_values) == resolved for preset_values in values.values())
+            return _as_text(spec.name, cls.card.version, resolved, validated)
         except (BadValue, BadSpec, UnknownName, Unavailable):
             return None
     if record := newest.get((label, place, rules)):
@@ -332,8 +338,9 @@ def _meaning(
 
 def _recorded_meaning(record: Record) -> str:
     method = record.method
-    return _as_text(method["name"], method.get("version", 1), method.get("params", {}))
+    validated = record.selection == "validated"
+    return _as_text(method["name"], method.get("version", 1), method.get("params", {}), validated)
 
 
-def _as_text(name: str, version: int, values: Mapping[str, Any]) -> str:
-    return canonical_json([name, version, dict(values)])
+def _as_text(name: str, version: int, values: Mapping[str, Any], validated: bool = False) -> str:
+    return canonical_json([name, version, dict(values), validated])

@@ -24,6 +24,7 @@ from zslbench.results.analysis.row_names import plain_names
 from zslbench.results.analysis.rows import Row, group_values, natural, summarise
 from zslbench.results.analysis.significance import Draws, Retraining
 from zslbench.results.records.record import Record
+from zslbench.spec import brackets, write_value
 from zslbench.visible import one_line
 
 MOST_UNNAMED = 20
@@ -144,8 +145,11 @@ def _pick(rows: Sequence[Row], terms: Sequence[str]) -> dict[str, Row]:
             labels = sorted({row.label for row in chosen}, key=natural)
             advice = f"name one of them, such as '{labels[0]}'"
             if len(labels) < len(chosen):
-                labels = [f"{row.label} ({row.selection}, version {row.version})" for row in chosen]
-                advice = "choose one with --selection, or keep other --runs"
+                labels = [_with_differing(row, chosen) for row in chosen]
+                advice = f"name one of them, such as '{labels[0]}'"
+                if any(sum(is_method(row.lead, label) for row in chosen) > 1 for label in labels):
+                    labels = [f"{row.label} ({row.selection}, version {row.version})" for row in chosen]
+                    advice = "choose one with --selection, or keep other --runs"
             where = f"on {chosen[0].data_title} under {chosen[0].protocol}"
             raise BadValue(f"{term!r} picks {len(chosen)} rows {where}: {', '.join(labels)}; {advice}.")
         for row in chosen:
@@ -153,6 +157,14 @@ def _pick(rows: Sequence[Row], terms: Sequence[str]) -> dict[str, Row]:
                 raise BadValue(f"{other!r} and {term!r} name the same runs on {row.data_name}; name different methods.")
             picked[term] = row
     return picked
+
+
+def _with_differing(row: Row, rows: Sequence[Row]) -> str:
+    """Return the spec of a row by the parameters in which rows differ: those of one label are of a replaced preset."""
+    values = ((name, {write_value(other.params.get(name)) for other in rows}) for name in row.params)
+    return row.label.partition("[")[0] + brackets(
+        {name: row.params[name] for name, several in values if len(several) > 1}
+    )
 
 
 def _pick_all(groups: Sequence[Sequence[Row]]) -> list[dict[str, Row]]:

@@ -99,7 +99,7 @@ def row_keys(rows: Sequence[Row], column: Callable[[Row], object]) -> list[RowKe
 def _entries(rows: Sequence[Row], column: Callable[[Row], object]) -> list[_Entry]:
     """Return the entry of each row, one object for all rows of a key."""
     # What oracle selection picked goes by the method's name, whatever hyper-parameters it picked.
-    meanings = [(row.method, canonical_json(dict(row.params)), row.oracle) for row in rows]
+    meanings = [(row.method, canonical_json(dict(row.params)), row.oracle, row.selection) for row in rows]
     labels = group_values((meaning, row.label) for row, meaning in zip(rows, meanings, strict=True))
     methods = group_values((row.title, row.method) for row in rows)
     alike = [

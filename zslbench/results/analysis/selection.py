@@ -151,7 +151,7 @@ def oracle(final: Iterable[Record], tuned: Iterable[str] = ()) -> SelectedRecord
     names = frozenset(tuned)
     records, lacking = list[Record](), list[UnselectableRecords]()
     for group in group_records(final, lambda record: family_key(record, names)):
-        points = group_records(group, setup_key)
+        points = [_one_each_seed(point) for point in group_records(group, setup_key)]
         if any(record.selection == "oracle" for record in group):
             records += _best_point(points, spec_head(group[0], names))
             continue
@@ -162,6 +162,12 @@ def oracle(final: Iterable[Record], tuned: Iterable[str] = ()) -> SelectedRecord
             else:
                 lacking.append(UnselectableRecords(tuple(point), "curve"))
     return SelectedRecords(tuple(records), tuple(lacking))
+
+
+def _one_each_seed(records: Iterable[Record]) -> list[Record]:
+    """Return one record a seed: values that were tuned, typed by hand and tried for oracle selection are one point."""
+    by_worth = sorted(records, key=lambda record: (bool(record.curve), record.selection != "oracle"))
+    return [record for _, record in sorted({record.seed: record for record in by_worth}.items())]
 
 
 def _best_point(points: Sequence[Sequence[Record]], name: str) -> list[Record]:

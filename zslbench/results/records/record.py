@@ -177,12 +177,19 @@ class Record:
         return not together or "shared" in self.timings
 
     def has_its_id(self) -> bool:
-        """Return whether the id is that of the record's content; an old record's may be of an earlier schema."""
+        """Return whether the id is that of the record's content; an old record's may be of an earlier schema.
+
+        Early records of tuned presets have the id of the same values typed by hand.
+        """
         identity: dict[str, Any] = {"stage": self.stage, "fold": self.fold, "seed": self.seed}
         for part, keys in _IDENTITY.items():
             facts = getattr(self, part)
             identity[part] = {key: facts[key] for key in keys if key in facts}
-        return any(self.id == digest({"schema": schema, **identity}) for schema in range(SCHEMA, FIRST - 1, -1))
+        return any(
+            self.id == digest({"schema": schema, **identity, **chosen})
+            for schema in range(SCHEMA, FIRST - 1, -1)
+            for chosen in (validation(self.selection), {})
+        )
 
     def to_json(self) -> str:
         """Return the document, indented, keys in the order of the fields; halves of characters are spelt out.
@@ -217,6 +224,11 @@ class Record:
         provenance = document.get("provenance", {})
         document["provenance"] = {name: value for name, value in provenance.items() if name not in _CHOSEN}
         return cls(**{key: value for key, value in document.items() if key in cls.__dataclass_fields__})
+
+
+def validation(selection: str) -> dict[str, str]:
+    """Return what a run's identity says of how its values were selected: nothing where no tuned preset gave them."""
+    return {"selection": selection} if selection == "validated" else {}
 
 
 def _check_lengths(losses: Mapping[str, Any]) -> None:

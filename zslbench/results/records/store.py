@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gc
 import hashlib
 import os
@@ -115,6 +116,18 @@ class ResultStore:
     def relabel(self, record: Record) -> None:
         """Rewrite a record's document, but not its predictions: its label or selection changed."""
         write_text(self.path(record), record.to_json(), f"run {record.id}")
+
+    def rename(self, record: Record, id: str) -> Record:
+        """Move a record and the files beside it to another id, and return it; one that has that id already stays."""
+        renamed, before = dataclasses.replace(record, id=id), self.path(record)
+        present = self.find(record.dataset["name"], record.protocol["name"], record.method["name"], id)
+        if present is None:
+            for path in companions(before):
+                os.replace(path, path.with_name(id + path.name.removeprefix(record.id)))  # noqa: PTH105
+            self.relabel(renamed)
+        for path in (before, *companions(before)):
+            path.unlink()
+        return present or renamed
 
     def find(self, dataset: str, protocol: str, method: str, id: str) -> Record | None:
         """Return the record of one run; None if there is none or it is broken, which is then listed in `broken`."""
