@@ -51,7 +51,7 @@ ARCHIVES = (
         (f"https://{_HOST}/xlsa17.zip", f"http://{_HOST}/xlsa17.zip"),
         ("apy", "awa1", "awa2", "cub", "sun"),
         size="not published; users report 0.9 to 1.7 GB",
-        copies="by others, not checked by us: github.com/mvp18/Popular-ZSL-Algorithms/issues/1",
+        copies="by others, not checked by us, are named at\ngithub.com/mvp18/Popular-ZSL-Algorithms/issues/1",
     ),
     Archive("cvpr18xian.zip", (f"https://{_HOST}/cvpr18xian.zip", f"http://{_HOST}/cvpr18xian.zip"), ("flo",)),
 )
@@ -129,7 +129,8 @@ class Catalogued(Source):
             "have folders": f"--data-root DIR, the parent folder of {folder}/: DIR/{folder}/{layout.FEATURES}.mat",
         }
         for name, text in rows.items():
-            error.add_note(f"{name:12}  {text}")
+            for number, line in enumerate(text.splitlines()):
+                error.add_note(f"{'' if number else name:12}  {line}")
         return error
 
 
