@@ -99,11 +99,11 @@ def test_what_a_slow_fit_costs_and_what_would_cost_less_is_announced_before_it(r
 
 
 def test_a_preset_that_is_what_runs_is_no_alternative_and_a_short_fit_is_not_announced(runs, console):
-    zslbench.run(f"{SLOW}[steps=60,prepared=0]", "digits", "zsl", runs=runs, console=console)
+    zslbench.run(f"{SLOW}[steps=60,prepared=0]", "digits", "zsl", seeds=6, runs=runs, console=console)
     assert text_of(console).splitlines()[2:5] == [
-        "Slow on digits: about 2 min on this CPU",
+        "Slow on digits: about 2 min per fit on this CPU, 6 fits: 14 min",
         f"measuring what would take less time than {SLOW} …",
-        f"  {SLOW} with --precision bf16: about 50 s",
+        f"  {SLOW} with --precision bf16: about 50 s per fit",
     ]
     short = Console(file=io.StringIO(), width=80)
     zslbench.run(f"{SLOW}[steps=49,prepared=0]", "digits", "zsl", runs=runs, console=short)
@@ -113,6 +113,7 @@ def test_a_preset_that_is_what_runs_is_no_alternative_and_a_short_fit_is_not_ann
 def test_a_preset_is_named_as_it_is_typed(runs, console):
     zslbench.run(f"{SLOW}@quick", "digits", "zsl", runs=runs, console=console)
     assert f"{SLOW}@quick on digits: about 2 min on this CPU" in text_of(console).splitlines()
+    assert "less time" not in text_of(console), "alternatives to so short a fit are not measured"
 
 
 def test_several_methods_and_data_sets_have_a_line_each_and_a_sum(runs, console):

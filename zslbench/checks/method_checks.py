@@ -469,7 +469,10 @@ def _checkpoints(subject: CheckedMethod) -> None:
 def _easy(subject: CheckedMethod) -> None:
     accuracy = _unseen_accuracy(subject.scored_unseen, subject.task)
     why = f"it recognises {accuracy:.0%} of unseen rows, but up to {BOUND:.0%} can be chance"
-    require(accuracy > BOUND, f"{why}; give it parameters with which it can learn the task.")
+    require(
+        accuracy > BOUND,
+        f"{why}; a higher score must mean a likelier class; else give it parameters with which it learns the task.",
+    )
 
 
 @CONTRACT.check("falls to chance when the semantics are shuffled")

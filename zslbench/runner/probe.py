@@ -35,7 +35,7 @@ LONG_STEP = 5.0
 """Seconds after which the first step is taken as the pace, although it includes warming up."""
 SCORED_BELOW = 900.0
 """Seconds: scoring is measured too if the fit takes less than this; beside a longer fit it counts for little."""
-ANNOUNCED_FROM, ALTERNATIVES_FROM = 20.0, 120.0
+ANNOUNCED_FROM, ALTERNATIVES_FROM = 20.0, 600.0
 """Seconds of all fits from which their cost, and what would cost less, is announced."""
 _SCORED_ROWS = 64
 """How many training rows are scored to measure scoring."""
