@@ -403,6 +403,9 @@ def test_a_grid_point_keeps_its_row_beside_the_preset_that_chose_the_same_values
     several = type_there("compare", "eszsl@tuned", other)
     advised = str(several.exception).rpartition("such as '")[2].partition("'")[0]
     assert type_there("compare", advised, other).exit_code == 0
+    grid = type_there("table", "-m", "eszsl", "--pivot", "gamma,lam").stdout
+    assert "ESZSL on digits, zsl: T1" in grid
+    assert "Not in the grid: eszsl@tuned." in grid
 
 
 def test_a_transductive_method_is_tuned_like_any_other(runs):

@@ -58,7 +58,7 @@ def pivot_tables(
     Raises:
         UnknownName: no row has such a hyper-parameter. BadValue: several methods, or something else varies.
     """
-    rows = _choose_rows(rows, names)
+    rows, left_out = _choose_rows(rows, names)
     keys = row_keys(rows, column_key)
     groups = {
         column: [pair for pair in zip(rows, keys, strict=True) if column_key(pair[0]) == column]
@@ -84,27 +84,34 @@ def pivot_tables(
     if not tables:
         raise BadValue(f"these runs have no metric {' or '.join(metrics or ())}; choose another with --metric.")
     below = remarks("parameters", describe_shared(keys))
+    below += remarks("note", [f"Not in the grid: {', '.join(left_out)}."] if left_out else [])
     below += describe_rows(rows, [key.short for key in keys], list(used), ranking.together, numbers.intervals)
     below += ranking.describe()
     last = dataclasses.replace(tables[-1], remarks=tuple(below), ranked_by=ranking.ranked_by)
     return [*tables[:-1], last]
 
 
-def _choose_rows(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
-    """Return the rows that have the hyper-parameters, after checking that nothing else varies among them."""
+def _choose_rows(rows: Sequence[Row], names: Sequence[str]) -> tuple[list[Row], list[str]]:
+    """Return the rows that have the hyper-parameters, after checking that nothing else varies among them.
+
+    Beside rows of a method as typed, those of its presets are left out; their names are returned, too.
+    """
     every = sorted({parameter for row in rows for parameter in row.params})
     for name in names:
         if name not in every:
             raise UnknownName("hyper-parameter", name, every)
     rows = [row for row in rows if all(name in row.params for name in names)]
     heads = list(dict.fromkeys(row.label.partition("[")[0] for row in rows))
+    plain, *presets = sorted(heads, key=len) or [""]
+    if all(head.startswith(f"{plain}@") for head in presets):
+        rows, heads = [row for row in rows if row.label.partition("[")[0] == plain], heads and [plain]
     if len(heads) != 1:
         which = f"of {', '.join(heads)}" if heads else f"of no method that has both {' and '.join(names)}"
         example = f", as in -m {heads[0]}" if heads else ""
         raise BadValue(f"a pivot is one method's grid, and these runs are {which}; choose one with --method{example}.")
     for column in dict.fromkeys(map(column_key, rows)):
         _check_rest([row for row in rows if column_key(row) == column], names)
-    return rows
+    return rows, presets
 
 
 def _check_rest(rows: Sequence[Row], names: Sequence[str]) -> None:
