@@ -269,8 +269,9 @@ def _find_threads() -> Finding:
     """Return how many threads a run may use, and what to set if others compute on the same machine."""
     import psutil
 
-    asked = os.environ.get("OMP_NUM_THREADS")
-    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    from zslbench.runner.resources import count_processors
+
+    asked, processors = os.environ.get("OMP_NUM_THREADS"), count_processors()
     busy = psutil.getloadavg()[0]
     text = f"at most {asked or processors}; {busy:.1f} processes want {format_count(processors, 'processor')}"
     if busy > processors and not asked:

@@ -117,6 +117,15 @@ def is_here(module: str) -> bool:
     return module in sys.modules or _searched(module) is not None
 
 
+def advise_on_folder(module: str) -> str:
+    """Return what to do about a module of the user's own that is not here.
+
+    >>> advise_on_folder("mine.models")
+    'type the command in the folder of mine/models.py'
+    """
+    return f"type the command in the folder of {module.replace('.', '/')}.py"
+
+
 class SourceCheck:
     """Compares the sources that records name with the files as they are now; each set of files is read once."""
 

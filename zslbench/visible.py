@@ -161,6 +161,16 @@ def list_names(names: Iterable[str], most: int) -> str:
     return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
 
+def join_words(words: Sequence[str], last: str = "and") -> str:
+    """Return words as a sentence lists them.
+
+    >>> join_words(["a"]), join_words(["a", "b"]), join_words(["a", "b", "c"], "or")
+    ('a', 'a and b', 'a, b or c')
+    """
+    *before, end = words
+    return f"{', '.join(before)} {last} {end}" if before else end
+
+
 def last_line(error: str) -> str:
     """Return the last line of a traceback, which says what went wrong; empty when there is none."""
     return (error.strip().splitlines() or [""])[-1]

@@ -29,6 +29,7 @@ from zslbench.runner.jobs import Batch, DatasetRef, Run, RunConditions, dataset_
 from zslbench.runner.resources import check_device, devices
 from zslbench.sources import source_of
 from zslbench.spec import Spec, brackets, expand, parse
+from zslbench.visible import join_words
 
 Precision = Literal["float32", "tf32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -403,11 +404,7 @@ def plan_study(study: StudyPlan, runs: Path, device: str) -> tuple[list[RunGroup
         seen |= {run.id for run in planned.runs}
         remarks |= dict.fromkeys(planned.remarks)
         unseeded |= dict.fromkeys(planned.unseeded)
-    if names := [*unseeded]:
-        some = f"{', '.join(names[:-1])} and {names[-1]} do"
-        remarks[
-            f"{names[0]} does not depend on the seed: it runs with seed 0 only."
-            if len(names) == 1
-            else f"{some} not depend on the seed: they run with seed 0 only."
-        ] = None
+    if unseeded:
+        does, it_runs = ("does", "it runs") if len(unseeded) == 1 else ("do", "they run")
+        remarks[f"{join_words([*unseeded])} {does} not depend on the seed: {it_runs} with seed 0 only."] = None
     return [RunGroup(*way, tuple(part)) for way, part in by_way.items()], list(remarks)

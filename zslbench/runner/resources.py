@@ -135,10 +135,15 @@ def places(
     return [WorkerPlace(each, pinned[number % len(pinned)] if pinned else None) for number in range(count)]
 
 
+def count_processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def _usable_cores() -> int:
     import psutil
 
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    allowed = count_processors()
     return max(min(psutil.cpu_count(logical=False) or allowed, allowed), 1)
 
 

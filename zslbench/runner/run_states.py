@@ -20,7 +20,10 @@ UNFINISHED = ("interrupted", "skipped")
 
 
 def upgrade_selection_marks(runs: Sequence[Run], store: ResultStore, records: dict[str, Record | None]) -> None:
-    """Update the mark of selection in records of candidates of oracle selection that were now asked for as they are."""
+    """Update the mark of selection in records of candidates of oracle selection that were now asked for as they are.
+
+    First, early records of tuned presets get an id of their own.
+    """
     _separate_tuned_records(runs, store, records)
     for run in runs:
         record = records[run.id]

@@ -19,7 +19,7 @@ from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.results.tables.html import write_html
 from zslbench.results.tables.table import Table, text_table
 from zslbench.runner.class_lookup import recorded_method
-from zslbench.sources import SourceCheck, is_here
+from zslbench.sources import SourceCheck, advise_on_folder, is_here
 from zslbench.spec import brackets, parse
 from zslbench.visible import describe_failure, format_losses, format_metrics, title_data, visible
 
@@ -200,8 +200,7 @@ def _remarks(record: Record, cls: type[Method] | None) -> tuple[str, ...]:
     remarks = []
     module, colon, _ = str(record.method["name"]).partition(":")
     if colon and module != "__main__" and not is_here(module):
-        file = f"{module.replace('.', '/')}.py"
-        remarks.append(f"there is no module {module} here; type the command in the folder of {file}")
+        remarks.append(f"there is no module {module} here; {advise_on_folder(module)}")
     elif SourceCheck().state(record.method["name"], record.provenance) == "changed":
         remarks.append("the source of the method has changed since: its numbers may be others now")
     if cls is not None and cls.card.version != record.method["version"]:

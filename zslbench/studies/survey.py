@@ -24,7 +24,7 @@ from zslbench.results.records.live_studies import RunningFit
 from zslbench.results.records.record import Record
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore
 from zslbench.runner.class_lookup import recorded_method
-from zslbench.sources import SourceCheck, is_here
+from zslbench.sources import SourceCheck, advise_on_folder, is_here
 from zslbench.spec import brackets, parse_recorded
 from zslbench.visible import title_data
 
@@ -283,8 +283,7 @@ def load_classes(labels: Iterable[str]) -> tuple[dict[str, type[Method]], dict[s
                 loaded[label] = cls
             elif METHODS.entry(name) and not is_here(name.partition(":")[0]):
                 module = name.partition(":")[0]
-                file = f"{module.replace('.', '/')}.py"
-                broken[label] = f"there is no module {module!r} here; type the command in the folder of {file}."
+                broken[label] = f"there is no module {module!r} here; {advise_on_folder(module)}."
         except ZslbenchError as error:
             broken[label] = str(error)
     return loaded, broken

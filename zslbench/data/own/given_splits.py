@@ -31,6 +31,7 @@ from zslbench.data.xlsa17 import check_ends
 from zslbench.errors import BadData, BadValue
 from zslbench.files import check_size
 from zslbench.identity import file_sha256
+from zslbench.visible import join_words
 
 SplitGiven = str | Path | Mapping[str, Any]
 PARTS = ("trainval", "test_seen", "test_unseen")
@@ -233,8 +234,7 @@ def make_split(
 
 def _check_keys(keys: Iterable[Any], source: str) -> None:
     if unknown := sorted(map(str, set(keys) - set(_KEYS))):
-        known = f"{', '.join(_KEYS[:-1])} and {_KEYS[-1]}"
-        raise BadData(f"{source}: key {unknown[0]!r} is not known; there are {known}.")
+        raise BadData(f"{source}: key {unknown[0]!r} is not known; there are {join_words(_KEYS)}.")
 
 
 def _check_rows(given: Any, part: str, images: int, base: int, source: str) -> IntArray:

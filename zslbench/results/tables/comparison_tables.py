@@ -88,7 +88,11 @@ def describe_comparisons(done: Comparisons) -> list[Remark]:
 
 def is_undecidable(verdict: DifferenceEstimate) -> bool:
     """Return whether a verdict says nothing: it has no interval, or one that holds every possible difference."""
-    return math.isnan(verdict.low) or (verdict.low <= -100 and verdict.high >= 100)
+    return math.isnan(verdict.low) or _holds_everything(verdict)
+
+
+def _holds_everything(verdict: DifferenceEstimate) -> bool:
+    return verdict.low <= -100 and verdict.high >= 100
 
 
 def warn_of_few_draws(done: Comparisons) -> list[Remark]:
@@ -154,7 +158,7 @@ def _cautions(comparison: Comparison, done: Comparisons) -> list[str]:
                 f"{'has' if side.single == 1 else 'have'} a single test image, which adds no spread over images."
             )
     verdicts = [verdict for pair in comparison.pairs for verdict in pair.verdicts.values()]
-    if any(verdict.low <= -100 and verdict.high >= 100 for verdict in verdicts):
+    if any(map(_holds_everything, verdicts)):
         sentences.append(_NOTHING_SAID)
     if any(math.isnan(verdict.low) for verdict in verdicts):
         sentences.append(_NO_INTERVAL)

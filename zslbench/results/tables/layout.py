@@ -29,7 +29,7 @@ from zslbench.results.tables.table import (
     stat_cell,
     take_columns,
 )
-from zslbench.visible import one_line, title_data
+from zslbench.visible import join_words, one_line, title_data
 
 ProtocolKey = tuple[str, int, str]
 
@@ -339,7 +339,7 @@ def _caution(placed: Sequence[tuple[Published, GroupKey]], heads: Mapping[GroupK
     """Return remarks on published numbers, each with the data that it belongs to."""
     below: list[Remark] = []
     if read := sorted({entry.oracle for entry, _ in placed if entry.oracle}, key=str.casefold):
-        code, whose = (f"{', '.join(read[:-1])} and {read[-1]}", "their") if len(read) > 1 else (read[0], "its")
+        code, whose = join_words(read), "their" if len(read) > 1 else "its"
         text = f"The public code of {code} picks the epoch on test images: {whose} published numbers are read as "
         below += remarks("oracle", [f"{text}oracle (†)."], f"† published: the code of {code} picks on test images.")
     unlike = group_values(

@@ -26,6 +26,7 @@ from zslbench.results.tables.render import (
     write_columns,
 )
 from zslbench.results.tables.table import Table, text_table
+from zslbench.visible import join_words
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,8 +117,7 @@ class VerbResult(abc.ABC):
         """
         path = Path(path)
         if path.suffix.lower() not in SUFFIXES:
-            *most, last = SUFFIXES
-            ends = f"{', '.join(most)} or {last}"
+            ends = join_words([*SUFFIXES], "or")
             raise BadValue(f"cannot save a {self.noun} as {path.name!r}; name a file that ends in {ends}.")
         write_output(self.write(SUFFIXES[path.suffix.lower()], **options), path, self.noun)
         return path
