@@ -3,8 +3,8 @@
 #
 #     benchmarks/gpu_check.sh [gpu_check.json]
 #
-# From a bare checkout: it takes $PYTHON, else .venv of the checkout, else makes an environment from the wheels in the
-# folder wheels (nothing is downloaded), else takes python3.
+# From a bare checkout: it takes $PYTHON, else .venv of the checkout, else python3, to which it adds the wheels in the
+# folder wheels, if there is one, for this call alone (nothing is downloaded).
 set -euo pipefail
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 output=${1:-gpu_check.json}
@@ -17,11 +17,12 @@ if [ -n "${PYTHON:-}" ]; then
 elif [ -x "$root/.venv/bin/python" ]; then
   python=$root/.venv/bin/python
 elif compgen -G "$root/wheels/*.whl" > /dev/null; then
+  # beside python3 and not in an environment of their own: from within another environment that would not see its torch
   made=$(mktemp -d)
   trap 'rm -rf "$made"' EXIT
-  python3 -m venv --system-site-packages "$made"
-  "$made/bin/python" -m pip install --quiet --no-index --no-deps "$root"/wheels/*.whl
-  python=$made/bin/python
+  python=python3
+  python3 -m pip install --quiet --no-index --no-deps --no-compile --target "$made" "$root"/wheels/*.whl
+  export PYTHONPATH="$made${PYTHONPATH:+:$PYTHONPATH}"
 else
   python=python3
 fi
