@@ -163,8 +163,8 @@ def test_with_a_note_there_is_no_line_per_fit(clock):
     assert lines() == ["    7/30 trials done, 4 min so far, about 7 min left"]
 
 
-def test_the_best_so_far_is_of_points_with_as_many_folds_as_any():
-    best = BestSoFar({"zsl": "T1", "gzsl": "H"})
+def test_the_best_so_far_is_of_points_judged_in_the_same_folds_which_it_names():
+    best = BestSoFar({"zsl": "T1", "gzsl": "H"}, (1, 2))
     assert best.say() == ""
 
     def point(x: float, fold: int, protocol: str = "zsl", status: str = "ok", **metrics: float) -> RunResult:
@@ -175,13 +175,33 @@ def test_the_best_so_far_is_of_points_with_as_many_folds_as_any():
     for results in (
         [point(1, 1, T1=0.9), point(1, 1, "gzsl", H=0.2, U=0.9)],
         [point(2, 1, T1=0.3)],
+    ):
+        best.finished(batch.first, results)
+    assert best.say() == "best so far on fold 1: T1 90.0  H 20.0"
+    for results in (
         [point(2, 2, T1=0.5)],
         [point(2, 2, T1=0.5)],  # told again
         [point(3, 1, status="failed")],
         [point(4, 1, status="skipped")],
+        [point(5, 1, T1=1.0)],
     ):
         best.finished(batch.first, results)
-    assert best.say() == "best so far: T1 40.0  H 20.0, 1 run failed"
+    assert best.say() == "best so far: T1 40.0, best so far on fold 1: H 20.0, 1 run failed"
+
+
+def test_the_best_so_far_never_falls_while_a_grid_is_judged_fold_by_fold():
+    best = BestSoFar({"zsl": "T1"}, (1, 2, 3))
+    (batch,) = group_into_batches(plan(RunOptions(["eszsl"], ["digits"])).runs)
+    highest: dict[str, float] = {}
+    for fold, x in [(1, 1), (1, 2), (3, 1), (2, 2), (2, 1), (3, 2), (1, 3), (2, 3), (3, 3)]:
+        metrics = {"T1": (x * 37 + fold * 59) % 97 / 100}
+        facts = {"params": {"x": x}, "protocol": "zsl", "stage": "dev", "fold": fold, "metrics": metrics}
+        best.finished(batch.first, [RunResult(record(**facts))])
+        measure, _, value = best.say().rpartition(": T1 ")
+        assert float(value) >= highest.get(measure, 0.0)
+        highest[measure] = float(value)
+    assert measure == "best so far"
+    assert {"best so far on fold 1", "best so far on folds 1, 3"} <= set(highest)
 
 
 @pytest.mark.parametrize("width", [80, 120])

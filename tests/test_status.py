@@ -204,7 +204,8 @@ def test_a_run_under_way_is_running_and_not_asked_for_again(runs):
     assert not found.complete
     assert not found.commands
     assert "1 running" in found.text
-    assert "1 fit is running now, and what is missing may be next; see how far with `zslbench watch`" in found.text
+    watch = shlex.join(["zslbench", "watch", "--runs", str(runs)])
+    assert f"1 fit is running now, and what is missing may be next; see how far with `{watch}`" in found.text
 
 
 def test_runs_of_a_changed_source_are_stale(runs):

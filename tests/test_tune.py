@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 import shlex
 import signal
 import sys
@@ -406,6 +407,54 @@ def test_a_grid_point_keeps_its_row_beside_the_preset_that_chose_the_same_values
     grid = type_there("table", "-m", "eszsl", "--pivot", "gamma,lam").stdout
     assert "ESZSL on digits, zsl: T1" in grid
     assert "Not in the grid: eszsl@tuned." in grid
+
+
+def test_a_row_of_a_replaced_preset_is_named_as_such_and_never_the_best(runs):
+    def type_there(*words):
+        return CliRunner().invoke(cli, [*words, "--runs", str(runs)]).stdout
+
+    def type_on_digits(*words):
+        return type_there(*words, "-d", "digits", "-p", "zsl", "-q")
+
+    values = "gamma=1,preprocess=l2", "gamma=10,preprocess=none"
+    first, second = (f"eszsl[{given},targets=binary,lam=[10,1000]]" for given in values)
+    type_on_digits("run", "-m", "conse")
+    type_on_digits("tune", first)
+    type_on_digits("run", "-m", "eszsl@tuned")
+    table = type_there("table")
+    assert re.search(r"ESZSL@tuned +57\.5\*", table)
+    assert "eplaced" not in table + type_there("status") + type_there("compare")
+    changes = "(gamma=1 by 10, preprocess=l2 by none)"
+    assert f"and is replaced {changes}; choose another --name to keep both." in type_on_digits("tune", second)
+    since = "with values from before the preset was tuned again"
+    for done in (False, True):
+        name = "ESZSL@tuned[gamma=1, preprocess=l2]" if done else "ESZSL@tuned"
+        table, status, compare = (" ".join(type_there(verb).split()) for verb in ("table", "status", "compare"))
+        assert "57.5 " in table
+        assert "57.5*" not in table
+        assert "Best among" not in table
+        assert f"Replaced: {name} on digits zsl, {since}." in table
+        assert f"Not marked: {name} (replaced), nor anything where it leads." in table
+        assert f"Replaced: {name} on digits (pixels, strokes), {since}." in compare
+        assert compare.count("ESZSL@tuned[gamma=10, preprocess=none]") == done
+        assert f"eszsl@tuned 1 {'done' if done else 'missing'} " in status
+        assert f"replaced: 1 more run of eszsl@tuned, not counted above, {since}" in status
+        assert "outdated" not in status
+        facts = zslbench.table(runs=runs, format="json", methods=["eszsl"]).list_facts()
+        assert {row["params"]["gamma"]: row["replaced"] for row in facts} == ({1: True} | ({10: False} if done else {}))
+        type_on_digits("run", "-m", "eszsl@tuned")
+    type_on_digits("tune", first, "--name", "other")
+    assert "Replaced" not in type_there("table"), "another preset has these values now"
+
+
+def test_a_preset_tuned_from_itself_says_which_values_give_way(runs):
+    best = small(runs).presets[0].values["x"]
+    assert f"was tuned from {GRID} before" in small(runs, f"{GRID}@tuned").remarks[0]
+    assert not small(runs, f"{GRID}@tuned").remarks
+    change(PresetStore(runs).path("tuned", GRID, *NAMES, "zsl"), values={**preset(runs, GRID, "zsl").values, "x": 99.0})
+    (remark,) = small(runs, f"{GRID}@tuned").remarks
+    assert f"was tuned from {GRID}@tuned before" in remark
+    assert f"and is replaced (x=99 by {best:g})" in remark
 
 
 def test_a_transductive_method_is_tuned_like_any_other(runs):

@@ -25,6 +25,7 @@ from zslbench.results.plots.frame import file_kind
 from zslbench.results.plots.ranks import draw_diagram
 from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
+from zslbench.results.tables.captions import describe_replaced
 from zslbench.results.tables.comparison_matrix import comparison_matrices
 from zslbench.results.tables.comparison_tables import (
     CSV_HEADS,
@@ -35,7 +36,7 @@ from zslbench.results.tables.comparison_tables import (
 )
 from zslbench.results.tables.render import DATA_FORMATS, Caption, check_format
 from zslbench.results.tables.result import TableResult
-from zslbench.visible import format_count
+from zslbench.visible import format_count, one_line
 
 DEFAULT_METRICS = ("T1", "H")
 FEWEST_DRAWS = 100
@@ -129,7 +130,11 @@ def compare(
         f"Not on {head} under {' and '.join(names)}: {', '.join(methods)}."
         for (head, methods), names in missing.items()
     )
-    remarks = (*lacking, *_describe_failed(chosen, matches), *remarks, *store.left_out)
+    replaced = group_values(
+        (one_line(entrant.name), match.head) for match in matches for entrant in match.entrants if entrant.row.replaced
+    )
+    changed = (remark.text for remark in describe_replaced(replaced))
+    remarks = (*lacking, *changed, *_describe_failed(chosen, matches), *remarks, *store.left_out)
     done = Comparisons(tuple(comparisons), tests, how, stage, remarks)
     result = TableResult(
         make_tables=lambda _, room: comparison_matrices(done, room) if as_matrix else comparison_tables(done, room),

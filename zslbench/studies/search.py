@@ -24,6 +24,7 @@ from zslbench.identity import canonical_json, digest
 from zslbench.methods.base import Method
 from zslbench.params import Between, Dimension, Scalar
 from zslbench.results.records.record import Record
+from zslbench.results.tables.captions import name_folds
 from zslbench.results.tables.table_data import pick_facts
 from zslbench.runner.class_lookup import built, method_class
 from zslbench.runner.executors import Executor, Listener
@@ -97,14 +98,14 @@ class BestSoFar(Listener):
     """Keeps the scores of a search's fits as they end.
 
     Args:
-        metrics: what is maximised, by protocol.
+        metrics: what is maximised, by protocol; folds: all that a point is judged in.
 
     Attributes:
         trials: how many have come to their end; failed: runs that failed.
     """
 
-    def __init__(self, metrics: Mapping[str, str]) -> None:
-        self.metrics, self.trials = metrics, 0
+    def __init__(self, metrics: Mapping[str, str], folds: Sequence[int]) -> None:
+        self.metrics, self.folds, self.trials = metrics, folds, 0
         self._failed: set[str] = set()
         self._scores: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
 
@@ -123,13 +124,20 @@ class BestSoFar(Listener):
                 self._failed.add(record.id)
 
     def say(self) -> str:
-        """Return the best mean under each protocol, over the folds that most points have, and how many runs failed."""
-        best = {}
+        """Return the best mean under each protocol, and how many runs failed.
+
+        It is that of points judged in all folds; before there are any, in the same folds, which are named: the first
+        mean over more folds may be lower.
+        """
+        best: dict[str, dict[str, float]] = defaultdict(dict)
         for protocol, metric in self.metrics.items():
-            if points := self._scores[protocol].values():
-                folds = max(len(scores) for scores in points)
-                best[metric] = max(statistics.fmean(scores.values()) for scores in points if len(scores) == folds)
-        parts = [f"best so far: {format_metrics(best)}"] if best else []
+            means: dict[tuple[int, ...], list[float]] = defaultdict(list)
+            for scores in self._scores[protocol].values():
+                means[tuple(sorted(scores))].append(statistics.fmean(scores.values()))
+            if means:
+                folds = max(means, key=lambda folds: (len(folds), len(means[folds])))
+                best["" if len(folds) == len(self.folds) else f" on {name_folds(folds)}"][metric] = max(means[folds])
+        parts = [f"best so far{where}: {format_metrics(metrics)}" for where, metrics in best.items()]
         return ", ".join([*parts, *([f"{format_count(len(self._failed), 'run')} failed"] if self._failed else [])])
 
 

@@ -132,6 +132,7 @@ class StatusReport(VerbResult):
     """What `status` found.
 
     Attributes:
+        root: the folder of records.
         survey: the expected runs, and the state of each.
         plan: the text of a plan file with the missing runs; empty if nothing is missing.
         commands: what to type, in order.
@@ -147,6 +148,7 @@ class StatusReport(VerbResult):
         text: all of this, in the requested format.
     """
 
+    root: Path
     survey: Survey
     plan: str
     commands: tuple[Command, ...]
@@ -290,6 +292,7 @@ def examine(
         commands += _running_commands(spanned, plan or Path(DEFAULT_PLAN))
     written = "\n".join((to_do, *(command.text for command in commands)))
     return StatusReport(
+        root=store.root,
         survey=spanned,
         plan=to_do,
         commands=tuple(commands),
@@ -397,7 +400,8 @@ def remarks(status: StatusReport) -> list[str]:
     lines = []
     if status.running:
         fits = format_count(status.running, "fit", "is")
-        lines.append(f"{fits} running now, and what is missing may be next; see how far with `zslbench watch`")
+        watch = shlex.join(["zslbench", "watch", *runs_option(status.root)])
+        lines.append(f"{fits} running now, and what is missing may be next; see how far with `{watch}`")
     if stale := survey.of("stale"):
         names = list_names(dict.fromkeys(method_in(slot.row) for slot in stale), 6)
         lines.append(f"stale: the source of the method has changed since {format_count(len(stale), 'run')} of {names}")
@@ -406,6 +410,12 @@ def remarks(status: StatusReport) -> list[str]:
         lines.append(
             f"outdated: {format_count(len(survey.outdated), 'run')} of {names}, made by another version of the method, "
             "with values that the name no longer stands for, or on other content of the data"
+        )
+    if survey.replaced:
+        names = list_names(sorted({record.label for record in survey.replaced}), 6)
+        lines.append(
+            f"replaced: {format_count(len(survey.replaced), 'more run')} of {names}, not counted above, "
+            "with values from before the preset was tuned again"
         )
     lines += [
         f"{row} was defined in a script or notebook: what it lacks is done there, by running that again"
@@ -451,6 +461,7 @@ def _document(status: StatusReport) -> dict[str, Any]:
             for (row, place, rules), name in survey.untuned.items()
         ],
         "outdated": [record.id for record in survey.outdated],
+        "replaced": [record.id for record in survey.replaced],
         "unimportable": dict(survey.unimportable),
         "other_versions": dict(status.versions),
         "other_stage": status.others,

@@ -22,7 +22,7 @@ from zslbench.methods.base import Method, overlay
 from zslbench.registry import METHODS
 from zslbench.results.records.live_studies import RunningFit
 from zslbench.results.records.record import Record
-from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore
+from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore, is_replaced
 from zslbench.runner.class_lookup import recorded_method
 from zslbench.sources import SourceCheck, advise_on_folder, is_here
 from zslbench.spec import brackets, parse_recorded
@@ -89,7 +89,7 @@ class Survey:
         states: of every run; records: of those that have one.
         untuned: the preset that is yet to be tuned, by row, place and protocol.
         outdated: records of another version of their method, of values that their label stands for no more, or of
-            other content of the data than the newest.
+            other content of the data than the newest; replaced: those of a tuned preset that was tuned again since.
         unimportable: rows whose method cannot be imported here, with the reason.
     """
 
@@ -100,6 +100,7 @@ class Survey:
     records: Mapping[ExpectedRun, Record]
     untuned: Mapping[tuple[str, DataChoice, str], str]
     outdated: tuple[Record, ...]
+    replaced: tuple[Record, ...]
     unimportable: Mapping[str, str]
 
     @functools.cached_property
@@ -190,7 +191,8 @@ def survey(
             states[slot] = _state(done.get(seed), check)
             if seed in done:
                 kept[slot] = done[seed]
-    used = {record.id for record in kept.values()}
+    used, presets = {record.id for record in kept.values()}, tuned.load()
+    unused = [record for record in records if record.id not in used]
     return Survey(
         rows=tuple(rows),
         places=tuple(places),
@@ -202,7 +204,8 @@ def survey(
             for row, place, protocol, _ in expected
             if isinstance(meaning := meanings[row, place, protocol], Untuned)
         },
-        outdated=tuple(record for record in records if record.id not in used),
+        outdated=tuple(record for record in unused if not is_replaced(record, presets)),
+        replaced=tuple(record for record in unused if is_replaced(record, presets)),
         unimportable=broken,
     )
 

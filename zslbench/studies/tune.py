@@ -220,7 +220,7 @@ def tune(
     )
     store = PresetStore(runs)
     planned = plan(options, store).runs
-    metrics = _choose_metrics(planned)
+    metrics, folds = _choose_metrics(planned), tuple(dict.fromkeys(run.fold for run in planned))
     search = Search(
         spec=start,
         space=space,
@@ -231,13 +231,13 @@ def tune(
         options=options,
         start=[run for run in planned if run.fold == planned[0].fold],
         metrics=metrics,
-        folds=tuple(dict.fromkeys(run.fold for run in planned)),
+        folds=folds,
         prune=prune and checkpoints != "last",
         runs=Path(runs),
         device=device,
         engine=engine,
         rerun=rerun,
-        best=BestSoFar(metrics),
+        best=BestSoFar(metrics, folds),
     )
     records = ResultStore(runs)
     records.check_writable()
@@ -384,19 +384,22 @@ def _make_preset(search: Search, protocol: str, best: Trial, tried: Sequence[Tri
 
 
 def _describe_replaced(store: PresetStore, new: TunedPreset) -> list[str]:
-    """Say that a preset of another search gives way."""
+    """Say that a preset of another search, or with other values, gives way."""
     try:
         old = store.find(new.name, new.method, new.dataset, new.features, new.semantics, new.protocol)
     except StoreError:
         return []  # a damaged one gives way in silence
-    asked = operator.attrgetter("given", "space", "folds", "fingerprint")
+    asked = operator.attrgetter("given", "space", "folds", "fingerprint", "values")
     if old is None or asked(old) == asked(new):
         return []
+    names = [name for name, value in new.values.items() if old.values.get(name, value) != value]
+    changes = ", ".join(f"{name}={write_value(old.values[name])} by {write_value(new.values[name])}" for name in names)
     where = f"fold{'s' if len(old.folds) > 1 else ''} {', '.join(map(str, old.folds))}"
     other = "" if old.fingerprint == new.fingerprint else " of other content of the data"
     return [
         f"{new.method}@{new.name} under {new.protocol} was tuned from {old.given} before ({old.metric} "
-        f"{100 * old.score:.1f} on {where}{other}) and is replaced; choose another --name to keep both."
+        f"{100 * old.score:.1f} on {where}{other}) and is replaced{changes and f' ({changes})'}; choose another "
+        "--name to keep both."
     ]
 
 

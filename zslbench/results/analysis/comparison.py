@@ -140,7 +140,7 @@ def _pick(rows: Sequence[Row], terms: Sequence[str]) -> dict[str, Row]:
     for term in terms:
         fitting = [row for row in rows if is_method(row.lead, term)]
         exact = [row for row in fitting if row.label.casefold() == term.strip().casefold()]
-        chosen = exact if len(exact) == 1 else fitting
+        chosen = sorted(exact if len(exact) == 1 else fitting, key=lambda row: row.replaced)
         if len(chosen) > 1:
             labels = sorted({row.label for row in chosen}, key=natural)
             advice = f"name one of them, such as '{labels[0]}'"
@@ -179,7 +179,9 @@ def _pick_all(groups: Sequence[Sequence[Row]]) -> list[dict[str, Row]]:
     plain = all(len(set(names)) == len(names) for names in heads)
     picked = []
     for rows, names in zip(groups, heads, strict=True):
-        terms = names if plain else [row.label for row in rows]
+        alike = {row.label: [other for other in rows if other.label == row.label] for row in rows}
+        full = [row.label if len(alike[row.label]) == 1 else _with_differing(row, alike[row.label]) for row in rows]
+        terms = names if plain else full
         if len(set(terms)) < len(terms):
             terms = [f"{row.label} ({row.selection}, v{row.version})" for row in rows]
         picked.append(dict(zip(terms, rows, strict=True)))

@@ -16,7 +16,7 @@ from zslbench.results.analysis.selection import select
 from zslbench.results.records.live_studies import list_running_fits
 from zslbench.results.records.record import SELECTIONS, STAGES, Record
 from zslbench.results.records.store import ResultStore, runs_option
-from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore
+from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore, is_replaced
 from zslbench.sources import SourceCheck
 from zslbench.spec import parse
 from zslbench.visible import describe_failure, format_count, list_names
@@ -154,7 +154,9 @@ class Gathered:
 
 
 def choose(store: ResultStore, records: Sequence[Record], record_filter: RecordFilter) -> list[Record]:
-    """Return the records of a store that were asked for, whatever their status, marked as `mark_sources` does.
+    """Return the records of a store that were asked for, whatever their status.
+
+    They are marked as `mark_sources` does, and with ``replaced`` where `is_replaced` says so.
 
     Warns of what could not be read. BadValue is raised where nothing fits, StoreError where nothing finished.
     """
@@ -172,7 +174,13 @@ def choose(store: ResultStore, records: Sequence[Record], record_filter: RecordF
         warn(sentence, RecordsLeftOut)
     chosen = record_filter.select(records)
     record_filter.check_finished(chosen, records, store.root)
-    return mark_sources(chosen)
+    presets = PresetStore(store.root).load()
+    return [
+        dataclasses.replace(record, provenance={**record.provenance, "replaced": True})
+        if is_replaced(record, presets)
+        else record
+        for record in mark_sources(chosen)
+    ]
 
 
 def mark_sources(records: Sequence[Record]) -> list[Record]:

@@ -99,6 +99,7 @@ class Row(Ranked):
         gammas: the constant of calibrated stacking of each seed; gamma_folds: of the dev stage that it was chosen on
             (none: on test).
         source_state: of the method: ``current``, ``changed`` since any of the runs, or ``unknown``.
+        replaced: whether the preset that gave the values was tuned again since, and has others now.
         records: of each seed, ascending; lead: the one whose label names the row, the shortest of several.
     """
 
@@ -126,6 +127,7 @@ class Row(Ranked):
     gammas: tuple[float, ...]
     gamma_folds: tuple[int, ...]
     source_state: str
+    replaced: bool
     stochastic: bool
     records: tuple[Record, ...] = dataclasses.field(repr=False, compare=False)
     lead: Record = dataclasses.field(repr=False, compare=False)
@@ -297,6 +299,7 @@ def _row(group: Sequence[Record]) -> Row:
         gammas=tuple(constant["gamma"] for constant in constants),
         gamma_folds=tuple(sorted({fold for constant in constants for fold in constant["folds"]})),
         source_state=source_state,
+        replaced=lead.selection == "validated" and "replaced" in lead.provenance,
         stochastic=stochastic,
         records=tuple(group),
         lead=lead,

@@ -27,8 +27,8 @@ FIRST, SCHEMA = 1, 1
 MIGRATIONS: Mapping[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """By a schema that old documents have: what makes one of the next. A change of fields that they do not follow raises
 `SCHEMA` and adds one here; what lies on disk stays as it was written."""
-_CHOSEN = ("selected", "calibrated", "folds")
-"""What selection and calibration add to the provenance of a record in memory; in a file it would be made up."""
+_CHOSEN = ("selected", "calibrated", "folds", "replaced")
+"""What is added to the provenance of a record in memory when it is selected; in a file it would be made up."""
 _IDENTITY = {
     "method": ("name", "version", "params"),
     "dataset": ("name", "features", "semantics", "fingerprint", "origin"),

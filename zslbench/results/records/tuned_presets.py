@@ -148,6 +148,22 @@ def is_point_not_picked(record: Record, presets: Sequence[TunedPreset]) -> bool:
     return tried and all(params != dict(tuned.values) for tuned in searches)
 
 
+def is_replaced(record: Record, presets: Sequence[TunedPreset]) -> bool:
+    """Return whether a tuned preset gave a record its values and has others now, since it was tuned again."""
+    data, names = record.dataset, record.label.partition("[")[0].split("@")[1:]
+    place = record.method["name"], data["name"], data.get("features"), data.get("semantics"), record.protocol["name"]
+    current = {
+        tuned.name: dict(tuned.values)
+        for tuned in presets
+        if (tuned.method, tuned.dataset, tuned.features, tuned.semantics, tuned.protocol) == place
+    }
+    return (
+        record.selection == "validated"
+        and any(name in current for name in names)
+        and dict(record.method["params"]) not in current.values()
+    )
+
+
 def change_since(tuned: TunedPreset, version: int, source: str) -> str:
     """Return what has changed of the method since it was tuned, as the end of a sentence; nothing where nothing has."""
     if tuned.version != version:

@@ -125,6 +125,8 @@ def describe_rows(
     if any(row.setting == "transductive" for row in rows):
         below.append(TRANSDUCTIVE)
     add("oracle", *_describe_oracle(named), short="† best on the test images (oracle selection).")
+    replaced = group_values((name, named.where(row)) for row, name in named if row.replaced)
+    below += describe_replaced(replaced)
     of_changed = ((row, name) for row, name in named if row.source_state != "current")
     by_state = group_values((row.source_state, (name, named.where(row))) for row, name in of_changed)
     changed, unknown = (
@@ -190,6 +192,13 @@ def describe_sources(changed: Sequence[str], unknown: Sequence[str]) -> list[Rem
         since = "It is not known whether the source of the method has changed since, as its files are not here"
         below.append(Remark("source", one_line(f"{since}: {'; '.join(unknown)}.")))
     return below
+
+
+def describe_replaced(rows: Mapping[str, Sequence[str]]) -> list[Remark]:
+    """Return the remark on rows of tuned presets that have other values now, by name with their data; may be empty."""
+    names = "; ".join(f"{name} on {', '.join(data)}" for name, data in rows.items())
+    text = f"Replaced: {names}, with values from before the preset was tuned again."
+    return remarks("warning", [text] if rows else [])
 
 
 def describe_unreadable_records(number: int) -> list[Remark]:

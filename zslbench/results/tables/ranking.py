@@ -64,6 +64,7 @@ class Ranking:
     marked: bool = dataclasses.field(default=False, init=False)
     _by_mean: dict[str, None] = dataclasses.field(default_factory=dict, init=False)
     _unranked: dict[str, None] = dataclasses.field(default_factory=dict, init=False)
+    _replaced: dict[str, None] = dataclasses.field(default_factory=dict, init=False)
     _untested: dict[str, None] = dataclasses.field(default_factory=dict, init=False)
 
     def mark_column(self, rows: Mapping[RowKey, Row], metric: str) -> set[RowKey]:
@@ -80,10 +81,11 @@ class Ranking:
                 self.tested = True
             return tied
 
-        unranked = unselected_settings(rows)
+        unranked, replaced = unselected_settings(rows), {key for key, row in rows.items() if row.replaced}
         self._unranked |= dict.fromkeys(key.plain + key.marks for key in unranked)
+        self._replaced |= dict.fromkeys(key.short + key.marks for key in replaced)
         means = {key: row.metrics[metric].mean for key, row in rows.items()}
-        marked = mark_best(means, is_tied, unranked, self.decimals)
+        marked = mark_best(means, is_tied, unranked | replaced, self.decimals)
         self.marked |= bool(marked)
         self._by_mean |= dict.fromkeys([metric] if marked and metric not in SIDES else ())
         return marked
@@ -110,6 +112,9 @@ class Ranking:
             )
             why = "(several settings, none chosen in the dev stage), nor anything where one of them leads."
             below += remarks("ranking", [text], f"{unmarked} {why}")
+        if self._replaced:
+            text = f"Not marked: {', '.join(self._replaced)} (replaced), nor anything where it leads."
+            below += remarks("ranking", [text], text)
         return below
 
 

@@ -13,7 +13,7 @@ _DIGITS = 6
 _ROW = (
     *("method", "label", "params", "version", "title", "setting", "dataset", "features", "semantics", "fingerprint"),
     *("protocol", "protocol_version", "protocol_params", "stage", "fold", "folds"),
-    *("selection", "marks", "source_state"),
+    *("selection", "marks", "source_state", "replaced"),
 )
 _PUBLISHED = ("value", "source", "table", "features", "semantics", "note")
 
