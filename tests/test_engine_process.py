@@ -72,7 +72,8 @@ def test_a_killed_worker_costs_one_run(study):
     assert [record.seed for record in outcome.failed] == [2, 3]
     assert "killed by SIGKILL" in outcome.failed[0].error
     assert set(study.times().values()) == {1}
-    assert study.run(f"{NOTED}[fault=stay]", process(2), seeds=5).count("to run") == 2
+    again = study.run(f"{NOTED}[fault=stay]", process(2), seeds=5)
+    assert [state for _, state in again.states_before].count("to run") == 2
     assert study.statuses() == dict.fromkeys(range(5), "ok")
     assert study.times() == {f"stay {seed}": 1 + (seed in (2, 3)) for seed in range(5)}
     study.check_nothing_left()
@@ -149,7 +150,8 @@ def test_ctrl_c_keeps_what_is_finished_and_ends_the_rest(study, engine, presses)
     study.check_nothing_left()
     cut_short = {} if engine == "dask" else {2: "interrupted", 3: "interrupted"}  # Dask's messages may be on their way
     assert {0: "ok", 1: "ok"}.items() <= study.statuses().items() >= cut_short.items()
-    assert study.run(f"{NOTED}[fault=stay]", seeds=5).count("done") == 2
+    again = study.run(f"{NOTED}[fault=stay]", seeds=5)
+    assert [state for _, state in again.states_before].count("done") == 2
     assert study.statuses() == dict.fromkeys(range(5), "ok")
     assert study.times() == {f"stay {seed}": 1 + (seed in (2, 3)) for seed in range(5)}
 

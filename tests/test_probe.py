@@ -211,7 +211,7 @@ def test_ctrl_c_during_a_probe_ends_the_run_with_nothing_done(runs, console, mon
 
     monkeypatch.setattr(module, "probe", stop)
     outcome = zslbench.run(SLOW, "digits", runs=runs, console=console)
-    assert (outcome.interrupted, outcome.records, outcome.count_now("to run")) == (True, (), 2)
+    assert (outcome.interrupted, outcome.records, outcome.count("to run")) == (True, (), 2)
     assert "interrupted before any run began; the same call does the rest" in outcome.text
 
 

@@ -127,7 +127,7 @@ def test_a_new_protocol_of_a_finished_fit_is_run_alone(runs):
     assert (dry.count("to run"), runs.exists()) == (2, False)
     zslbench.run(RIDGE, "digits", "zsl", runs=runs)
     outcome = zslbench.run(RIDGE, "digits", runs=runs)
-    assert outcome.count("done") == 1
+    assert [state for _, state in outcome.states_before].count("done") == 1
     assert Ridge.fits == [0, 0]
 
 
@@ -148,7 +148,8 @@ def test_a_method_that_raises_makes_a_failed_record_and_the_rest_go_on(runs, mon
     assert "RuntimeError: no convergence" in outcome.failed[0].error
     assert "Traceback" in outcome.failed[0].error
     again = zslbench.run(methods, "digits", runs=runs)
-    assert (again.count("failed"), again.count("done")) == (2, 2)
+    before = [state for _, state in again.states_before]
+    assert (before.count("failed"), before.count("done")) == (2, 2)
     assert Ridge.fits == [0]
     monkeypatch.setattr(toy_methods.Broken, "fit", Ridge.fit)
     assert not zslbench.run(methods, "digits", runs=runs, rerun="failed").failed
@@ -297,7 +298,7 @@ def test_points_that_are_done_are_left_out_of_a_grid(runs):
     zslbench.run(f"{GRID}[ridge=2]", "digits", "zsl", runs=runs)
     outcome = zslbench.run(f"{GRID}[ridge=[1,2,3]]", "digits", runs=runs)
     assert Grid.shared == [[1.0, 2.0, 3.0]]  # of 2, gzsl is still to do
-    assert outcome.count("done") == 1
+    assert [state for _, state in outcome.states_before].count("done") == 1
     assert len(outcome.records) == 6
 
 

@@ -56,10 +56,6 @@ class Outcome(VerbResult):
     cut_short: int = 0
 
     def count(self, *states: State) -> int:
-        """Return how many planned runs had one of these states before the call."""
-        return sum(state in states for _, state in self.states_before)
-
-    def count_now(self, *states: State) -> int:
         """Return how many planned runs have one of these states now."""
         return sum(state in states for _, state in self.states)
 
@@ -81,7 +77,7 @@ class Outcome(VerbResult):
             count = "do" if len(self.failed) > 1 else "does"
             runs = format_count(len(self.states), "run")
             sentences.append(f"{len(self.failed)} of {runs} failed and {count} not count{why}.")
-        if stale := self.count_now("stale"):
+        if stale := self.count("stale"):
             sentences.append(
                 f"{format_count(stale, 'run', 'was')} made by an earlier source of the method; "
                 "zslbench status says how to redo what is stale."
