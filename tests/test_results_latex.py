@@ -46,7 +46,7 @@ def check_latex(text: str) -> None:
         assert kind == "begin" or begun.pop() == name
         begun += [name] if kind == "begin" else []
     assert not begun
-    bare = re.sub(r"\\[\\{}%&#_$]", "", text)
+    bare = re.sub(r"\\[\\{}%&#_$]|~(?=·)", "", text)
     assert bare.count("{") == bare.count("}")
     assert not set(bare) & set("%#~|<>"), set(bare) & set("%#~|<>")
     assert bare.count("$") % 2 == 0
@@ -275,6 +275,19 @@ def test_without_a_caption_there_is_none(tmp_path: Path) -> None:
     assert "caption" not in table(runs, format="latex", caption="none")
 
 
+def test_a_full_caption_begins_with_what_the_numbers_are(tmp_path: Path) -> None:
+    runs = saved(tmp_path, pair("m", "cub", 0, (0.5, 0.1, 0.2, 0.1), label="m[k=3]", params={"k": 3}))
+    text = table(runs, format="latex", caption="full")
+    assert re.search(r"\\caption\{ZSL and GZSL accuracy in percent.* Split: .* Parameters: m: k=3\. Selection: ", text)
+
+
+def test_only_a_table_with_a_number_is_continued_under_it(long: Path) -> None:
+    for caption, continued in (("short", True), ("none", False)):
+        text = table(long, layout="full", format="latex", caption=caption)
+        assert text.count(r"\begin{table*}") > 1
+        assert (r"\thetable" in text) == continued
+
+
 # --- citations -----------------------------------------------------------------------------------------------------
 
 
@@ -325,6 +338,26 @@ def read_bibtex(text: str) -> dict[str, dict[str, str]]:
             name.lower(): value for name, value in re.findall(r"(\w+)\s*=\s*\{((?:[^{}]|\{[^{}]*\})*)\}", fields)
         }
     return entries
+
+
+def test_names_take_the_room_that_a_page_wide_table_has(tmp_path: Path) -> None:
+    names = [f"ESZSL[gamma={gamma}, lam=10]" for gamma in range(1000, 1020)]  # too many for a column
+    records = [
+        run
+        for name in names
+        for dataset in ("cub", "sun", "awa1")
+        for run in pair(name.lower(), dataset, 0, (0.5, 0.1, 0.2, 0.1), title=name)
+    ]
+    text = table(saved(tmp_path, records), format="latex", layout="gzsl", width="column")
+    assert text.count(r"\begin{table*}") == text.count(r"\begin{tabular}") == 1  # and all data sets beside each other
+    assert all(f"\n{name} & " in text for name in names)
+
+
+def test_a_table_of_one_column_fits_the_columns_of_the_article_class(pdflatex: str, tmp_path: Path) -> None:
+    text = latex_of(tmp_path / "runs", "name_" * 12)
+    assert r"\begin{table}" in text
+    document = r"\documentclass[twocolumn]{article}\usepackage{booktabs}\begin{document}%s\end{document}"
+    check_clean(compiled(pdflatex, tmp_path, document % text))
 
 
 def test_a_bibliography_has_all_that_a_table_rests_on_and_names_what_has_no_entry(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from zslbench.results.tables.captions import describe_rows
 from zslbench.results.tables.layout import group_heads, group_key, ranked_blocks
 from zslbench.results.tables.render import Caption, check_format
 from zslbench.results.tables.result import TableResult
-from zslbench.results.tables.table import Block, Cell, Column, Remark, Table, TableRow, remarks
+from zslbench.results.tables.table import Block, Cell, Column, Remark, Table, TableRow
 from zslbench.studies.record_table import add_unreadable_count
 
 SUMMARY = ("AUSUC", "H", "γ", "H cs", "γ†", "H cs†")
@@ -168,8 +168,9 @@ def _lay_out(traced: Sequence[RunCurve]) -> Table:
         columns=tuple(columns),
         blocks=tuple(Block(tuple(TableRow(key.short, key.marks, cells[key]) for key in block)) for block in blocks),
         remarks=(
-            *remarks("parameters", describe_shared(keys)),
-            *describe_rows(rows, [key.short for key in keys], ("H", "AUSUC"), rank_together=False),
+            *describe_rows(
+                rows, [key.short for key in keys], ("H", "AUSUC"), rank_together=False, parameters=describe_shared(keys)
+            ),
             *_REMARKS,
         ),
     )

@@ -77,11 +77,16 @@ def describe_data(facts: Iterable[tuple[str, str, str, str, str]]) -> str:
 
 
 def describe_rows(
-    rows: Sequence[Row], names: Sequence[str], metrics: Sequence[str], rank_together: bool, intervals: bool = False
+    rows: Sequence[Row],
+    names: Sequence[str],
+    metrics: Sequence[str],
+    rank_together: bool,
+    intervals: bool = False,
+    parameters: Iterable[str] = (),
 ) -> list[Remark]:
     """Return the remarks under a table of `rows`: metrics, data, seeds, selection, and what the marks mean.
 
-    `names` are the names of the rows, without marks.
+    `names` are the names of the rows, without marks; `parameters` say what these leave out.
     """
     named = _NamedRows(rows, [name + ("†" if row.oracle else "") for row, name in zip(rows, names, strict=True)])
     below: list[Remark] = []
@@ -102,6 +107,7 @@ def describe_rows(
         ("stage", _describe_stage(rows, metrics), _shorten_stage(rows, metrics)),
         ("data", f"Features: {features}; semantics: {semantics}", data),
         ("split", f"Split: {_describe_splits(rows, origins)}", ""),
+        *(("parameters", text, "") for text in parameters),
         ("selection", f"Selection: {_describe_rules(named)}", f"selection: {_shorten_rules(named)}"),
         (seeds, f"Seeds: {_describe_seeds(named)}", _shorten_seeds(rows) if seeds == "seeds" else ""),
         ("metrics", _describe_metrics(metrics), ""),

@@ -141,8 +141,10 @@ TEXT_WIDTH = 345 / POINTS
 """Inches of the article class's text, which the text of no usual class is narrower than."""
 GAP = 6.0
 """Points between two columns: twice the \\tabcolsep that is set."""
-COLUMN = 234.0
-"""Points of a column of a two-column page; a table that fits is a ``table``, not a ``table*``."""
+COLUMN = 229.0
+"""Points of a column of the article class, than which usual ones are no narrower; a table that fits is a ``table``."""
+_WIDEST_COLUMN = 3.5
+"""Inches; a line that is wider is a page's."""
 PAGE = 530.0
 """Points of a page for a float: the article class has 550, less the spaces around the caption."""
 
@@ -231,9 +233,9 @@ class LatexPanel:
         return [*lines, r"\bottomrule", r"\end{tabular}"]
 
 
-def _split_panels(table: Table, room: float) -> list[LatexPanel]:
-    names = min(max(text_width(row.title) + _citation_width(row) for row in table.rows), _NAMES * room)
-    names = max(names, text_width(table.name))
+def _split_panels(table: Table, room: float, column: float) -> list[LatexPanel]:
+    longest = max(text_width(row.title) + _citation_width(row) for row in table.rows)
+    names = max(min(longest, _NAMES * room), text_width(table.name))
     latex_panels: list[LatexPanel] = []
     for part in split_into_panels(table, _columns(table, room), room - names - GAP, (GAP, GAP), _head_room):
         columns = _columns(part, room)
@@ -242,7 +244,10 @@ def _split_panels(table: Table, room: float) -> list[LatexPanel]:
             for head, numbers in part.groups
         )
         latex_panels.append(LatexPanel(part, names, tuple(groups), tuple(columns), "" if latex_panels else table.title))
-    return latex_panels
+    widest = max(panel.width for panel in latex_panels)
+    spare = (column if widest <= column else room) - widest  # a name does not turn a ``table`` into a ``table*``
+    names = max(names, min(longest, names + spare))
+    return [dataclasses.replace(panel, names=names) for panel in latex_panels]
 
 
 def _pack(
@@ -331,15 +336,17 @@ def write_latex(
     sentences += [text for table in tables for text in table.ranking_sentence("in bold")]
     automatic = " ".join(dict.fromkeys(sentences))
     caption = " ".join(filter(None, [caption_text, automatic]))
-    latex_caption = " ".join(filter(None, [caption_text, breakable(automatic)]))
+    latex_caption = " ".join(filter(None, [caption_text, breakable(automatic).replace(" ·", "~·")]))
     notes = [(str(number), text) for table in tables for number, text in enumerate(table.notes, start=1)]
     plain = [" ".join(pair) for pair in notes]
     room, page = width * POINTS - _SPARE, math.inf if standalone else PAGE
-    with_rows = [table for table in tables if table.rows]
-    panels = [panel for table in with_rows for panel in _split_panels(table, room)]
-    narrow = len(panels) == len(with_rows) and all(panel.width <= COLUMN for panel in panels)
-    floats = _pack(panels, COLUMN, caption, plain, page) if narrow else []
+    column = room if width <= _WIDEST_COLUMN else min(room, COLUMN)
+    panels = [panel for table in tables if table.rows for panel in _split_panels(table, room, column)]
+    narrow = all(panel.width <= column for panel in panels)
+    floats = _pack(panels, column, caption, plain, page) if narrow else []
     if len(floats) != 1:
+        if width <= _WIDEST_COLUMN and not standalone:  # a ``table*`` has two columns
+            return write_latex(tables, 2 * width, caption_text=caption_text, label=label)
         floats = _pack(panels, room, caption, plain, page)
     below = [f"$^{{{number}}}$ {breakable(text)}" for number, text in notes]
     if below:
@@ -363,7 +370,7 @@ def _floats(floats: Sequence[Sequence[LatexPanel]], caption: str, label: str, be
             lines.append(r"\setlength{\belowcaptionskip}{4pt}")  # usual classes leave no room below a caption on top
             lines.append(rf"\caption{{{caption}}}")
             lines += [rf"\label{{{label}}}"] if label else []
-        elif number:
+        elif number and caption:
             lines.append(r"Table \thetable{} (continued)\par\smallskip")
         lines += _write_panels(panels)
         lines += below if panels is floats[-1] else ()

@@ -99,8 +99,8 @@ def lay_out(
     for block in ranked_blocks(keys, ranking.together):
         marked = [_mark_column(block, column, in_column, ranking) for column in columns]
         blocks.append(_mark_cells([table_row(key) for key in block], marked))
-    below = remarks("parameters", describe_shared(keys))
-    below += describe_rows(rows, [key.short for key in keys], metrics, ranking.together, numbers.intervals)
+    names, shared = [key.short for key in keys], describe_shared(keys)
+    below = describe_rows(rows, names, metrics, ranking.together, numbers.intervals, shared)
     below += ranking.describe()
     placed = [(entry, group) for _, entry, group in beside]
     if cited:
@@ -117,9 +117,9 @@ def lay_out(
         which = "" if source == "best" else f" in {source}"
         below += remarks("note", [f"There are no published numbers{which} for these methods and data sets."])
     elif source:
-        names = group_values((entry.source, key.short) for key, entry, _ in beside)
-        whose = "; ".join(f"{name} ({', '.join(short)})" for name, short in names.items())
-        short = f"pub.: published, not measured here ({', '.join(names)})."
+        by_source = group_values((entry.source, key.short) for key, entry, _ in beside)
+        whose = "; ".join(f"{name} ({', '.join(short)})" for name, short in by_source.items())
+        short = f"pub.: published, not measured here ({', '.join(by_source)})."
         below += remarks("published", [f"pub.: published, not measured here: {whose}."], short)
     table = Table(
         columns=_column_heads(columns, heads),

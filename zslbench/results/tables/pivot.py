@@ -83,9 +83,9 @@ def pivot_tables(
             ]
     if not tables:
         raise BadValue(f"these runs have no metric {' or '.join(metrics or ())}; choose another with --metric.")
-    below = remarks("parameters", describe_shared(keys))
+    short, shared = [key.short for key in keys], describe_shared(keys)
+    below = describe_rows(rows, short, list(used), ranking.together, numbers.intervals, shared)
     below += remarks("note", [f"Not in the grid: {', '.join(left_out)}."] if left_out else [])
-    below += describe_rows(rows, [key.short for key in keys], list(used), ranking.together, numbers.intervals)
     below += ranking.describe()
     last = dataclasses.replace(tables[-1], remarks=tuple(below), ranked_by=ranking.ranked_by)
     return [*tables[:-1], last]
