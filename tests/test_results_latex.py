@@ -354,7 +354,7 @@ def test_names_take_the_room_that_a_page_wide_table_has(tmp_path: Path) -> None:
 
 
 def test_a_table_of_one_column_fits_the_columns_of_the_article_class(pdflatex: str, tmp_path: Path) -> None:
-    text = latex_of(tmp_path / "runs", "name_" * 12)
+    text = latex_of(tmp_path / "runs", "i" * 200)
     assert r"\begin{table}" in text
     document = r"\documentclass[twocolumn]{article}\usepackage{booktabs}\begin{document}%s\end{document}"
     check_clean(compiled(pdflatex, tmp_path, document % text))

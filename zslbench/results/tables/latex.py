@@ -129,10 +129,10 @@ def paragraph_height(text: str, width: float, caption: bool = False) -> float:
     return math.ceil(text_width(text) * larger * _RAGGED / width) * line
 
 
-def lines_of(text: str, width: float) -> list[str]:
-    """Part a name into lines of `width` points: see `fold_text`."""
+def lines_of(text: str, width: float, indent: float = 0) -> list[str]:
+    """Part a name into lines of `width` points, all but the first indented: see `fold_text`."""
     # Widths are sums: a name takes no less than all of the room that was measured for it.
-    return fold_text(text, width + _ROUNDED, text_width)
+    return fold_text(text, width + _ROUNDED, text_width, indent)
 
 
 POINTS = 72.27
@@ -151,6 +151,7 @@ PAGE = 530.0
 _RULE = 6.0
 _NAMES = 0.36  # of a line, for names and for words; longer ones take several rows
 _HEAD = 60.0  # a head may widen its columns to this, and takes several rows beyond
+_QUAD = 8.6  # before the further lines of a name
 _SPARE = 2.0  # of a line, for kerns
 _MARK, _NOTE = 5.0, 4.0
 _SMALLER = 0.94  # script size, which deviations are set in
@@ -209,7 +210,7 @@ class LatexPanel:
     def row_lines(self, row: TableRow) -> list[str]:
         """Return a row, on several lines if its name or its words are long."""
         table = self.table
-        *before, last = map(escape, lines_of(row.title, self.names - _citation_width(row)))
+        *before, last = map(escape, lines_of(row.title, self.names - _citation_width(row), _QUAD))
         name, *rest = *before, last + _cite(row.citation)
         columns = [[name, *(rf"\quad {text}" for text in rest)]]
         for column, width, cell, longest in zip(table.columns, self.columns, row.cells, table.longest, strict=True):
