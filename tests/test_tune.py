@@ -150,11 +150,18 @@ def test_more_trials_go_on_where_the_search_was(runs, eight):
 
 def test_another_space_or_seed_is_another_search_and_says_so(runs):
     first = tune(PEAK, DATA, "zsl", runs=runs, trials=2, fold=1)
-    for other in ({"only": "x"}, {"seed": 1}, {"sampler": "random"}):
+    changes = {
+        "1 earlier search": {"only": "x"},
+        "2 earlier searches": {"seed": 1},
+        "3 earlier searches": {"sampler": "random"},
+    }
+    for earlier, other in changes.items():
         tuning = tune(PEAK, DATA, "zsl", runs=runs, trials=2, fold=1, **other)
         assert len(tuning.trials) == 2
         assert tuning.trials[1].values != first.trials[1].values or "seed" not in other
-        assert "an earlier source of the method; this one starts anew" in " ".join(tuning.remarks)
+        remarks = " ".join(tuning.remarks)
+        assert f"holds {earlier} of another space" in remarks
+        assert "an earlier source of the method; this one starts anew" in remarks
     assert preset(runs, PEAK, "zsl").sampler == "random"
     assert not tune(PEAK, DATA, "zsl", runs=runs, trials=3, fold=1).remarks, "that goes on"
 
@@ -443,6 +450,8 @@ def test_a_row_of_a_replaced_preset_is_named_as_such_and_never_the_best(runs):
         facts = zslbench.table(runs=runs, format="json", methods=["eszsl"]).list_facts()
         assert {row["params"]["gamma"]: row["replaced"] for row in facts} == ({1: True} | ({10: False} if done else {}))
         type_on_digits("run", "-m", "eszsl@tuned")
+    with pytest.raises(errors.BadValue, match=r"name one of them, such as 'eszsl@tuned\[gamma=10,preprocess=none\]'"):
+        zslbench.compare("eszsl@tuned", "conse", runs=runs)
     type_on_digits("tune", first, "--name", "other")
     assert "Replaced" not in type_there("table"), "another preset has these values now"
 

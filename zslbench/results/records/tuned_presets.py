@@ -150,6 +150,8 @@ def is_point_not_picked(record: Record, presets: Sequence[TunedPreset]) -> bool:
 
 def is_replaced(record: Record, presets: Sequence[TunedPreset]) -> bool:
     """Return whether a tuned preset gave a record its values and has others now, since it was tuned again."""
+    if record.selection != "validated":
+        return False
     data, names = record.dataset, record.label.partition("[")[0].split("@")[1:]
     place = record.method["name"], data["name"], data.get("features"), data.get("semantics"), record.protocol["name"]
     current = {
@@ -157,11 +159,7 @@ def is_replaced(record: Record, presets: Sequence[TunedPreset]) -> bool:
         for tuned in presets
         if (tuned.method, tuned.dataset, tuned.features, tuned.semantics, tuned.protocol) == place
     }
-    return (
-        record.selection == "validated"
-        and any(name in current for name in names)
-        and dict(record.method["params"]) not in current.values()
-    )
+    return any(name in current for name in names) and dict(record.method["params"]) not in current.values()
 
 
 def change_since(tuned: TunedPreset, version: int, source: str) -> str:
