@@ -433,7 +433,7 @@ def test_a_row_of_a_replaced_preset_is_named_as_such_and_never_the_best(runs):
     assert "eplaced" not in table + type_there("status") + type_there("compare")
     changes = "(gamma=1 by 10, preprocess=l2 by none)"
     assert f"and is replaced {changes}; choose another --name to keep both." in type_on_digits("tune", second)
-    since = "with values from before the preset was tuned again"
+    since = "whose preset has other values now"
     for done in (False, True):
         name = "ESZSL@tuned[gamma=1, preprocess=l2]" if done else "ESZSL@tuned"
         table, status, compare = (" ".join(type_there(verb).split()) for verb in ("table", "status", "compare"))

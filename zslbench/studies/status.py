@@ -415,7 +415,7 @@ def remarks(status: StatusReport) -> list[str]:
         names = list_names(sorted({record.label for record in survey.replaced}), 6)
         lines.append(
             f"replaced: {format_count(len(survey.replaced), 'more run')} of {names}, not counted above, "
-            "with values from before the preset was tuned again"
+            "whose preset has other values now"
         )
     lines += [
         f"{row} was defined in a script or notebook: what it lacks is done there, by running that again"

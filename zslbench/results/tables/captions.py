@@ -203,7 +203,7 @@ def describe_sources(changed: Sequence[str], unknown: Sequence[str]) -> list[Rem
 def describe_replaced(rows: Mapping[str, Sequence[str]]) -> list[Remark]:
     """Return the remark on rows of tuned presets that have other values now, by name with their data; may be empty."""
     names = "; ".join(f"{name} on {', '.join(data)}" for name, data in rows.items())
-    text = f"Replaced: {names}, with values from before the preset was tuned again."
+    text = f"Replaced: {names}, whose preset has other values now."
     return remarks("warning", [text] if rows else [])
 
 
