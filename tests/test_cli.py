@@ -17,6 +17,7 @@ from result_records import record
 from typed_commands import run_here
 
 from zslbench.cli import VERBS, cli
+from zslbench.results.plots import KINDS
 from zslbench.results.records.store import ResultStore
 
 SCRIPT = str(Path(sys.executable).with_name("zslbench"))
@@ -54,6 +55,21 @@ def test_bad_input_is_one_sentence_and_exit_code_2(typed, arguments, sentence):
     assert err.count("\n") == 1
     assert out == ""
     assert not Path("runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing", "lines"),
+    [
+        (["plot", "-o", "x.pdf"], "argument 'KIND'", [f"  {kind} " for kind in KINDS]),
+        (["reproduce"], "argument 'SOURCE'", ["  choose one of: feng2022gasl, li2019lisgan, "]),
+        (["tune", "eszsl"], "option '-d' / '--dataset'", [", digits, "]),
+    ],
+)
+def test_what_is_missing_is_said_with_what_may_be_given(typed, arguments, missing, lines):
+    code, _, err = typed(*arguments)
+    assert code == 2
+    assert err.startswith(f"Error: Missing {missing}.\n")
+    assert all(line in err for line in lines)
 
 
 def test_a_device_that_is_missing_is_named(typed):

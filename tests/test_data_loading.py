@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from data_folders import images, refusal, splits, write_changed, write_folder
 
+import zslbench
 from zslbench.data import Dataset, catalogue, load_dataset
 from zslbench.data.array_store import home
 from zslbench.data.catalogue import xlsa17_roots
@@ -24,6 +25,23 @@ from zslbench.params import param
 
 def refused(text: str, kind: type[ZslbenchError], **kwargs: Any) -> str:
     return refusal(load_dataset, text, kind=kind, **kwargs)
+
+
+def test_info_describes_a_folder_of_ones_own(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "Birds", stem="net")
+    write_folder(folder, semantics_stem="sent", stem="other")
+    expected = load_dataset(str(folder), features="net")
+    described = zslbench.info(str(folder))
+    assert (described.kind, described.name, described.title) == ("dataset", "birds", "Birds")
+    assert f"-d {shlex.quote(str(folder))}" in described.summary
+    facts = described.facts
+    assert (int(facts["seen"]), int(facts["unseen"])) == (len(expected.seen), len(expected.unseen))
+    assert int(facts["images"]) == len(expected.features)
+    assert facts["features net"] == f"{expected.features.shape[1]}-d"
+    assert facts["semantics att"] == f"{expected.semantics.shape[1]}-d"
+    assert facts["features other"] == "take them with --features other"
+    assert facts["fingerprint net/att"] == expected.fingerprint
+    assert "does not exist" in refusal(zslbench.info, "./nowhere", kind=DataMissing)
 
 
 # --- names ------------------------------------------------------------------------------------------------------------

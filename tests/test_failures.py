@@ -8,11 +8,13 @@ import traceback
 from pathlib import Path
 
 import pytest
+from result_records import record
 from typed_commands import run_here
 
 import zslbench
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.executors import SerialExecutor
+from zslbench.runner.outcome import Outcome
 from zslbench.visible import describe_failure
 
 MINE = """
@@ -53,6 +55,16 @@ def test_the_reason_of_a_failed_run_names_the_users_line_not_the_librarys(tmp_pa
     )
     assert shown.returncode == 1
     assert f"why: ValueError: shapes (3,4) and (5,) not aligned: 4 (dim 1) != 5 (dim 0) {place}" in shown.stdout
+
+
+@pytest.mark.parametrize(("errors", "reasons"), [
+    (["ValueError: (3, 64); (544, 3) were asked for", "ValueError: (3, 64); (794, 10) were asked for"], 1),
+    (["ValueError: odd (mine.py:3, in fit)", "ValueError: odd (mine.py:4, in fit)"], 2),
+])  # fmt: skip
+def test_reasons_that_differ_in_numbers_alone_are_said_once(errors, reasons):
+    failed = tuple(record(seed=seed, status="failed", error=error) for seed, error in enumerate(errors))
+    told = [text for text in Outcome((), (), failed).sentences() if text.startswith("why: ")]
+    assert told == [f"why: {error}" for error in errors[:reasons]]
 
 
 def frame(path: str, line: int, function: str) -> str:

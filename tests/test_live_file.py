@@ -151,13 +151,18 @@ def test_phases_are_numbered_through_the_fit_and_the_scoring_of_each_protocol(ru
     scoring = ["training", "scoring zsl", "final classifier", "scoring gzsl"]
     assert phases_of("lisgan", runs, ["data", "fit", "souls", *scoring]) == [
         "data",
-        "phase 1 of 4: fit",
+        "phase 1 of 4: souls",
         "phase 1 of 4: souls",
         "phase 2 of 4: training",
         "phase 3 of 4: scoring zsl",
-        "phase 3 of 4: final classifier",
+        "phase 3 of 4: scoring zsl, final classifier",
         "phase 4 of 4: scoring gzsl",
     ]
+    assert phases_of("eszsl", runs, ["fit", "solve", *scoring[1:]])[:2] == [
+        "phase 1 of 3: fit",
+        "phase 1 of 3: fit, solve",
+    ]
+    assert phases_of("ale", runs, ["fit", "training"])[1] == "phase 1 of 3: fit, training"
     numbers = {
         "lisgan[l_r1=0,l_r2=0]": ["training"],
         "lisgan[classifier=pretrained]": ["pretrain", "souls", "training"],

@@ -137,7 +137,7 @@ def test_sentences(pictures: Path, tmp_path: Path) -> None:
     net, out = Means().backbone, tmp_path / "f.npz"
     cases: list[tuple[type[ZslbenchError], str, dict[str, Any]]] = [
         (BadValue, "no output was given", {}),
-        (BadValue, "is no .npz file", {"output": tmp_path / "f.csv"}),
+        (BadValue, "does not end in .npz", {"output": tmp_path / "f.csv"}),
         (BadValue, "without --into, so --seed and --semantics", {"output": out, "seed": 0, "semantics": "a.csv"}),
         (BadValue, "--batch 0", {"output": out, "batch": 0}),
         (BadValue, "does not exist yet", {"into": "new"}),

@@ -114,10 +114,18 @@ def test_what_a_plan_cannot_say_gets_a_sentence(written, text, error, sentence):
 def test_files_that_are_no_plan(tmp_path):
     (tmp_path / "latin").write_bytes(b'methods = "\xe9"')
     (tmp_path / "large").write_bytes(b"#" * 2_000_000)
-    wrong = {"none": "does not exist", ".": "is no file", os.devnull: "is no file", "latin": "UTF-8", "large": "larger"}
+    wrong = {
+        "none": "does not exist",
+        ".": "is a folder",
+        os.devnull: "is not a regular file",
+        "latin": "UTF-8",
+        "large": "larger",
+    }
     for name, sentence in wrong.items():
         with pytest.raises(BadValue, match=sentence):
             read_plan(tmp_path / name)
+    with pytest.raises(BadValue, match=r"name a TOML file such as docs/how-to/plans\.md shows"):
+        read_plan(tmp_path / "none")
 
 
 PLAN = f"""

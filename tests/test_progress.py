@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from result_records import record
 from rich.console import Console
 
 import zslbench
+from zslbench.commands import screen as screens
 from zslbench.methods.base import Context
 from zslbench.results.records.live_studies import FitGroup
 from zslbench.runner import execute
@@ -219,6 +221,14 @@ def test_a_terminal_shows_phase_step_and_times(width):
     assert "0/6 fits  4 min so far, about " in text
     assert "41 s, 2 min left  phase 2 of 4: training 20/80" in text
     assert "2 s so far        phase 1 of 4: pretrain 7/50" in text
+
+
+def test_the_bar_of_pictures_writes_times_as_runs_do(monkeypatch):
+    console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
+    monkeypatch.setattr(screens, "progress_console", lambda: console)
+    with screens.counted("pictures", quiet=False) as on_batch:
+        on_batch(1, 4)
+    assert re.search(r"pictures .*1/4 [0-9]+ s so far", console.file.getvalue())
 
 
 def test_after_an_interruption_the_bar_stands_where_it_stood():

@@ -169,6 +169,17 @@ def test_absent_data_is_said_and_stops_nothing(cited, data, runs):
     assert "nothing was run" in dry.output
 
 
+def test_other_data_that_is_here_is_named(cited, data, runs):
+    (data / "CUB" / "res101.mat").unlink()
+    cited(number(STILL, "T1", 50.0))
+    words = ["reproduce", "mine", "--data-root", str(data), "--runs", str(runs), "-q"]
+    for dry in ([], ["--dry-run"]):
+        text = CliRunner().invoke(cli, [*words, *dry]).output
+        assert "published on res101, att, not here;" in text or dry
+        assert "CUB can be run here with --features fc1000; the verdict then says so." in text
+    assert "can be run here with" not in CliRunner().invoke(cli, [*words, "--features", "fc1000"]).output
+
+
 def test_published_presets_answer_first_then_tuned_ones_then_defaults(cited, data, runs, monkeypatch):
     entries = (number(NOISY, "T1", 50.0), number(NOISY, "H", 50.0), number(STILL, "T1", 50.0))
     cited(*entries, number(f"{NOISY}:weak", "T1", 50.0))

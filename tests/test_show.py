@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,12 @@ import numpy as np
 import pytest
 from data_folders import small_cub, write_folder
 from result_records import record, saved
+from rich.console import Console
 from test_results_objects import Page
 from typed_commands import run_here
 
 import zslbench
+from zslbench.commands import screen
 from zslbench.errors import BadValue, StoreError
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
@@ -207,8 +211,8 @@ def test_how_a_run_is_named(tmp_path, monkeypatch):
     for wrong, sentence in (
         ("abc", "'abc' is not the id of a run; write 4 to 16 of its digits"),
         ("my_First:Near", "'my_First:Near' is not the id of a run; "),
-        ("eszsl", "which `zslbench status -f json` lists"),
-        ("0000", "no run in .* has the id '0000'"),
+        ("eszsl", "which `zslbench show --runs .*` lists"),
+        ("0000", "no run in .* has the id '0000'; `zslbench show --runs .*` lists the ids"),
         ("no/such.json", "does not exist"),
         ("", "'' is not the id of a run; write 4 to 16 of its digits"),
         ("..", r"\.\. is a folder; name the file of a record in it"),
@@ -222,6 +226,41 @@ def test_how_a_run_is_named(tmp_path, monkeypatch):
     path.write_text("{}")
     with pytest.raises(StoreError, match="is not a zslbench record"):
         zslbench.show(first.id[:8], runs=runs)
+
+
+def ended(made: Record, at: str) -> Record:
+    return dataclasses.replace(made, provenance={**made.provenance, "finished": at})
+
+
+def test_without_an_id_or_with_a_name_runs_are_listed_newest_first(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    old = ended(record("a", label="a[x=1]", protocol="gzsl", seed=7), "2026-01-02T03:04:05+00:00")
+    new = ended(record("a", "sun", stage="dev", fold=2, status="failed", error="odd"), "2026-02-03T04:05:06+00:00")
+    saved(tmp_path / "runs", [old, new, record("b", "sun")])
+    code, text, _ = run_here(["zslbench", "show"])
+    heads, *rows = [re.split(r" {2,}", line) for line in text.splitlines()]
+    assert (code, heads) == (0, ["id", "run", "status", "ended (UTC)"])
+    assert rows[:2] == [
+        [new.id, "a SUN zsl dev2 seed 0", "failed", "2026-02-03 04:05"],
+        [old.id, "a[x=1] CUB gzsl seed 7", "ok", "2026-01-02 03:04"],
+    ]
+    assert len(rows) == 3, "where there is no terminal, all are listed"
+    assert [fact["id"] for fact in json.loads(run_here(["zslbench", "show", "a", "-f", "json"])[1])] == [new.id, old.id]
+    assert run_here(["zslbench", "show", "sun"])[1].count("\n") == 3
+    assert run_here(["zslbench", "show", "b"])[1].startswith(f"run {record('b', 'sun').id}\n"), "there is only one"
+    assert run_here(["zslbench", "show", "c"])[0] == 2
+    assert "there are no runs in empty; make some" in run_here(["zslbench", "show", "--runs", "empty"])[2]
+
+
+def test_a_terminal_lists_a_screenful_of_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    saved(tmp_path / "runs", [record("b", seed=seed) for seed in range(9)])
+    console = Console(file=io.StringIO(), force_terminal=True, width=90, height=10, color_system=None)
+    monkeypatch.setattr(screen, "wide_console", lambda: console)
+    monkeypatch.setattr(screen, "live_console", lambda: console)
+    _, text, _ = run_here(["zslbench", "show"])
+    assert console.file.getvalue().count("b CUB zsl") == 6
+    assert "and 3 more runs that ended before" in text
 
 
 def test_an_old_record_of_own_data_leaves_its_folder_to_the_user(tmp_path):

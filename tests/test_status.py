@@ -427,7 +427,7 @@ def test_the_plan_is_written_beside_the_records_and_replaces_no_plan_of_a_user(r
     assert (study.methods, study.protocols, study.seeds) == ([RIDGE], ["gzsl"], 1)
     assert CliRunner().invoke(cli, [*words, "missing.toml"]).exit_code == 0
     Path("mine.toml").write_text('methods = ["eszsl"]\n')
-    with pytest.raises(BadValue, match=r"mine\.toml exists and is no plan that `zslbench status` wrote"):
+    with pytest.raises(BadValue, match=r"mine\.toml exists and is not a plan that `zslbench status` wrote"):
         zslbench.status(runs, write_plan="mine.toml")
     assert zslbench.run(plan="missing.toml").failed == ()
     assert zslbench.status(runs, write_plan="other.toml").complete

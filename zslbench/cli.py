@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import inspect
 import os
 import re
 import sys
@@ -125,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         screen.show_error(str(error), getattr(error, "__notes__", ()))
         sys.exit(BAD_INPUT)
     except click.ClickException as error:
-        screen.show_error(error.format_message() + _advise_on_arguments(error))
+        screen.show_error(" ".join(error.format_message().split()) + _advise_on_arguments(error), _list_choices(error))
         sys.exit(BAD_INPUT)
     except (KeyboardInterrupt, click.Abort):
         sys.exit(INTERRUPTED)
@@ -149,6 +150,17 @@ def _advise_on_arguments(error: click.ClickException) -> str:
     options = {name for parameter in context.command.params for name in parameter.opts} if context else set()
     unexpected = error.message.startswith("Got unexpected extra argument")
     return "; methods are named with -m, data sets with -d." if unexpected and {"-m", "-d"} <= options else ""
+
+
+def _list_choices(error: click.ClickException) -> list[str]:
+    """Return lines on what may be given for an argument or option that is missing: as help explains it, or names."""
+    if not isinstance(error, click.MissingParameter) or error.param is None or error.ctx is None:
+        return []
+    explained = (error.ctx.command.help or "").partition("\b\n")[2]
+    if isinstance(error.param, click.Argument) and explained:
+        return re.sub(r"\n {8,}", " ", inspect.cleandoc(explained)).splitlines()
+    names = [item.value for item in error.param.shell_complete(error.ctx, "") if item.type == "plain"]
+    return [] if isinstance(error.param.type, click.Choice) or not names else [f"choose one of: {', '.join(names)}"]
 
 
 def _show_unwritten(error: OSError) -> None:

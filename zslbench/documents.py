@@ -92,8 +92,8 @@ def _describe(error: str, value: Any, declared: Any) -> str:
     return f"{field} is {shorten(json.dumps(value), _SHOWN)}, not {_name_kind(declared)}"
 
 
-def read_toml(path: Path | str, what: str) -> dict[str, Any]:
-    """Return the table of a TOML file; `what` it should be, such as "plan".
+def read_toml(path: Path | str, what: str, page: str) -> dict[str, Any]:
+    """Return the table of a TOML file; `what` it should be, such as "plan", and the `page` of docs that shows one.
 
     Raises:
         BadValue: a file that cannot be read, or is not TOML.
@@ -101,8 +101,8 @@ def read_toml(path: Path | str, what: str) -> dict[str, Any]:
     path = Path(path)
     try:
         if not path.is_file():
-            why = "is no file" if path.exists() else "does not exist"
-            raise BadValue(f"the {what} {path} {why}; name a TOML file such as the documentation shows.")
+            why = "is a folder" if path.is_dir() else "is not a regular file" if path.exists() else "does not exist"
+            raise BadValue(f"the {what} {path} {why}; name a TOML file such as {page} shows.")
         with path.open("rb") as file:
             raw = file.read(_MOST_BYTES + 1)
         if len(raw) > _MOST_BYTES:
@@ -113,9 +113,9 @@ def read_toml(path: Path | str, what: str) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise BadValue(f"the {what} {path} is not TOML (not UTF-8); save it as UTF-8 text.") from None
     except RecursionError:
-        raise BadValue(f"the {what} {path} is nested too deep; see the documentation's example.") from None
+        raise BadValue(f"the {what} {path} is nested too deep; {page} shows an example.") from None
     except ValueError as error:
-        raise BadValue(f"the {what} {path} is not TOML ({error}); mend it there.") from None
+        raise BadValue(f"the {what} {path} is not TOML ({error}); mend it there, {page} shows an example.") from None
 
 
 def check_table(table: Mapping[str, Any], declared: Sequence[type[msgspec.Struct]], where: str) -> None:

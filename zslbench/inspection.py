@@ -6,14 +6,17 @@ import contextlib
 import dataclasses
 import inspect
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from zslbench.data import added, inventory
-from zslbench.data.dataset import Source
+from zslbench.data import added, inventory, xlsa17
+from zslbench.data.dataset import Counts, Source
 from zslbench.data.inventory import Listed, Verified
+from zslbench.data.loading import folder_of, load_dataset
 from zslbench.errors import BadValue, Unavailable, UnknownName, ZslbenchError
+from zslbench.identity import expand_home
 from zslbench.methods.base import Method
 from zslbench.methods.minimal import as_method, is_method
 from zslbench.metrics import order_metrics
@@ -246,9 +249,12 @@ def _list_registered(kind: Kind) -> list[Registered]:
 def info(name: str) -> Info:
     """Return everything that a method, data set or protocol declares, by its registered name or ``pkg.module:Class``.
 
+    The name may also be the folder of a data set of one's own, which is then read.
+
     Raises:
         UnknownName: nothing has this name; the message offers the nearest one.
         Unavailable: it cannot be imported.
+        DataMissing, BadData: a folder that does not exist, lacks a file, or whose files break a rule.
     """
     for registry in _REGISTRIES.values():
         try:
@@ -258,6 +264,8 @@ def info(name: str) -> Info:
         return _describe(entry)
     if (dataset := added.find_added(name)) is not None:
         return _describe_added(dataset)
+    if folder_of(name) is not None:
+        return _describe_folder(name)
     registered = [known for registry in _REGISTRIES.values() for known in registry.entries]
     raise UnknownName("name", name, [*registered, *added.names()])
 
@@ -394,6 +402,33 @@ def _describe_added(dataset: added.Added) -> Info:
     facts |= {f"fingerprint {choice}": text for choice, text in dataset.fingerprints.items()}
     facts["folder"] = str(dataset.folder)
     return Info("dataset", dataset.name, dataset.name, dataset.summary, _without_empty(facts))
+
+
+def _describe_folder(text: str) -> Info:
+    """Return what a folder in the xlsa17 format holds, counted with its usual features and semantics, or the first."""
+    folder = expand_home(text).resolve()
+    held = xlsa17.stems(folder)
+    usual = zip(held, (xlsa17.FEATURES, xlsa17.SEMANTICS), strict=True)
+    features, semantics = (name if name in stems else next(iter(stems), None) for stems, name in usual)
+    dataset = load_dataset(text, features=features, semantics=semantics)
+    counts = Counts.of(dataset)
+    facts = {name.replace("_", " "): str(value) for name, value in dataclasses.asdict(counts).items()}
+    facts["folds"] = str(len(dataset.folds) or "")
+    dimension = dataset.features.shape[1]
+    for kind, stems, read, length in (
+        ("features", held.features, features, dimension),
+        ("semantics", held.semantics, semantics, counts.attributes),
+    ):
+        facts |= {
+            f"{kind} {stem}": f"{length}-d" if stem == read else f"take them with --{kind} {stem}" for stem in stems
+        }
+    facts[f"fingerprint {features}/{semantics}"] = dataset.fingerprint
+    facts["folder"] = str(folder)
+    summary = (
+        f"{counts.images:,} images of {counts.seen} seen and {counts.unseen} unseen classes, {dimension}-d features, "
+        f"{counts.attributes}-d semantics, its own split. A folder of your own: -d {shlex.quote(text)}."
+    )
+    return Info("dataset", dataset.name, folder.name, summary, _without_empty(facts))
 
 
 def _without_empty(facts: Mapping[str, str]) -> dict[str, str]:

@@ -8,6 +8,10 @@ import os
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.progress import ProgressColumn
 
 _KEPT = frozenset("\xa0\u200c\u200d\u202f\u3000")
 """Not printable by Python's rule, but part of names in some scripts: spaces, joiners and non-joiners."""
@@ -133,6 +137,27 @@ def format_time(seconds: float, decimals: int = 0) -> str:
     whole, rest = divmod(minutes, 60) if hours < 48 else divmod(hours, 24)
     unit, smaller = ("h", "min") if hours < 48 else ("days", "h")
     return f"{whole} {unit}" + (f" {rest} {smaller}" if rest else "")
+
+
+def format_progress(seconds: float, left: float | None) -> str:
+    """Return how long something has taken and, if known, how long it still needs.
+
+    >>> format_progress(4, 200)
+    '4 s so far, about 3 min left'
+    """
+    return f"{format_time(seconds)} so far" + (f", about {format_time(left)} left" if left else "")
+
+
+def times_column() -> ProgressColumn:
+    """Return the column of a bar of rich that shows both times as `format_progress` writes them."""
+    from rich.progress import ProgressColumn, Task
+    from rich.text import Text
+
+    class Times(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text(format_progress(task.elapsed or 0.0, task.time_remaining))
+
+    return Times()
 
 
 _PLURALS = {"is": "are", "was": "were", "has": "have", "does": "do"}

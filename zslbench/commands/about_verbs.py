@@ -23,10 +23,15 @@ def list_command(kind: Any, runs: Path) -> None:
     screen.show_table(listing.heads_of_columns, listing.rows, one_line=True)
 
 
-@shared.verb("zslbench info lisgan", "zslbench info cub", "zslbench info my_pkg.my_module:MyMethod")
+@shared.verb(
+    "zslbench info lisgan",
+    "zslbench info cub",
+    "zslbench info ./my-xlsa17-folder",
+    "zslbench info my_pkg.my_module:MyMethod",
+)
 @click.argument("name", shell_complete=completion.complete_names)
 def info(name: str) -> None:
-    """Show everything that one method, dataset or protocol declares."""
+    """Show everything that one method, dataset or protocol declares, or what the folder of a data set holds."""
     described = zslbench.info(name)
     console = screen.wide_console()
     console.print(described.headline, style="bold", markup=False)

@@ -13,6 +13,10 @@ import zslbench
 from zslbench.commands import completion, screen
 from zslbench.commands import shared_options as shared
 from zslbench.errors import CaptionLeftOut, warn
+from zslbench.visible import format_count
+
+_AROUND_LIST = 4
+"""Lines of a screen that a list leaves for its heads, what is said below it, and the prompt."""
 
 
 @shared.verb(
@@ -355,22 +359,38 @@ def status(write_plan: Path | None, **options: Any) -> None:
 
 
 @shared.verb(
+    "zslbench show",
+    "zslbench show eszsl",
     "zslbench show 48920cd25ee3a971",
     "zslbench show 48920c --runs study",
     "zslbench show runs/digits/zsl/eszsl/48920cd25ee3a971.json",
     "zslbench show 48920c --format json",
 )
-@click.argument("id", metavar="ID", shell_complete=completion.complete_records)
+@click.argument("id", metavar="[ID]", required=False, shell_complete=completion.complete_records)
 @shared.format_option("terminal", "json")
 @shared.RUNS
-def show(id: str, runs: Path, format: str) -> None:
-    """Show the whole record of one run, and the command that repeats it.
+def show(id: str | None, runs: Path, format: str) -> None:
+    """Show the whole record of one run, and the command that repeats it; without ID, list all runs with their ids.
 
     ID is the id of a run, its first digits (four or more), or the path of its file. Shown are parameters,
     metrics, curve, losses, seconds, memory, traceback, provenance and files.
+
+    If ID is the name of a method or data set, its runs are listed, or shown if there is only one.
     """
-    shown = zslbench.show(id, runs=runs)
-    screen.show_text(shown.to_json() if format == "json" else shown.text)
+    from zslbench.studies.show import ShownRecord, show_or_list
+
+    shown = show_or_list(id, runs)
+    if format == "json":
+        screen.show_text(shown.to_json() if isinstance(shown, ShownRecord) else shown.write_json())
+    elif isinstance(shown, ShownRecord):
+        screen.show_text(shown.text)
+    else:
+        console = screen.live_console()
+        room = max(console.height - _AROUND_LIST, 1) if console else len(shown)
+        screen.show_table(shown.heads_of_columns, shown.rows[:room], one_line=True)
+        if (older := len(shown) - room) > 0:
+            runs_not_shown = format_count(older, "more run")
+            screen.show_text(f"and {runs_not_shown} that ended before; name a method or data set, or add `| less`.")
 
 
 @shared.verb(

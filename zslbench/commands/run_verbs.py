@@ -336,6 +336,6 @@ def reproduce(**options: Any) -> None:
     """
     reproduction = zslbench.reproduce(**shared.take_machine(options), **options)
     if options["dry_run"]:
-        for reason in dict.fromkeys(cell.reason for cell in reproduction.cells if not cell.runs):
-            screen.show_text(reason)
+        for sentence in reproduction.describe_missing():
+            screen.show_text(sentence)
     _show_study(reproduction, options)

@@ -17,7 +17,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
 from zslbench.errors import CaptionLeftOut, RecordsLeftOut
-from zslbench.visible import one_line, visible
+from zslbench.visible import one_line, times_column, visible
 
 if TYPE_CHECKING:
     from zslbench.runner.outcome import Outcome
@@ -130,10 +130,10 @@ def show_outcome(outcome: Outcome) -> None:
 @contextlib.contextmanager
 def counted(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
     """Give a function that shows how much of all is done, as a bar on a terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     console = progress_console()
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), times_column()
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
         task = bar.add_task(what, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)

@@ -27,6 +27,7 @@ from zslbench.data.xlsa17 import FEATURES, SEMANTICS, stems
 from zslbench.errors import BadData, BadValue, DataMissing, UnknownName, first_line
 from zslbench.files import json_text, locked, remove_working_folders, working_folder, write_text
 from zslbench.identity import expand_home, file_sha256
+from zslbench.visible import times_column
 
 if TYPE_CHECKING:
     import requests
@@ -260,7 +261,7 @@ def _download(file: str, url: str, path: Path, show_progress: bool, retries: int
         progress.BarColumn(),
         progress.DownloadColumn(),
         progress.TransferSpeedColumn(),
-        progress.TimeRemainingColumn(),
+        times_column(),
     )
     with progress.Progress(*columns, console=console, disable=not (show_progress and console.is_terminal)) as bar:
         bar.add_task(file, total=None)

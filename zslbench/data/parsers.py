@@ -368,7 +368,7 @@ def _read_torch(path: Path, request: Request, check: CheckSize) -> Arrays:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise BadData(
-            f"{path} is no torch file of tensors alone, and nothing else is loaded from one; save the tensor itself "
+            f"{path} is not a torch file that holds only tensors, and only those are loaded; save the tensor itself "
             "with torch.save(tensor, FILE)."
         ) from error
     chosen = ""

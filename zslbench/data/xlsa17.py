@@ -157,7 +157,7 @@ def _whole_numbers(array: AnyArray, key: str, path: Path) -> IntArray:
     if not np.isfinite(flat).all():
         raise BadData(f"{path}: {key} {hold} NaN or infinity; give whole numbers from 1 on.")
     if flat.max() >= _EXACT or flat.min() <= -_EXACT:  # the cast would overflow, or digits are already lost
-        raise BadData(f"{path}: {key} {hold} a number that is no {kind} number; give whole numbers from 1 on.")
+        raise BadData(f"{path}: {key} {hold} a number that cannot be a {kind} number; give whole numbers from 1 on.")
     if (fractions := flat[flat != np.floor(flat)]).size:
         raise BadData(f"{path}: {key} {hold} {fractions[0]}; give whole numbers from 1 on.")
     return flat.astype(np.int64)

@@ -68,15 +68,20 @@ class _Fit:
     stepwise: bool = False
     phases: Sequence[str] = ()
     phase_number: int = 0
+    numbered: str = ""
 
     def note_phase(self, phase: str) -> None:
-        """Note which of its phases begins: one of the method's, or that of scoring under the next protocol."""
+        """Note what it does: the numbered phase that it is in, and behind its name the part of it that has begun.
+
+        Numbered are the method's own phases and then the scoring under each protocol.
+        """
         if phase.startswith(SCORING):
             self.phase_number = min(max(self.phase_number, len(self.phases)) + 1, self.phase_count)
-        elif phase in self.phases:
-            self.phase_number = self.phases.index(phase) + 1
-        elif phase == "fit":
-            self.phase_number = 1
+            self.numbered = phase
+        elif phase in self.phases or (phase == "fit" and self.phases):
+            self.phase_number = self.phases.index(phase) + 1 if phase in self.phases else 1
+            self.numbered = phase = self.phases[self.phase_number - 1]
+        self.phase = phase if self.numbered in ("", phase) else f"{self.numbered}, {phase}"
 
     @property
     def phase_count(self) -> int:
@@ -160,11 +165,11 @@ class LiveFile(Listener):
                 return
             fit.note_phase(phase)
             if phase != TRAINING:
-                fit.phase = f"{phase} {step}/{total}" if total else phase
+                fit.phase += f" {step}/{total}" if total else ""
                 return
             now = time.monotonic()
             fit.training_began = fit.training_began if fit.stepwise else now
-            fit.phase, fit.step, fit.total, fit.reported, fit.stepwise = phase, step, total, now, True
+            fit.step, fit.total, fit.reported, fit.stepwise = step, total, now, True
 
     def logged(self, job: Job, step: int, total: int, values: Mapping[str, float]) -> None:
         """Note the losses of a fit and, where that is not known from its steps, how far it is."""
@@ -172,7 +177,8 @@ class LiveFile(Listener):
             if (fit := self._fits.get(job.first.id)) is not None:
                 fit.values = values
                 if not fit.stepwise:
-                    fit.phase, fit.reported = TRAINING, time.monotonic()
+                    fit.note_phase(TRAINING)
+                    fit.reported = time.monotonic()
                     fit.step, fit.total = max(0, int(step)), max(0, int(total))
 
     def finished(self, job: Job, results: Sequence[RunResult]) -> None:

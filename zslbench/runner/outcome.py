@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 from collections import Counter
 from collections.abc import Sequence
@@ -25,6 +26,8 @@ from zslbench.visible import describe_failure, format_count, title_data
 
 _REASONS = 3
 """How many different reasons of failed runs are shown at the end."""
+_NUMBER = re.compile(r"(?<![:\d])\d+")
+"""A number in a reason, but for that of a line of code."""
 _LISTED = 40
 """How many runs a dry run lists one by one; more are counted per method and data set."""
 
@@ -122,8 +125,12 @@ class Outcome(VerbResult):
         sentences = [f"{ok} of {format_count(len(self.states), 'run', 'is')} done, {len(self.failed)} failed{shown}"]
         if self.untried:
             sentences.append(f"{format_count(self.untried, 'failed run', 'was')} not tried again; --rerun failed does")
-        reasons = dict.fromkeys(describe_failure(record.error) for record in self.failed if record.error.strip())
-        sentences += [f"why: {reason}" for reason in [*reasons][:_REASONS]]
+        reasons: dict[str, str] = {}
+        for record in self.failed:
+            if record.error.strip():  # the same error in other numbers, as under each protocol, is one reason
+                reason = describe_failure(record.error)
+                reasons.setdefault(_NUMBER.sub("", reason), reason)
+        sentences += [f"why: {reason}" for reason in [*reasons.values()][:_REASONS]]
         if len(reasons) > _REASONS:
             sentences.append(f"and {len(reasons) - _REASONS} more reasons, each in its record")
         if self.failed:

@@ -151,7 +151,7 @@ def read_plan(path: Path | str) -> StudyPlan:
         UnknownName: a key that does not exist.
     """
     path = Path(path)
-    top = read_toml(path, "plan")
+    top = read_toml(path, "plan", "docs/how-to/plans.md")
     tables = top.pop(STUDY, [{}])
     if not isinstance(tables, list) or not tables or not all(isinstance(table, dict) for table in tables):
         raise BadValue(f"{path}: {STUDY} must be tables; write [[{STUDY}]] above the keys of each.")

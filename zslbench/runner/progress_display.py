@@ -17,7 +17,7 @@ from zslbench.results.records.live_studies import StudyProgress
 from zslbench.runner.executors import Listener
 from zslbench.runner.jobs import Job
 from zslbench.runner.run_records import RunResult
-from zslbench.visible import describe_failure, format_count, format_metrics, format_time, name_run
+from zslbench.visible import describe_failure, format_count, format_metrics, format_progress, format_time, name_run
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -129,7 +129,7 @@ class _Plain(Listener):
 def _describe_times(study: StudyProgress) -> str:
     """Return how long a study has taken and, if known, how long it still needs."""
     left = None if study.growing else study.seconds_left()
-    return f"{format_time(study.seconds)} so far" + (f", about {format_time(left)} left" if left else "")
+    return format_progress(study.seconds, left)
 
 
 class _Live(_Plain):

@@ -49,7 +49,8 @@ class Claim:
     Attributes:
         features, semantics: what is used.
         spec: the method in the spec grammar; empty where nothing can be run. how: where its hyper-parameters come from.
-        lacks_data: whether nothing can be run for want of data on this machine.
+        lacks_data: whether nothing can be run for want of data on this machine; instead: the option that takes what of
+            its data set is here.
         runs: what was planned; stochastic: whether they depend on chance.
         stat: mean and deviation in percent; None where nothing finished.
         seeds: of the finished runs; selection: of their records.
@@ -63,6 +64,7 @@ class Claim:
     spec: str = ""
     how: str = ""
     lacks_data: bool = False
+    instead: str = ""
     runs: tuple[Run, ...] = ()
     stochastic: bool = True
     stat: Stat | None = None
@@ -115,6 +117,10 @@ class Reproduction(TableResult):
 
     cells: tuple[Claim, ...]
     outcome: Outcome
+
+    def describe_missing(self) -> list[str]:
+        """Say what cannot be run, and what can on other data."""
+        return [*dict.fromkeys(cell.reason for cell in self.cells if not cell.runs), *advise_on_data(self.cells)]
 
 
 def reproduce(
@@ -276,7 +282,8 @@ def _plan_claim(
     for kind, names in zip(("features", "semantics"), present, strict=True):
         if (wanted := getattr(cell, kind)) not in names:
             reason = f"no {wanted} {kind} of {title_data(entry.dataset)} on this machine"
-            return dataclasses.replace(cell, reason=reason, lacks_data=True), None
+            instead = f"--{kind} {' or '.join(names)}" if names else ""
+            return dataclasses.replace(cell, reason=reason, lacks_data=True, instead=instead), None
     try:
         name = dataset_ref(entry.dataset, cell.features, cell.semantics, root).name
         spec, how = choose_spec(entry, (name, cell.features, cell.semantics), tuned)
@@ -365,6 +372,7 @@ def _tables(cells: Sequence[Claim], tolerance: float, seeds: int, outcome: Outco
     for cell in cells:
         entry = cell.entry
         used = f"here {cell.features}, {cell.semantics}" if cell.other else "here too"
+        used = "not here" if cell.lacks_data and not cell.other else used
         title = (
             f"{entry.source}, {entry.table}, {title_data(entry.dataset)}: published on {entry.features}, "
             f"{entry.semantics}, {used}; proposed split (PS) of Xian et al."
@@ -425,8 +433,7 @@ def _remarks(cells: Sequence[Claim], tolerance: float, seeds: int, outcome: Outc
             "Other features or semantics: the published number was measured on other data.",
         )
     below += _describe_measured(measured, drawn, seeds) if measured else []
-    if any(cell.lacks_data for cell in cells):
-        add("note", "What data is here: zslbench data list. Other features of the same images: --features STEM.")
+    below += remarks("note", advise_on_data(cells))
     if any(cell.entry.oracle for cell in cells):
         picked = "† published code of this method picks the epoch on test images; ours is not picked there."
         add("oracle", picked, picked)
@@ -438,6 +445,15 @@ def _remarks(cells: Sequence[Claim], tolerance: float, seeds: int, outcome: Outc
     if outcome.interrupted:
         add("warning", f"Interrupted; {say_how_to_go_on()}.")
     return below
+
+
+def advise_on_data(cells: Sequence[Claim]) -> list[str]:
+    """Say which other features or semantics can be run on this machine, where the published ones are not on it."""
+    if not any(cell.lacks_data for cell in cells):
+        return []
+    options = dict.fromkeys((title_data(cell.entry.dataset), cell.instead) for cell in cells if cell.instead)
+    here = [f"{title} can be run here with {option}; the verdict then says so." for title, option in options]
+    return [*here, "What data is here: zslbench data list."]
 
 
 def _describe_measured(cells: Sequence[Claim], drawn: Sequence[Claim], seeds: int) -> list[Remark]:

@@ -9,14 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from zslbench import params
-from zslbench.errors import ZslbenchError
+from zslbench.errors import BadSpec, BadValue, RecordsLeftOut, ZslbenchError, warn
 from zslbench.files import json_text
 from zslbench.methods.base import Method, overlay
 from zslbench.results.analysis.advice import rerun_command
+from zslbench.results.analysis.gather import check_present, is_dataset, is_method
 from zslbench.results.records.record import Record
-from zslbench.results.records.store import companions, find_run
+from zslbench.results.records.store import ResultStore, companions, find_run
 from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.results.tables.html import write_html
+from zslbench.results.tables.result import Listing
 from zslbench.results.tables.table import Table, text_table
 from zslbench.runner.class_lookup import recorded_method
 from zslbench.sources import SourceCheck, advise_on_folder, is_here
@@ -145,6 +147,59 @@ class ShownRecord:
             usual = f"default: {_value_text(defaults[name])}" if name in defaults else "the method has it no more"
             rows.append((f"* {name}", f"{_value_text(value)}  ({usual})"))
         return rows + [(f"  {name}", _value_text(value)) for name, value in given.items() if name not in changed]
+
+
+def show_or_list(id: str | None, runs: Path | str) -> ShownRecord | Listing[Record]:
+    """Return the run that a text identifies, as `show` does, or a list of those that it may mean; None: of all.
+
+    They are those of this method or data set, as in `table`, or with an id that begins so.
+    """
+    if id is None:
+        return _list_runs(runs, "")
+    try:
+        return show(id, runs=runs)
+    except BadValue:
+        listing = _list_runs(runs, id)
+        if not listing:
+            raise
+        return listing if len(listing) > 1 else show(listing[0].id, runs=runs)
+
+
+def _list_runs(runs: Path | str, name: str) -> Listing[Record]:
+    """Return a list of runs, whatever their status, those that ended last first."""
+    store = ResultStore(runs)
+    records = store.load()
+    if not name:
+        check_present(store, records)
+    for sentence in store.left_out:
+        warn(sentence, RecordsLeftOut)
+    records = [record for record in records if record.id.startswith(name.lower()) or _is_of(record, name)]
+    records.sort(key=lambda record: str(record.provenance.get("finished", "")), reverse=True)
+    facts = [_list_facts(record) for record in records]
+    rows = [
+        (record.id, record.run_name, record.status, str(fact["ended"] or "")[:16].replace("T", " "))
+        for record, fact in zip(records, facts, strict=True)
+    ]
+    return Listing(tuple(records), ("id", "run", "status", "ended (UTC)"), rows, facts)
+
+
+def _list_facts(record: Record) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "method": record.label,
+        "dataset": record.dataset["name"],
+        **{name: record.dataset.get(name) for name in ("features", "semantics")},
+        "protocol": record.protocol["name"],
+        **{name: getattr(record, name) for name in ("stage", "fold", "seed", "status")},
+        "ended": record.provenance.get("finished"),
+    }
+
+
+def _is_of(record: Record, name: str) -> bool:
+    try:
+        return is_method(record, name) or is_dataset(record.dataset["name"], name)
+    except BadSpec:
+        return False
 
 
 def show(id: str | Path, *, runs: Path | str = "runs") -> ShownRecord:

@@ -250,5 +250,5 @@ def write_plan(text: str, path: Path) -> None:
         with contextlib.suppress(OSError, UnicodeDecodeError), path.open(encoding="utf-8") as file:
             first_line = file.readline(len(_FIRST_LINE) + 1).rstrip("\n")
         if first_line != _FIRST_LINE:
-            raise BadValue(f"{path} exists and is no plan that `zslbench status` wrote; name another file.")
+            raise BadValue(f"{path} exists and is not a plan that `zslbench status` wrote; name another file.")
     write_text(path, text, f"the plan {path.name}")

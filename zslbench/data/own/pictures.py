@@ -319,7 +319,7 @@ def features(
         raise BadValue("no output was given for the features; give -o FILE.npz or --into NAME.")
     if output is not None and Path(output).suffix.lower() != ".npz":
         raise BadValue(
-            f"{str(output)!r} is no .npz file; features, labels and names are written into one, -o FILE.npz."
+            f"{str(output)!r} does not end in .npz; features, labels and names are written into one file, -o FILE.npz."
         )
     if batch < 1:
         raise BadValue(f"--batch {batch} is not allowed; choose at least 1.")

@@ -160,15 +160,7 @@ def choose(store: ResultStore, records: Sequence[Record], record_filter: RecordF
 
     Warns of what could not be read. BadValue is raised where nothing fits, StoreError where nothing finished.
     """
-    if not records:
-        if running := len(list_running_fits(store.root)):
-            see = shlex.join(["zslbench", "watch", *runs_option(store.root)])
-            raise StoreError(
-                f"nothing in {store.root} has finished yet, but {format_count(running, 'fit', 'is')} under way; "
-                f"see how far with `{see}`."
-            )
-        advice = "make some, for instance with `zslbench run --method eszsl --dataset digits`, or name their folder"
-        raise StoreError(" ".join([f"there are no runs in {store.root}; {advice} with --runs.", *store.left_out]))
+    check_present(store, records)
     record_filter.check_terms(records, store.root)
     for sentence in store.left_out:
         warn(sentence, RecordsLeftOut)
@@ -181,6 +173,19 @@ def choose(store: ResultStore, records: Sequence[Record], record_filter: RecordF
         else record
         for record in mark_sources(chosen)
     ]
+
+
+def check_present(store: ResultStore, records: Sequence[Record]) -> None:
+    """Refuse a store without records (StoreError: what makes some, or that runs are under way)."""
+    if not records:
+        if running := len(list_running_fits(store.root)):
+            see = shlex.join(["zslbench", "watch", *runs_option(store.root)])
+            raise StoreError(
+                f"nothing in {store.root} has finished yet, but {format_count(running, 'fit', 'is')} under way; "
+                f"see how far with `{see}`."
+            )
+        advice = "make some, for instance with `zslbench run --method eszsl --dataset digits`, or name their folder"
+        raise StoreError(" ".join([f"there are no runs in {store.root}; {advice} with --runs.", *store.left_out]))
 
 
 def mark_sources(records: Sequence[Record]) -> list[Record]:

@@ -49,7 +49,7 @@ class RunningFit:
 
     Attributes:
         run: id of the first of its runs.
-        phase: what it is doing, with its steps where it is not the training.
+        phase: what it is doing: the numbered phase, and the part of it; with its steps where it is not the training.
         step, total: steps or epochs of training that are done, of how many; 0 of 0 while none was reported.
         values: losses; None for one that is not finite.
         seconds: since it began; step_seconds: from its beginning to that step; training_began: to the first one.
@@ -84,7 +84,7 @@ class RunningFit:
     def say_phase(self) -> str:
         """Return what it is doing: which of its phases, and the step of it."""
         number = f"phase {self.phase_number} of {self.phase_count}: " if self.phase_number else ""
-        steps = f" {self.step}/{self.total}" if self.total and self.phase == TRAINING else ""
+        steps = f" {self.step}/{self.total}" if self.total and self.phase.endswith(TRAINING) else ""
         return f"{number}{self.phase or 'running'}{steps}"
 
     @property

@@ -8,6 +8,7 @@ import gc
 import hashlib
 import os
 import re
+import shlex
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -144,7 +145,7 @@ class ResultStore:
         if not _PART_OF_ID.fullmatch(digits):
             raise BadValue(
                 f"{shorten(id, 40)!r} is not the id of a run; write 4 to 16 of its digits (0–9, a–f), which "
-                "`zslbench status -f json` lists."
+                f"`{self._listing}` lists."
             )
         folders, self.broken = record_folders(self.root)
         ends = re.compile(rf"{digits}[0-9a-f]*\.json")
@@ -156,10 +157,15 @@ class ResultStore:
             )
         if not paths:
             raise BadValue(
-                f"no run in {self.root} has the id {id!r}; `zslbench status -f json` lists the ids, and --runs names "
-                "another folder of records."
+                f"no run in {self.root} has the id {id!r}; `{self._listing}` lists the ids, and --runs names another "
+                "folder of records."
             )
         return paths[0], read_record(paths[0])
+
+    @property
+    def _listing(self) -> str:
+        """The command that lists the runs."""
+        return shlex.join(["zslbench", "show", *runs_option(self.root)])
 
     def _read(self, path: Path) -> Record | None:
         try:
@@ -348,7 +354,7 @@ def _read_arrays(
     try:
         check_regular(path, path.stat().st_mode)
         if not zipfile.is_zipfile(path):  # NumPy would advise to unpickle it
-            raise StoreError(f"the {content} {path} cannot be read: it is no .npz file; delete it and {again}.")
+            raise StoreError(f"the {content} {path} cannot be read: it is not a .npz file; delete it and {again}.")
         with np.load(path, allow_pickle=False) as file:
             declared = sum(member.file_size for member in file.zip.infolist())
             if declared > MOST_IN_ARRAYS:

@@ -257,7 +257,7 @@ def columns_of(width: int | str | float | None, piped: int = 100) -> int:
         return shutil.get_terminal_size((piped, 24)).columns
     text = str(width)
     if not text.isascii() or not text.isdigit() or not int(text):
-        raise BadValue(f"width {text!r} is no number of characters; give one such as 120, or choose --format latex.")
+        raise BadValue(f"width {text!r} is not a number of characters; give one such as 120, or choose --format latex.")
     return int(text)
 
 

@@ -78,7 +78,7 @@ class SlurmConfig(Struct, frozen=True, kw_only=True):
         """Read a TOML file; None: all as it is by default (BadValue, UnknownName: what is wrong with it)."""
         if path is None:
             return cls()
-        table = read_toml(path, "Slurm configuration")
+        table = read_toml(path, "Slurm configuration", "docs/how-to/cluster.md")
         check_table(table, (cls,), str(path))
         return convert(table, cls)
 
