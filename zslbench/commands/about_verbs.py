@@ -31,7 +31,7 @@ def list_command(kind: Any, runs: Path) -> None:
 )
 @click.argument("name", shell_complete=completion.complete_names)
 def info(name: str) -> None:
-    """Show everything that one method, dataset or protocol declares, or what the folder of a data set holds."""
+    """Show everything that one method, dataset or protocol declares, or that a data folder holds."""
     described = zslbench.info(name)
     console = screen.wide_console()
     console.print(described.headline, style="bold", markup=False)

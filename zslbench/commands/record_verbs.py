@@ -370,7 +370,7 @@ def status(write_plan: Path | None, **options: Any) -> None:
 @shared.format_option("terminal", "json")
 @shared.RUNS
 def show(id: str | None, runs: Path, format: str) -> None:
-    """Show the whole record of one run, and the command that repeats it; without ID, list all runs with their ids.
+    """Show the record of one run and the command that repeats it; without ID, list all runs.
 
     ID is the id of a run, its first digits (four or more), or the path of its file. Shown are parameters,
     metrics, curve, losses, seconds, memory, traceback, provenance and files.
