@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -39,6 +40,16 @@ hypothesis.settings.load_profile("fixed")
 def pytest_xdist_auto_num_workers() -> int:
     """Return one process more than there are cores, since some tests wait for processes; four take 3 GB of memory."""
     return min((os.cpu_count() or 1) + 1, 4)
+
+
+def pytest_collection() -> None:
+    gc.disable()  # what is imported and collected stays until the end: to look for garbage among it takes seconds
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.set_threshold(10_000)
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
