@@ -242,7 +242,9 @@ RUNNING: Mapping[str, tuple[str, ...]] = {
         "zslbench new method MyGAN --template torch -o gan",
         "zslbench new method my-method",
     ),
-    "list": tuple(f"zslbench list {kind}" for kind in ("", "methods", "datasets", "protocols", "presets")),
+    "list": tuple(
+        f"zslbench list {kind}" for kind in ("", "methods", "datasets", "protocols", "presets", "protocols -f json")
+    ),
     "info": tuple(f"zslbench info {name}" for name in ("eszsl", "lisgan", "cub", "digits", "zsl", "gzsl")),
     "doctor": ("zslbench doctor",),
     "data": (

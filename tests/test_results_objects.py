@@ -323,3 +323,11 @@ def test_what_stands_first_in_info_and_that_nothing_is_wider_than_a_terminal() -
     lines = described.list_differences(80)
     assert max(map(len, "\n".join(lines).splitlines())) <= 80
     assert [" ".join(text.split()) for text in lines] == [f"- {text}" for text in described.differences]
+
+
+def test_a_list_of_presets_has_a_short_line_for_each_and_all_texts_as_json() -> None:
+    listed = zslbench.list("presets")
+    _, *lines = listed.text.splitlines()
+    assert [line.split()[0] for line in lines] == [preset.name for preset in listed]
+    assert max(map(len, lines)) <= 140 < max(len(preset.summary) for preset in listed)
+    assert [facts["summary"] for facts in json.loads(listed.write_json())] == [preset.summary for preset in listed]

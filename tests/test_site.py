@@ -332,6 +332,10 @@ def test_a_browser_shows_pages_without_errors_and_asks_nobody_else(served, chrom
             ):
                 page.goto(f"{served}/{name}.html", wait_until="networkidle")
                 assert page.evaluate("document.documentElement.scrollWidth") <= width, (name, width)
+                if (name, width) == ("tutorial-notebook", 1280):
+                    outputs = page.locator("pre > code, .output")
+                    assert outputs.count() > 20
+                    assert all(outputs.evaluate_all("all => all.map(one => one.scrollWidth <= one.clientWidth)"))
         page.set_viewport_size({"width": 1280, "height": 844})
         page.goto(f"{served}/index.html?q=cascade")  # what is typed before the search has come up is lost
         page.locator(".md-search-result__link[href*='lisgan']").first.wait_for()

@@ -7,6 +7,7 @@ import dataclasses
 import inspect
 import re
 import shlex
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,7 @@ from zslbench.params import declared_params, describe_dimension, format_value
 from zslbench.protocols.protocol import Protocol
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS, Entry, Registry
 from zslbench.results.analysis.published import load as cited_numbers
+from zslbench.results.analysis.rows import group_values
 from zslbench.results.bibliography import bibtex
 from zslbench.results.tables.render import WIDE, wrap_sentences, write_columns
 from zslbench.results.tables.result import Listing, VerbResult
@@ -143,6 +145,8 @@ _HEADS: Mapping[Kind, Sequence[str]] = {
     "datasets": ("name", "what it is", "from"),
     "protocols": ("name", "what it is", "from"),
 }
+_MOST_OF_SOURCE = 70
+"""Characters of a preset's source in a list."""
 _FROM_HERE = "zslbench"
 """The last column of registered names is left out if it says nothing else."""
 
@@ -162,7 +166,7 @@ def list_(kind: Kind = "methods", runs: Path | str = "runs") -> Listing[Register
     if kind == "presets":
         brought = [preset for entry in METHODS for preset in list_presets(entry)]
         tuned = _list_tuned(Path(runs))
-        rows = [(item.name, item.reference, re.split(r"; |\. ", item.summary)[0]) for item in brought]
+        rows = [(item.name, _shorten_cells(item.reference), _shorten(item.summary)) for item in brought]
         rows += [(item.name, item.reference, item.unavailable or item.summary) for item in tuned]
         return Listing((*brought, *tuned), _HEADS[kind], rows)
     listed = _list_registered(kind)
@@ -172,6 +176,24 @@ def list_(kind: Kind = "methods", runs: Path | str = "runs") -> Listing[Register
     if any(item.origin != _FROM_HERE for item in listed):
         columns.append([item.origin for item in listed])
     return Listing(tuple(listed), _HEADS[kind][: len(columns)], list(zip(*columns, strict=True)))
+
+
+def _shorten(summary: str) -> str:
+    """Return the beginning of a preset's source, in whole words."""
+    first = re.split(r"; |\. (?=[A-Z])", summary)[0]
+    return textwrap.shorten(first, _MOST_OF_SOURCE, placeholder=" …", break_on_hyphens=False)
+
+
+def _shorten_cells(reference: str) -> str:
+    """Return data sets and protocols, each data set once.
+
+    >>> _shorten_cells("cub/zsl, sun/zsl, cub/gzsl, sun/gzsl, awa1/gzsl")
+    'cub, sun (zsl, gzsl), awa1 (gzsl)'
+    """
+    protocols = group_values(cell.partition("/")[::2] for cell in reference.split(", "))
+    datasets = group_values((tuple(asked), dataset) for dataset, asked in protocols.items())
+    texts = (", ".join(names) + f" ({', '.join(asked)})" * any(asked) for asked, names in datasets.items())
+    return ", ".join(texts)
 
 
 def list_data(root: Path | str | None = None) -> Listing[Listed]:

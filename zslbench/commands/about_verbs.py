@@ -14,13 +14,17 @@ from zslbench.commands import completion, screen
 from zslbench.commands import shared_options as shared
 
 
-@shared.verb("zslbench list methods", "zslbench list presets", name="list")
+@shared.verb("zslbench list methods", "zslbench list presets", "zslbench list presets --format json", name="list")
 @click.argument("kind", type=click.Choice(["methods", "datasets", "protocols", "presets"]), default="methods")
+@shared.format_option("terminal", "json", help="The format of the output; json has every text in full.")
 @shared.RUNS
-def list_command(kind: Any, runs: Path) -> None:
+def list_command(kind: Any, format: str, runs: Path) -> None:
     """List methods, datasets, protocols or presets (including those that `tune` kept in --runs)."""
     listing = zslbench.list(kind, runs)
-    screen.show_table(listing.heads_of_columns, listing.rows, one_line=True)
+    if format == "json":
+        screen.show_text(listing.write_json())
+    else:
+        screen.show_table(listing.heads_of_columns, listing.rows, one_line=True)
 
 
 @shared.verb(
