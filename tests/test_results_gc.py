@@ -17,7 +17,7 @@ from test_leases import FAR, ID, claim, dead
 
 import zslbench
 from zslbench.errors import StoreError
-from zslbench.results.records.cleanup import GRACE
+from zslbench.results.records.cleanup import GRACE, KEPT
 from zslbench.results.records.leases import FOLDER, HOLDER, Leases
 from zslbench.results.records.store import ResultStore
 
@@ -97,6 +97,16 @@ def test_what_was_changed_lately_may_be_in_use(runs):
     assert garbage.files == ()
     assert files(runs).keys() >= set(GARBAGE)
     assert "changed within the last hour" in garbage.text
+
+
+def test_the_state_of_a_training_is_kept_for_two_weeks(runs):
+    young, old = (
+        make(runs / f".live/{name * 16}.state.npz", age) for name, age in (("1", 0.9 * KEPT), ("2", 1.1 * KEPT))
+    )
+    garbage = zslbench.results.gc(runs, delete=True)
+    assert ([path for path, _ in garbage.files], garbage.young) == ([old], 0)
+    assert young.exists()
+    assert not old.exists()
 
 
 def test_leases_of_the_living_stay_and_those_of_dead_processes_go_at_once(runs):

@@ -311,7 +311,7 @@ def test_ctrl_c_keeps_what_is_done_and_writes_no_preset(runs, monkeypatch):
     words = ["tune", PEAK, "-d", DATA, "-p", "zsl", "--trials", "2", "--runs", str(runs)]
     done = type_(*words)
     assert done.exit_code == 130
-    assert "interrupted after 1 trial: finished runs are kept, the one that was cut short is not" in done.output
+    assert "interrupted after 1 trial: finished runs are kept; the same call does the rest" in done.output
     assert not PresetStore(runs).load()
     assert type_(*words).exit_code == 0
     assert len(fits) == 6 + 1, "the fit that was cut short is done again, no other"

@@ -9,6 +9,8 @@ from typing import TypeAlias
 
 TRAINING = "training"
 """The phase whose steps tell how far a fit is."""
+RESUMING = "resuming"
+"""The phase that is reported, once, with the step from which a training goes on that was killed."""
 SCORING = "scoring "
 """What stands before the protocol in the name of a phase of scoring."""
 Reporter: TypeAlias = Callable[[str, int, int], bool]

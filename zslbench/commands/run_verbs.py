@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 ENGINE_WORDS = {"engine_name", "workers", "time_limit", "memory_limit", "scheduler", "engine_config"}
 ONLY_LISTED = "Only list the runs and their state."
-BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet", "log", "raise_errors"} | ENGINE_WORDS
+BESIDE = {"plan", "runs", "device", "rerun", "resume", "dry_run", "quiet", "log", "raise_errors"} | ENGINE_WORDS
 """Options that may be typed beside a plan: they do not say what is run."""
 
 
@@ -69,6 +69,15 @@ BESIDE = {"plan", "runs", "device", "rerun", "dry_run", "quiet", "log", "raise_e
     help="Which finished runs to repeat: none, failed, stale (the method's source changed) or all. Stale runs of your "
     "own methods are always "
     "repeated, except with none."
+)
+@click.option(
+    "--no-resume",
+    "resume",
+    is_flag=True,
+    flag_value=False,
+    default=True,
+    show_default=False,
+    help="Train from the beginning also where a fit was killed, and remove the state of its training that was kept.",
 )
 @shared.choice_option(
     "--seeds-at-once",

@@ -27,8 +27,8 @@ RUN_GROUPS: Mapping[str, str] = {
     "How to search": "sampler trials no-prune name",
     "Data": "features semantics data-root",
     "Seeds and stages": "seeds seed stage fold checkpoints calibrate oracle",
-    "Where and how": "device engine workers time-limit memory-limit scheduler engine-config rerun seeds-at-once "
-    "precision raise",
+    "Where and how": "device engine workers time-limit memory-limit scheduler engine-config rerun no-resume "
+    "seeds-at-once precision raise",
     "Output": "",
 }
 """Groups of options on the help pages of verbs that run methods; the last one takes every option that none lists."""

@@ -10,12 +10,12 @@ import math
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
 
 from zslbench import params, seeding
-from zslbench.arrays import Array
+from zslbench.arrays import AnyArray, Array
 from zslbench.errors import BadValue, ZslbenchError, nearest
 from zslbench.loss_curve import LossCurve
 from zslbench.registry import METHODS
@@ -118,6 +118,26 @@ class Ablation:
     help: str
 
 
+class StateKeeper(Protocol):
+    """Keeps the state of a training, so that a fit that was killed can go on from it; the runner passes one."""
+
+    def begin(self, conditions: Mapping[str, str]) -> tuple[Mapping[str, AnyArray], Mapping[str, Any]] | None:
+        """Return the arrays and notes that were kept last; None: the training begins anew.
+
+        Args:
+            conditions: what the numbers depend on besides the method and its data. A state of others is not used.
+        """
+
+    def refuse(self, why: str) -> None:
+        """Forget what `begin` returned, which cannot be used, and tell the user."""
+
+    def due(self) -> bool:
+        """Return whether it is time to keep a state."""
+
+    def keep(self, arrays: Mapping[str, AnyArray], notes: Mapping[str, Any], step: int, total: int) -> None:
+        """Keep a state in place of the one before: arrays, and notes that JSON can hold."""
+
+
 Judge: TypeAlias = "Callable[[Method, int], None]"
 """Called by `Context.checkpoint` with the method and the step, so that the runner can judge it while it trains."""
 
@@ -133,6 +153,7 @@ class Context:
             that holds a number, not the answers.
         precision: of matrix products while a generative method trains: ``float32``, ``tf32`` or ``bf16``.
         profile: whether phases wait for the device, so that each is charged with its own work.
+        keeper: keeps the state of the training; None: nobody does.
 
     Attributes:
         seconds: wall-clock seconds by phase, including those charged.
@@ -150,7 +171,9 @@ class Context:
         *,
         precision: str = "float32",
         profile: bool = False,
+        keeper: StateKeeper | None = None,
     ) -> None:
+        self.keeper = keeper
         self.seed, self.device, self.precision, self.profile = seed, device, precision, profile
         self._on_log, self._judge = on_log, judge
         self.seconds: dict[str, float] = {}

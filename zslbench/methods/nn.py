@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import itertools
+import platform
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
@@ -129,6 +130,19 @@ def take_steps(
             if advance(taken):
                 break
     return total, last
+
+
+def describe_arithmetic(device: torch.device, precision: str, threads: int) -> dict[str, str]:
+    """Return what decides how sums are rounded: device and processor, precision, threads."""
+    on_gpu = device.type == "cuda"
+    return {
+        "device": str(device),
+        "processor": torch.cuda.get_device_name(device)
+        if on_gpu
+        else f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}",
+        "precision": precision,
+        "number of threads": f"{threads} of {torch.get_num_threads()}",
+    }
 
 
 def threads_for(operations: float) -> int:

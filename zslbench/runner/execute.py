@@ -11,7 +11,7 @@ import importlib
 import time
 import traceback
 from collections import defaultdict
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -25,6 +25,7 @@ from zslbench.methods.saved_state import pack_state
 from zslbench.results.records.store import MOST_IN_ARRAYS
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.handout import OpenedHandout, PackedHandout
+from zslbench.runner.job_in_progress import JOBS_IN_PROGRESS, JobInProgress, Send, TrainingKeeper
 from zslbench.runner.jobs import Batch, Job, Run
 from zslbench.runner.method_state import require_same, state_of
 from zslbench.runner.run_records import (
@@ -32,7 +33,6 @@ from zslbench.runner.run_records import (
     Done,
     KeptState,
     Logged,
-    Message,
     Progressed,
     Started,
     Stopped,
@@ -45,8 +45,6 @@ from zslbench.runner.run_records import (
 from zslbench.step_reports import SCORING, hear_progress, report_progress
 from zslbench.task import Train
 from zslbench.visible import last_line
-
-Send = Callable[[Message], object]
 
 PROGRESS_EVERY = 0.5
 """Seconds between two reports of the steps of a phase; its first and its last one are reported at once."""
@@ -110,7 +108,7 @@ def _results(
             yield job, [failed] * len(job.runs)
         return
     with material:
-        progress = JobInProgress(batch.first, material, send, log_every, errors=errors)
+        progress = JobInProgress(batch.first, material, send, log_every, batch, errors=errors)
         waiting, group_facts = list(batch.jobs), dict[str, Any]()
         if len(waiting) > 1:
             try:
@@ -122,7 +120,7 @@ def _results(
             except BaseException as error:
                 group_facts = {"failed_together": last_line(describe_error(error))}
         for job in waiting:
-            yield job, _fit_alone(dataclasses.replace(progress, job=job, faults=[]), group_facts)
+            yield job, _fit_alone(progress.alone(job), group_facts)
 
 
 def _fit_alone(progress: JobInProgress, facts: Mapping[str, Any]) -> list[UnjudgedResult]:
@@ -145,22 +143,25 @@ def _fit_alone(progress: JobInProgress, facts: Mapping[str, Any]) -> list[Unjudg
         if progress.faults:
             raise progress.faults[0]
         if job.how.checkpoint_every:  # judging is not fitting
-            ctx.seconds["judge"] = scorer.seconds
-            ctx.seconds["fit"] -= scorer.seconds + scorer.checks
-            ctx.seconds["checks"] = scorer.checks
+            judge, checks = progress.judging
+            ctx.seconds["judge"] = judge
+            ctx.seconds["fit"] -= judge + checks
+            ctx.seconds["checks"] = checks
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a panic of a library in Rust is no Exception
-        facts = facts_of(job, method, {"total": time.perf_counter() - start}, facts, losses.to_dict())
+        facts = facts_of(
+            job, method, {"total": time.perf_counter() - start}, {**facts, **progress.facts}, losses.to_dict()
+        )
         skipped = isinstance(error, Stopped)
         _note_error(progress.errors, error)
         ended = UnjudgedResult(
             "skipped" if skipped else "failed", str(error) if skipped else describe_error(error), facts
         )
         return [ended] * len(job.runs)
-    total = time.perf_counter() - start + ctx.shared - scorer.checks
+    total = time.perf_counter() - start + ctx.shared - progress.judging[1]
     seconds = {**ctx.seconds, "total": total, "shared": ctx.shared}
-    return _scored(progress, method, seconds, facts, losses)
+    return _scored(progress, method, seconds, {**facts, **progress.facts}, losses)
 
 
 def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, list[UnjudgedResult]]]:
@@ -201,7 +202,10 @@ def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, 
                 seconds = {phase: value * share for phase, value in spent.items()}
                 seconds |= {"shared": shared} if one_seed and ctx.apart else {}
             losses = ctx.losses if one_seed else context.losses
-            yield job, _scored(progress, method, seconds, group_facts | _work(method, train), losses)
+            facts = {**group_facts, **_work(method, train), **progress.facts}
+            yield job, _scored(progress, method, seconds, facts, losses)
+            if one_seed:
+                progress.facts.clear()
             for name in [name for name in vars(point) if name.endswith("_")]:  # one fit at a time is in memory
                 delattr(point, name)
             ctx.seconds.clear()
@@ -272,7 +276,10 @@ def _work(method: Method, train: Train) -> dict[str, float]:
 def _context(job: Job, scorer: CheckpointScorer | None, judge: Judge | None = None) -> Context:
     how = job.how
     on_log = scorer.log if scorer else None
-    return Context(job.first.seed, how.device, on_log, judge, precision=how.precision, profile=how.profile)
+    keeper = TrainingKeeper(scorer.number) if scorer and how.states else None
+    return Context(
+        job.first.seed, how.device, on_log, judge, precision=how.precision, profile=how.profile, keeper=keeper
+    )
 
 
 def build_method(run: Run) -> Method:
@@ -366,28 +373,11 @@ def _require_same_rows(name: str, whole: Array, alone: Array, unseen: BoolArray)
         )
 
 
-@dataclasses.dataclass(eq=False)
-class JobInProgress:
-    """A job in progress, what it is asked at its checkpoints, and where it is told what happens."""
-
-    job: Job
-    material: OpenedHandout
-    send: Send
-    log_every: float
-    logged: float = 0.0
-    faults: list[MethodFault] = dataclasses.field(default_factory=list)
-    errors: list[BaseException] | None = None
-
-
-JOBS_IN_PROGRESS: dict[int, JobInProgress] = {}
-"""Of the jobs in progress. A method holds its `Context`, so nothing here may lead to the answers or to the data."""
-
-
 class CheckpointScorer:
     """Forwards a method's log and scores it at checkpoints. It leads to no data and no answers: it holds a number."""
 
     def __init__(self, progress: JobInProgress) -> None:
-        self.number, self.seconds, self.checks = id(self), 0.0, 0.0
+        self.number = id(self)
         JOBS_IN_PROGRESS[self.number] = progress
 
     def __enter__(self) -> Self:
@@ -409,6 +399,10 @@ class CheckpointScorer:
         job = progress.job
         if step % job.how.checkpoint_every:
             return
+        if (kept := progress.kept_judged.get(step)) is not None:  # by the fit that this one goes on from
+            progress.judged.append(kept)
+            progress.send(kept)
+            return
         start = time.perf_counter()
         try:
             replies: dict[str, CondensedScores] = {}
@@ -420,10 +414,13 @@ class CheckpointScorer:
             if isinstance(error, MethodFault):  # which fails the run at the end of its fit, caught or not
                 progress.faults.append(error)
             raise
-        progress.send(Checkpoint(job.key, step, [replies[run.id].condensed for run in job.runs]))
+        checkpoint = Checkpoint(job.key, step, [replies[run.id].condensed for run in job.runs])
+        if job.how.states:
+            progress.judged.append(checkpoint)
+        progress.send(checkpoint)
         checks = sum(reply.checks for reply in replies.values())
-        self.checks += checks
-        self.seconds += time.perf_counter() - start - checks
+        judging = progress.judging
+        progress.judging = judging[0] + time.perf_counter() - start - checks, judging[1] + checks
 
 
 def _note_error(errors: list[BaseException] | None, error: BaseException) -> None:

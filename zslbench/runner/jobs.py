@@ -20,6 +20,8 @@ from zslbench.visible import name_run
 
 MOST_AT_ONCE = 8
 """Fits that are trained at once: their weights and both of their Adams are in memory together."""
+KEEP_EVERY = 300.0
+"""Seconds of training after which its state is kept: writing one takes up to a second or two."""
 _DATASET_KEYS = ("name", "features", "semantics", "fingerprint", "origin")
 
 
@@ -151,11 +153,27 @@ class Run:
 
 
 @dataclasses.dataclass(frozen=True)
+class StateKeeping:
+    """Where the states of trainings are kept, so that a fit that was killed can go on.
+
+    Attributes:
+        root: the folder of records, absolute; states are kept below it while it exists.
+        every: seconds of training after which a state is written.
+        resume: whether a fit goes on from a state; else the state is removed.
+    """
+
+    root: Path
+    every: float
+    resume: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class RunConditions:
     """How runs are done (see `zslbench.run`): nothing of it is part of what they mean.
 
     Attributes:
         checkpoint_every: judge a method while it trains, every so many epochs; 0: never.
+        states: where the states of trainings are kept; None: nowhere.
     """
 
     device: str = "auto"
@@ -164,6 +182,7 @@ class RunConditions:
     profile: bool = False
     keep_features: int = 0
     save_model: bool = False
+    states: StateKeeping | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -183,6 +202,14 @@ class Job:
         """What names it: the ids of its runs, in their order."""
         return " ".join(run.id for run in self.runs)
 
+    @functools.cached_property
+    def training_key(self) -> str:
+        """What its training means: of its hyper-parameters, those that only scoring reads are left out."""
+        run = self.first
+        read_later = method_class(run.method).scoring
+        trained = {name: value for name, value in run.params.items() if name not in read_later}
+        return run.key_without("protocol", "params") + canonical_json(trained)
+
     def __str__(self) -> str:
         run = self.first
         rules = [served.protocol for served in self.runs]
@@ -199,6 +226,20 @@ class Batch:
     def first(self) -> Job:
         """The job that stands for what all of the batch share: method, data, stage, seed, device."""
         return self.jobs[0]
+
+    def keeping(self, states: StateKeeping) -> Batch:
+        """Return it with the states of its trainings kept."""
+        how = dataclasses.replace(self.first.how, states=states)
+        return Batch(tuple(dataclasses.replace(job, how=how) for job in self.jobs))
+
+    def trained_with(self, job: Job) -> list[Job]:
+        """Return the jobs that the training of one of them serves, in order.
+
+        These are all seeds that train at once; of a grid, the points that differ only in what scoring reads.
+        """
+        if len({each.first.seed for each in self.jobs}) > 1:
+            return list(self.jobs)
+        return [each for each in self.jobs if each.training_key == job.training_key]
 
 
 def group_into_batches(

@@ -40,7 +40,7 @@ from zslbench.runner.estimate import key_of
 from zslbench.runner.executors import Listener
 from zslbench.runner.jobs import Batch, Job, Run
 from zslbench.runner.run_records import RunResult
-from zslbench.step_reports import SCORING, TRAINING
+from zslbench.step_reports import RESUMING, SCORING, TRAINING
 
 SOON = 0.2
 """Seconds before the first writing: what ends sooner costs nothing, and nobody could watch it."""
@@ -66,6 +66,7 @@ class _Fit:
     training_began: float = 0.0
     reported: float = 0.0
     stepwise: bool = False
+    resumed_from: int = 0
     phases: Sequence[str] = ()
     phase_number: int = 0
     numbered: str = ""
@@ -108,6 +109,7 @@ class _Fit:
             company=self.company,
             phase_number=self.phase_number,
             phase_count=self.phase_count,
+            resumed_from=self.resumed_from,
             forecast=None if forecast is None else round(forecast * self.company, 3),
         )
 
@@ -162,6 +164,9 @@ class LiveFile(Listener):
         """Note what a fit is doing, and how far its training is."""
         with self._changing():
             if (fit := self._fits.get(job.first.id)) is None:
+                return
+            if phase == RESUMING:
+                fit.resumed_from = step
                 return
             fit.note_phase(phase)
             if phase != TRAINING:

@@ -6,13 +6,14 @@ import dataclasses
 import re
 import shlex
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from zslbench.metrics import order_metrics
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import runs_option
+from zslbench.results.records.training_states import StateHeader
 from zslbench.results.tables.render import write_columns
 from zslbench.results.tables.result import VerbResult
 from zslbench.results.tables.table import Cell, Table, remarks, text_table
@@ -22,7 +23,7 @@ from zslbench.runner.estimate import Estimate
 from zslbench.runner.jobs import Run
 from zslbench.runner.live_file_writer import typed_command
 from zslbench.runner.run_states import UNFINISHED, State
-from zslbench.visible import describe_failure, format_count, title_data
+from zslbench.visible import describe_failure, format_count, join_words, title_data
 
 _REASONS = 3
 """How many different reasons of failed runs are shown at the end."""
@@ -45,7 +46,8 @@ class Outcome(VerbResult):
         estimate: how long the runs may take; only for a dry run.
         root: the folder of records.
         untried: how many runs had failed before and were not tried again.
-        cut_short: how many runs this call began and did not finish.
+        cut_short: ids of the runs that this call began and did not finish, each with the state from which its training
+            goes on; None: it begins anew.
     """
 
     states_before: tuple[tuple[Run, State], ...]
@@ -56,7 +58,7 @@ class Outcome(VerbResult):
     estimate: Estimate | None = None
     root: Path = Path("runs")
     untried: int = 0
-    cut_short: int = 0
+    cut_short: Mapping[str, StateHeader | None] = dataclasses.field(default_factory=dict)
 
     def count(self, *states: State) -> int:
         """Return how many planned runs have one of these states now."""
@@ -142,17 +144,24 @@ class Outcome(VerbResult):
         return sentences
 
     def _describe_interruption(self, kept: int) -> str:
-        cut = self.cut_short
+        cut = len(self.cut_short)
         if not kept + cut:
             return f"interrupted before any run began; {say_how_to_go_on()}"
         sentence = f"interrupted: {format_count(kept, 'run')} finished and kept"
         if not cut:
             return f"{sentence}; {say_how_to_go_on()}"
-        begin = "begins it" if cut == 1 else "begins them"
-        rest = " and does the rest" if len(self.states) > kept + cut else ""
-        return (
-            f"{sentence}, {format_count(cut, 'run')} cut short and not kept; {say_how_to_go_on(f'{begin} anew{rest}')}"
-        )
+        headers = [header for header in self.cut_short.values() if header is not None]
+        fate, verbs, anew = " and not kept", [], cut - len(headers)
+        if headers:
+            steps = dict.fromkeys(f"step {header.step} of {header.total}" for header in headers)
+            fate = f", {f'{len(headers)} of them ' if anew else ''}kept up to {join_words([*steps])}"
+            verbs.append("goes on from there")
+        if anew:
+            pronoun, others = ("it", "the other") if anew == 1 else ("them", "the others")
+            verbs.append(f"begins {others if headers else pronoun} anew")
+        if len(self.states) > kept + cut:
+            verbs.append("does the rest")
+        return f"{sentence}, {format_count(cut, 'run')} cut short{fate}; {say_how_to_go_on(join_words(verbs))}"
 
     def lay_out(self, format: str, room: int) -> Sequence[Table]:
         """Return a table with one row per run, and the text of `sentences`."""

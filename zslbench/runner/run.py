@@ -18,12 +18,13 @@ from zslbench.results.records.leases import Leases
 from zslbench.results.records.record import Record
 from zslbench.results.records.requests import RequestedMethod, RequestedRuns, keep_request, make_request
 from zslbench.results.records.store import ResultStore
+from zslbench.results.records.training_states import read_headers
 from zslbench.results.tables.table_data import pick_facts
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.estimate import estimate
 from zslbench.runner.executors import Executor, Listener, SerialExecutor
 from zslbench.runner.executors.loop import defer_interrupts, do_batches
-from zslbench.runner.jobs import Batch, Job, Run
+from zslbench.runner.jobs import KEEP_EVERY, Batch, Job, Run, StateKeeping
 from zslbench.runner.live_file_writer import keep_live_file
 from zslbench.runner.loggers import close_loggers, make_loggers
 from zslbench.runner.outcome import Outcome
@@ -77,6 +78,7 @@ def run(
     data_root: Path | str | None = None,
     device: str | None = None,
     rerun: Rerun | None = None,
+    resume: bool = True,
     checkpoints: str = "last",
     dry_run: bool = False,
     seeds_at_once: SeedsAtOnce = "auto",
@@ -113,6 +115,8 @@ def run(
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``; None: the plan's, or ``auto``.
         rerun: which finished runs to repeat: ``none``, ``failed``, ``stale`` (the source of the method has changed) or
             ``all``; None: the stale ones of your own methods.
+        resume: whether a fit of a generative method that was killed goes on from the state of its training that was
+            kept last, to the same numbers; else that state is removed.
         checkpoints: ``last``, or ``every:N`` to judge the method every N epochs and keep the curve.
         dry_run: only say what would be run, and how long it would take.
         seeds_at_once: whether methods that can train several seeds together (the generative ones) do so: ``auto`` (on a
@@ -176,7 +180,8 @@ def run(
     remarks += [f"{why} Its run counts as not done." for _, why in store.broken]
     remarks += source_remarks(before, todo, sources, rerun)
     with show_preparation((run for run in planned if run.id in todo), None if dry_run else console):
-        work = [batch for part in parts for batch in part.batches(todo)]
+        keeping = StateKeeping(store.root.absolute(), KEEP_EVERY, resume)
+        work = [batch.keeping(keeping) for part in parts for batch in part.batches(todo)]
     interrupted = False
     ahead = None
     if work and not dry_run:
@@ -201,6 +206,8 @@ def run(
                 _Coordinator(store, leases, records, listeners).do(work, engine, console)
             except KeyboardInterrupt:
                 interrupted = True
+        new = (record for record in records.values() if record is not None and earlier[record.id] is not record)
+        remarks += [remark for record in new if (remark := record.provenance.get("state_remark"))]
         remarks += [*live_file.remarks, *(logger.remark for logger in loggers if logger.remark)]
         if all(record is not None and record.status not in UNFINISHED for record in records.values()):
             request.unlink(missing_ok=True)
@@ -216,7 +223,12 @@ def run(
     states = find_states(planned, records, sources)
     shown = ahead if dry_run else None
     untried = sum(state == "failed" and run.id not in todo for run, state in before)
-    cut_short = sum(record.status == "interrupted" and earlier[record.id] is not record for record in kept)
+    half_trained = [header for _, header in read_headers(store.root)] if interrupted and resume else []
+    cut_short = {
+        record.id: next((header for header in half_trained if record.id in header.runs), None)
+        for record in kept
+        if record.status == "interrupted" and earlier[record.id] is not record
+    }
     remarks = list(dict.fromkeys(remarks))
     return Outcome(before, states, kept, tuple(remarks), interrupted, shown, store.root, untried, cut_short)
 

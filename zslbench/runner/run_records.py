@@ -215,7 +215,7 @@ def _provenance(cls: type, device: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(terse=True),
         "processors": os.cpu_count(),
-        "packages": dict(_versions()),
+        "packages": dict(library_versions()),
         "device": device,
         "blas_threads": max((int(pool["num_threads"]) for pool in _pools(len(sys.modules)).info()), default=1),
         **_torch_flags(device),
@@ -251,7 +251,8 @@ def reset_peaks() -> None:
 
 
 @functools.cache  # reading the metadata of four packages takes longer than a small fit
-def _versions() -> dict[str, str]:
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries on which numbers rest."""
     versions = {}
     for name in PACKAGES:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

@@ -22,6 +22,7 @@ from zslbench.results.records.live_studies import list_running_fits
 from zslbench.results.records.record import Record
 from zslbench.results.records.requests import load_requested
 from zslbench.results.records.store import ResultStore, runs_option
+from zslbench.results.records.training_states import StateHeader, read_headers
 from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.results.tables.render import check_format, render
 from zslbench.results.tables.result import VerbResult
@@ -140,6 +141,7 @@ class StatusReport(VerbResult):
         stage: the stage of these runs.
         others, oracle: records of the other stage, and candidates for oracle selection; both are not among these runs.
         versions: other versions of zslbench and how many records they made.
+        half_trained: each training that was killed, whatever its row: the same command goes on from its state.
         broken: one sentence per file that is not a record.
         running: how many fits run now.
         damaged: whether the content of a record does not match its id (it was changed by hand), or a folder could not
@@ -157,6 +159,7 @@ class StatusReport(VerbResult):
     oracle: int
     stage: str
     versions: Mapping[str, int]
+    half_trained: tuple[StateHeader, ...]
     broken: tuple[str, ...]
     running: int
     damaged: bool
@@ -276,7 +279,8 @@ def examine(
     counted, beside = data.match_content([*counted, *asked.select(requested)])
     beside += [record for record in counted if not record.id]  # asked for, whether it was done or not
     counted = [record for record in counted if record.id]
-    running = [fit for fit in list_running_fits(store.root) if fit.stage == stage]
+    fits = list_running_fits(store.root)
+    running, runs_now = [fit for fit in fits if fit.stage == stage], {fit.run for fit in fits}
     spanned = survey(counted, tuned, seeds, [*altered, *beside]).with_running(running)
     versions = Counter(str(record.provenance.get("zslbench", zslbench.__version__)) for record in counted)
     del versions[zslbench.__version__]
@@ -301,6 +305,7 @@ def examine(
         oracle=sum(record.selection == "oracle" for record in chosen),
         stage=stage,
         versions=dict(sorted(versions.items())),
+        half_trained=tuple(header for _, header in read_headers(store.root) if runs_now.isdisjoint(header.runs)),
         broken=(*(reason for _, reason in store.broken), *problems),
         running=len(running),
         damaged=bool(altered) or any(path.is_dir() for path, _ in store.broken),
@@ -422,6 +427,10 @@ def remarks(status: StatusReport) -> list[str]:
         for row in dict.fromkeys(slot.row for slot, state in survey.states.items() if state != "done")
         if is_of_session(row)
     ]
+    lines += [
+        f"half trained: {header.name}: the same command goes on from step {header.step} of {header.total}"
+        for header in status.half_trained[:MOST_SHOWN]
+    ]
     lines += [f"not checked: {row}: {why}" for row, why in survey.unimportable.items()]
     lines += [f"{format_count(number, 'run')} of zslbench {version}" for version, number in status.versions.items()]
     other = "dev" if status.stage == "final" else "final"
@@ -463,6 +472,10 @@ def _document(status: StatusReport) -> dict[str, Any]:
         "outdated": [record.id for record in survey.outdated],
         "replaced": [record.id for record in survey.replaced],
         "unimportable": dict(survey.unimportable),
+        "half_trained": [
+            {"name": header.name, "ids": list(header.runs), "step": header.step, "total": header.total}
+            for header in status.half_trained
+        ],
         "other_versions": dict(status.versions),
         "other_stage": status.others,
         "oracle_candidates": status.oracle,

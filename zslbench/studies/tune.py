@@ -468,8 +468,8 @@ def _describe_next(tuning: Tuning) -> list[str]:
     """Say where presets are kept and which command runs them, or why there are none and what to do."""
     if tuning.interrupted:
         return [
-            f"interrupted after {format_count(len(tuning.trials), 'trial')}: finished runs are kept, the one that was "
-            f"cut short is not; {say_how_to_go_on()}"
+            f"interrupted after {format_count(len(tuning.trials), 'trial')}: finished runs are kept; "
+            f"{say_how_to_go_on()}"
         ]
     if not tuning.trials:
         return ["no trial was done in time, so no preset was written; type the same command with more --time-limit"]

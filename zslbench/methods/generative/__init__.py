@@ -90,7 +90,7 @@ class AdversarialMethod(Method):
     def fit_seeds(cls, points: Sequence[Self], train: Train, contexts: Sequence[Context]) -> Iterator[Self]:
         """Train all points, several in batched products; each result equals that of its own `fit`, up to rounding."""
         from zslbench.methods import nn
-        from zslbench.methods.generative.training import JointTraining
+        from zslbench.methods.generative.training import JointTraining, KeptTraining
 
         first, ctx = points[0], contexts[0]
         trainings = [first._begin(train, ctx)]
@@ -103,21 +103,20 @@ class AdversarialMethod(Method):
         judged = any(each.judged for each in contexts)
         unit, advice = f"in {first.round_name}", f"lower lr={first.lr:g}"
         rounds = list(first._rounds(training.epoch_steps))
-        done, all_steps = 0, sum(count for count, _, _ in rounds)
-
-        def advance(taken: int) -> bool:
-            return ctx.progress(done + taken, all_steps)
-
-        advance(0)
-        for count, step, total in rounds:
-            with nn.at_precision(ctx.precision, first.device_), nn.in_threads(threads):
-                losses = training.steps(count, ctx.phase, record=not ctx.profile, advance=advance)
-            done += count
+        kept = KeptTraining(training, ctx, [count for count, _, _ in rounds], len(points))
+        kept.resume(nn.describe_arithmetic(first.device_, ctx.precision, threads))
+        ctx.progress(kept.step, kept.total)
+        for number, (count, step, total) in enumerate(rounds):
+            resumed = number < len(kept.losses)  # the losses and checkpoints of these rounds are reported once more
+            if not resumed:
+                with nn.at_precision(ctx.precision, first.device_), nn.in_threads(threads):
+                    losses = training.steps(count, ctx.phase, not ctx.profile, kept.advance, kept.taken)
+                kept.end_round(losses)
             if judged or step == total:
                 training.write_back()
-            for point, values, each in zip(points, losses, contexts, strict=True):
+            for point, values, each in zip(points, kept.losses[number], contexts, strict=True):
                 report_losses(point, each, (step, total), values, advice, unit, training.generator_loss.notes)
-            if advance(0):
+            if not resumed and kept.advance(0):
                 break
         for point in points:
             point.generator_.requires_grad_(False).zero_grad(set_to_none=True)

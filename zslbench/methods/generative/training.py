@@ -10,14 +10,19 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
+from zslbench.arrays import AnyArray
+from zslbench.documents import convert
 from zslbench.errors import ZslbenchError
+from zslbench.methods.base import Context, Cost
 from zslbench.methods.generative.wgan import (
     Critic,
     CriticBatch,
@@ -28,9 +33,12 @@ from zslbench.methods.generative.wgan import (
     Networks,
 )
 from zslbench.methods.nn import BETAS, adam
+from zslbench.step_reports import RESUMING
 
 Phase = Callable[[str], AbstractContextManager[object]]
 Weights = dict[str, Tensor]
+_OF_LOSSES = ("sum ", "count ")
+"""How the names of arrays in a state begin that are of the losses of a round."""
 EAGER_CALLS = 3
 """Calls before the recording, in which optimisers, caches and sums make their tensors."""
 
@@ -175,20 +183,29 @@ class GanTraining:
         return -(-len(self.rows.features) // self.batch)
 
     def steps(
-        self, count: int, phase: Phase, record: bool = True, advance: Callable[[int], bool] = lambda _taken: False
+        self,
+        count: int,
+        phase: Phase,
+        record: bool = True,
+        advance: Callable[[int], bool] = lambda _taken: False,
+        taken: int = 0,
     ) -> list[dict[str, float]]:
         """Take `count` iterations; return, for each fit, the mean of every loss by name.
+
+        Of these, `taken` were taken before the state was kept from which the training goes on.
 
         On CUDA the iterations are recorded as a graph, unless `record` is false, which allows to time their phases
         separately. After each iteration (on CUDA: after it was given to the device) `advance` is called with the number
         of iterations; if it returns True, the loop ends.
         """
-        for total in self._sums.values():
-            total.zero_()
-        graph, taken = record and self.device.type == "cuda", 0
+        if not taken:
+            for total in self._sums.values():
+                total.zero_()
+        graph = record and self.device.type == "cuda"
         with phase("iterations") if graph else contextlib.nullcontext():
-            for taken in range(1, count + 1):
+            while taken < count:
                 self._repeated(self.iterate) if graph else self.iterate(phase)
+                taken += 1
                 if advance(taken):
                     break
         means = {
@@ -238,6 +255,58 @@ class GanTraining:
 
     def write_back(self) -> None:
         """Copy the weights to the networks of the fits, if copies of them were trained."""
+
+    def state(self) -> dict[str, AnyArray]:
+        """Return all that changes from step to step, by name: weights, both Adams, random streams, sums of losses."""
+        arrays = {name: tensor.cpu().numpy() for name, tensor in self._trained().items()}
+        arrays |= {
+            f"stream {number}": stream.get_state().numpy() for number, stream in enumerate(self._repeated.streams)
+        }
+        arrays |= {f"sum {name}": total.cpu().numpy() for name, total in self._sums.items()}
+        return arrays | {f"count {name}": np.asarray(count) for name, count in self._notes.items()}
+
+    def restore(self, state: Mapping[str, AnyArray]) -> None:
+        """Go on from what `state` returned after some step.
+
+        Raises:
+            ValueError: it is that of another training; this one has not changed.
+        """
+        for optimiser in (self.critic_adam, self.generator_adam):
+            for weights in optimiser.param_groups[0]["params"]:
+                # as Adam makes them at its first step; only a fused one counts on the device
+                step = torch.zeros((), device=weights.device if optimiser.defaults["fused"] else None)
+                optimiser.state[weights] = {
+                    "step": step,
+                    "exp_avg": torch.zeros_like(weights),
+                    "exp_avg_sq": torch.zeros_like(weights),
+                }
+        losses = {name for name in state if name.startswith(_OF_LOSSES)}
+        mine, given = (
+            {name: (array.shape, array.dtype) for name, array in arrays.items() if not name.startswith(_OF_LOSSES)}
+            for arrays in (self.state(), state)
+        )
+        if mine != given:
+            raise ValueError("its numbers are those of other networks")
+        with torch.no_grad():
+            for name, tensor in self._trained().items():
+                tensor.copy_(torch.from_numpy(state[name]))
+        for number, stream in enumerate(self._repeated.streams):
+            stream.set_state(torch.from_numpy(state[f"stream {number}"]))
+        for name in losses:
+            kind, loss = name.split(" ", 1)
+            if kind == "sum":
+                self._sums[loss] = torch.tensor(state[name], device=self.device)
+            else:
+                self._notes[loss] = int(state[name])
+
+    def _trained(self) -> Weights:
+        """Return the weights of both networks and the moments of their Adams."""
+        tensors: Weights = {}
+        for name, optimiser in (("critic", self.critic_adam), ("generator", self.generator_adam)):
+            for number, weights in enumerate(optimiser.param_groups[0]["params"]):
+                tensors[f"{name} {number}"] = weights.detach()
+                tensors |= {f"{name} {number} {moment}": held for moment, held in optimiser.state[weights].items()}
+        return tensors
 
     def _note(self, name: str, value: Tensor) -> None:
         """Add to the sum of a loss, in place: a recorded graph adds to the same tensor."""
@@ -335,6 +404,78 @@ class JointTraining(GanTraining):
         noise = torch.stack([member._noise(labels.shape[1]) for member in self.members])
         values: tuple[Tensor, ...] = vmap(losses_of)(weights, noise, labels, self.rows.semantics[labels], *given)
         return values
+
+
+@dataclasses.dataclass(frozen=True)
+class _Notes:
+    """What is kept of a training beside its state.
+
+    Attributes:
+        losses: of each round that is done, for each fit; taken: iterations of the next round.
+        seconds, phases: that it took.
+    """
+
+    losses: list[list[dict[str, float]]]
+    taken: int
+    seconds: float
+    phases: dict[str, float]
+
+
+class KeptTraining:
+    """The position of a training in its rounds; its state is kept now and then, where the context has a keeper.
+
+    Args:
+        rounds: the iterations of each; fits: how many are trained together.
+
+    Attributes:
+        losses: of each round that is done, for each fit.
+        taken: iterations of the round after these.
+        total: iterations that there will be.
+    """
+
+    def __init__(self, training: GanTraining, ctx: Context, rounds: Sequence[int], fits: int) -> None:
+        self.training, self.ctx, self.rounds, self.fits = training, ctx, rounds, fits
+        self.losses: list[list[dict[str, float]]] = []
+        self.taken, self.total = 0, sum(rounds)
+        self._began, self._before = time.perf_counter(), dict(ctx.seconds)
+
+    @property
+    def step(self) -> int:
+        """Iterations that are done."""
+        return sum(self.rounds[: len(self.losses)]) + self.taken
+
+    def resume(self, conditions: Mapping[str, str]) -> None:
+        """Go on from the state that was kept last under these conditions, if there is one."""
+        if self.ctx.keeper is None or (kept := self.ctx.keeper.begin(conditions)) is None:
+            return
+        try:
+            notes = convert(kept[1], _Notes)
+            after = self.rounds[len(notes.losses) : len(notes.losses) + 1] or [0]
+            each = {len(losses) for losses in notes.losses}
+            if len(notes.losses) > len(self.rounds) or not 0 <= notes.taken <= after[0] or each - {self.fits}:
+                raise ValueError("it is of another number of steps")
+            self.training.restore(kept[0])
+        except ValueError as error:
+            self.ctx.keeper.refuse(str(error))
+            return
+        self.losses, self.taken = notes.losses, notes.taken
+        self.ctx.charge(Cost(notes.seconds, notes.phases))
+        self._began -= notes.seconds
+        self.ctx.progress(self.step, self.total, RESUMING)
+
+    def advance(self, taken: int) -> bool:
+        """Note the iterations of this round that were taken; return whether the training is only being timed."""
+        self.taken, keeper = taken, self.ctx.keeper
+        if keeper is not None and self.step and keeper.due():
+            phases = {name: value - self._before.get(name, 0.0) for name, value in self.ctx.seconds.items()}
+            notes = _Notes(self.losses, taken, time.perf_counter() - self._began, phases)
+            keeper.keep(self.training.state(), dataclasses.asdict(notes), self.step, self.total)
+        return self.ctx.progress(self.step, self.total)
+
+    def end_round(self, losses: list[dict[str, float]]) -> None:
+        """Note that a round is done, with the losses of each fit."""
+        self.losses.append(losses)
+        self.taken = 0
 
 
 def _stack_weights(networks: Sequence[torch.nn.Module]) -> Weights:

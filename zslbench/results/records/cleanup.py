@@ -19,6 +19,7 @@ from zslbench.results.records.leases import is_abandoned, read_holder
 from zslbench.results.records.live_studies import list_live_files
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, companions, document_of
+from zslbench.results.records.training_states import list_states
 from zslbench.visible import format_count
 
 GRACE = 3600.0
@@ -26,6 +27,9 @@ GRACE = 3600.0
 _LEASE = "a lease of a process that no longer exists"
 _LIVE = "a live file of a process that no longer exists"
 _UNFINISHED = "an unfinished file"
+_STATE = "the state of a training that nobody went on with for 14 days"
+KEPT = 14 * 86400.0
+"""Seconds after which nobody is expected to go on with a training."""
 _LEASE_NAME = re.compile(r"[0-9a-f]{16}(\.\w+)?")
 _DATABASE = re.compile(r"(.*--.*--.*--.*--.*--.*\.db)-(journal|wal|shm)")
 """What SQLite keeps beside a database of `tune`: method, data set, features, semantics, protocol and preset."""
@@ -75,8 +79,8 @@ def gc(
     """List, and delete if asked to, what belongs to no run any more.
 
     That is, of files that this package named and that lie within the folder: predictions, kept features, models
-    and traces without a record, temporary files, leases and live files of coordinators that are gone, and what a
-    database of `tune` left beside itself.
+    and traces without a record, temporary files, leases and live files of coordinators that are gone, states of
+    trainings that no run will go on from, and what a database of `tune` left beside itself.
 
     Args:
         runs: the folder of records.
@@ -103,7 +107,7 @@ def gc(
             continue
         if _is_unused(path, why, now):
             garbage.append((path, why))
-        elif why not in (_LEASE, _LIVE):  # those of the living are as they should be
+        elif why not in (_LEASE, _LIVE, _STATE):  # those of the living are as they should be
             young += 1
     garbage += unwanted
     size = sum(path.stat().st_size for path, _ in garbage if path.is_file())
@@ -151,6 +155,8 @@ def _find_unowned(root: Path) -> Iterator[tuple[Path, str]]:
     for path in glob(f"{leases.FOLDER}/*"):
         if _LEASE_NAME.fullmatch(path.name):
             yield path, _LEASE
+    for path in list_states(root):
+        yield path, _STATE
     for path in list_live_files(root):
         yield path, _LIVE if path.suffix == ".json" else _UNFINISHED
 
@@ -163,4 +169,5 @@ def _is_within(path: Path, root: Path) -> bool:
 
 
 def _is_unused(path: Path, why: str, now: float) -> bool:
-    return is_abandoned(path, read_holder(path) if why in (_LEASE, _LIVE) else None, now, GRACE)
+    patience = KEPT if why == _STATE else GRACE
+    return is_abandoned(path, read_holder(path) if why in (_LEASE, _LIVE) else None, now, patience)

@@ -55,6 +55,7 @@ class RunningFit:
         seconds: since it began; step_seconds: from its beginning to that step; training_began: to the first one.
         company: fits that are trained together and wait for the same steps, this one included.
         phase_number, phase_count: which of how many phases it is in; 0 of 0 where that is not known.
+        resumed_from: the step from which its training went on, since it was killed before; 0: it began anew.
         forecast: seconds that it was expected to take before it began, its company included; None: nothing was known.
     """
 
@@ -76,6 +77,7 @@ class RunningFit:
     company: _Count = 1
     phase_number: _Count = 0
     phase_count: _Count = 0
+    resumed_from: _Count = 0
     forecast: _Seconds | None = None
 
     def __str__(self) -> str:
@@ -85,7 +87,8 @@ class RunningFit:
         """Return what it is doing: which of its phases, and the step of it."""
         number = f"phase {self.phase_number} of {self.phase_count}: " if self.phase_number else ""
         steps = f" {self.step}/{self.total}" if self.total and self.phase.endswith(TRAINING) else ""
-        return f"{number}{self.phase or 'running'}{steps}"
+        resumed = f", resumed from step {self.resumed_from}" if self.resumed_from and steps else ""
+        return f"{number}{self.phase or 'running'}{steps}{resumed}"
 
     @property
     def share(self) -> float:
@@ -99,13 +102,17 @@ class RunningFit:
         At first that is the forecast. The first steps warm up, so what the steps tell of the end of the training takes
         its place little by little, while the first twentieth of them is done.
         """
-        if not self.step or not self.total:
-            return self.forecast
-        by_steps = self.training_began + (self.step_seconds - self.training_began) / self.step * self.total
-        if self.forecast is None:
+        steps, still = self.step - self.resumed_from, self.total - self.resumed_from
+        forecast = self.forecast
+        if forecast is not None and self.total:
+            forecast *= max(0, still) / self.total
+        if steps <= 0 or not self.total:
+            return forecast
+        by_steps = self.training_began + (self.step_seconds - self.training_began) / steps * still
+        if forecast is None:
             return by_steps
-        weight = min(1.0, self.share / _STEPS_TRUSTED)
-        return weight * by_steps + (1.0 - weight) * self.forecast
+        weight = min(1.0, steps / still / _STEPS_TRUSTED) if still > 0 else 1.0
+        return weight * by_steps + (1.0 - weight) * forecast
 
     def seconds_left(self, since: float = 0.0) -> float | None:
         """Return the seconds that it still needs, `since` seconds after it was heard of; None: unknown."""

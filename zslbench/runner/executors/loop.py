@@ -15,6 +15,7 @@ from typing import ClassVar, Self, TypeAlias
 
 from zslbench.errors import EngineError, Unavailable
 from zslbench.results.records.record import Status
+from zslbench.results.records.training_states import CUT_SHORT, remove_states
 from zslbench.runner.execute import execute
 from zslbench.runner.handout import pack
 from zslbench.runner.jobs import Batch, Job, Run
@@ -135,6 +136,9 @@ class BatchInFlight:
 
     def _keep(self, job: Job, results: Sequence[RunResult], **facts: str) -> None:
         self.keep(job, [result.stamped(engine=self.executor, **facts) for result in results])
+        if (states := job.how.states) and not {result.record.status for result in results} & CUT_SHORT:
+            waiting = {run.id for job in self.waiting.values() for run in job.runs}
+            remove_states(states.root, {run.id for run in job.runs}, waiting)
 
 
 class Executor:

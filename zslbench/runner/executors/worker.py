@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.loss_curve import read_losses
-from zslbench.runner.execute import Send, execute
+from zslbench.runner.execute import execute
 from zslbench.runner.handout import PackedHandout
+from zslbench.runner.job_in_progress import Send
 from zslbench.runner.resources import let_threads_sleep
 from zslbench.runner.run_records import Done, Logged, Message
 
