@@ -55,6 +55,50 @@ def test_a_method_has_one_colour_in_every_figure_of_a_study(tmp_path):
     assert [point.get_color() for point in points] == [whole["Method 04"], whole["Method 01"]]
 
 
+def looks_of(figure) -> dict[str, tuple[str, str, str]]:
+    """Return colour, dash and marker of each text of the legend that is not grey."""
+    handles = zip(legend_of(figure), figure.figure.legends[0].legend_handles, strict=True)
+    looks = {
+        text.partition(":")[0]: (line.get_color(), line.get_linestyle(), line.get_marker()) for text, line in handles
+    }
+    return {name: look for name, look in looks.items() if look[0] != GREY}
+
+
+def test_a_row_of_a_large_study_looks_the_same_in_every_figure_that_colours_it(tmp_path):
+    for dataset, methods in (("cub", 20), ("sun", 13)):
+        save_generalized(tmp_path, methods, dataset)
+    chosen = [["m19", "m11", "m03"], ["m18", "m10", "m02"], [f"m{number:02}" for number in range(9, 17)]]
+    asked = [{}, {"datasets": ["sun"]}, {"datasets": ["cub"]}, *({"methods": names} for names in chosen)]
+    seen: dict[str, tuple[str, str, str]] = {}
+    for options in asked:
+        looks = looks_of(zslbench.plot("curve", runs=tmp_path, **options))
+        assert len({*looks.values()}) == len(looks)
+        for name, look in looks.items():
+            assert seen.setdefault(name, look) == look
+    assert len(seen) > 12
+    (curve,) = (figure for figure in zslbench.report(None, runs=tmp_path).page.figures if figure.kind == "curve")
+    drawn = {colour.lower() for colour, _, _ in looks_of(zslbench.plot("curve", runs=tmp_path)).values()}
+    assert all(colour in curve.svg for colour in drawn - {"#000000"})
+
+
+def test_legends_are_in_the_order_of_the_table(tmp_path):
+    facts = {"curve": {1: {"T1": 0.1}, 2: {"T1": 0.2}}, "params": {"epochs": 2}}
+    records = [record("sae", "awa1", metrics={"T1": 0.5}, title="SAE", **facts)]
+    records += [record(name, "cub", metrics={"T1": 0.4}, title=name.upper(), **facts) for name in ("sae", "ale", "dap")]
+    runs = saved(tmp_path, [dataclasses.replace(entry, timings={"fit": 1.0}) for entry in records])
+    for methods in ((), ("dap", "ale", "sae")):
+        table = zslbench.table(runs, methods=methods)
+        rows = list(dict.fromkeys(row["method"].upper() for row in table.list_facts()))
+        assert legend_of(zslbench.plot("stability", runs=runs, methods=methods)) == rows
+    rng = np.random.default_rng(0)
+    for method, dataset in (("sae", "awa1"), ("sae", "cub"), ("ale", "cub"), ("dap", "cub")):
+        arrays = predictions(rng)
+        entry = record(method, dataset, "gzsl", metrics=judged(arrays, "gzsl"), title=method.upper())
+        ResultStore(runs).save(entry, arrays)
+    curve = zslbench.plot("curve", runs=runs, methods=["dap", "ale", "sae"])
+    assert [text.partition(":")[0] for text in legend_of(curve)] == ["DAP", "ALE", "SAE"]
+
+
 def test_eight_rows_at_most_are_in_colour_those_of_the_highest_areas_and_the_others_share_an_entry(tmp_path):
     areas = save_generalized(tmp_path, 11)
     figure = zslbench.plot("curve", runs=tmp_path)

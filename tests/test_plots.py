@@ -203,8 +203,37 @@ def test_many_classes_are_clustered_so_that_confused_ones_are_neighbours(tmp_pat
     places = {label: place for place, label in enumerate(order)}
     assert all(abs(places[label] - places[label + 20]) == 1 for label in range(20))
     assert "clustering" in " ".join(figure.caption)
-    assert "--data FILE" in " ".join(figure.caption)  # 40 names do not fit into a column
-    assert names_of_ticks(figure.axes[0].yaxis) == ["40 unseen"]
+    # 40 names do not fit into a column: those of the hardest classes stand at rows, and columns have their order.
+    shown = names_of_ticks(figure.axes[0].yaxis)
+    accuracy = {row["class name"]: row["percent"] for row in figure.rows if row["class"] == row["taken for"]}
+    assert shown == [f"class {label}" for label in (place + FIRST for place in order) if f"class {label}" in shown]
+    assert min(accuracy, key=lambda name: accuracy[name]) in shown
+    assert 15 <= len(shown) < 40
+    assert f"Named are {len(shown)} of 40 classes, the hardest first where names have room; --data FILE lists all" in (
+        " ".join(figure.caption)
+    )
+    assert "Columns are in the order of the rows." in figure.caption
+    assert names_of_ticks(figure.axes[0].xaxis) == ["40 unseen"]
+
+
+@pytest.mark.parametrize("methods", [["eszsl"], ["eszsl", "sae"]])
+@pytest.mark.parametrize("classes", [16, 28, 90])
+def test_rows_of_a_confusion_figure_are_named_at_the_width_of_a_column(tmp_path, monkeypatch, methods, classes):
+    label = np.arange(classes)
+    for method in methods:
+        ResultStore(tmp_path).save(record(method, metrics={"T1": 1.0}), unseen_only(label, label))
+    names = {place: f"{place:03} Yellow-bellied Flycatcher" for place in label.tolist()}
+    monkeypatch.setattr("zslbench.studies.plot.class_names", lambda *_: names)
+    figure = zslbench.plot("confusion", runs=tmp_path)
+    with settings():
+        figure.figure.draw_without_rendering()
+    for axes in figure.axes:
+        shown = axes.get_yticklabels()
+        boxes = [text.get_window_extent() for text in shown]
+        assert not any(one.overlaps(other) for one, other in itertools.pairwise(boxes))
+        assert len(shown) == classes if classes < 30 else 16 <= len(shown) < 90
+        assert shown[0].get_fontsize() >= 6
+    assert names_of_ticks(figure.axes[-1].xaxis) == [f"{classes} unseen"]
 
 
 def unseen_only(label, taken):
@@ -430,6 +459,14 @@ def test_perclass_is_a_difference_of_means_over_seeds(runs):
     alone = draw(runs, "perclass", methods=("toy",))
     values = {row["class"] - FIRST: row[ODD] for row in alone.rows}
     assert values == pytest.approx(first)
+
+
+def test_a_difference_in_one_class_is_one_class(tmp_path):
+    label = np.arange(3)
+    ResultStore(tmp_path).save(record("eszsl", metrics={"T1": 1.0}), unseen_only(label, label))
+    ResultStore(tmp_path).save(record("sae", metrics={"T1": 0.7}), unseen_only(label, np.array([0, 1, 1])))
+    caption = " ".join(zslbench.plot("perclass", runs=tmp_path).caption)
+    assert "higher in 1 class, lower in 0, equal in 2." in caption
 
 
 def test_more_classes_than_have_room_for_names_stand_side_by_side(tmp_path):

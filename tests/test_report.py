@@ -147,6 +147,19 @@ def test_dev_runs_get_tables_of_their_own(tmp_path):
     assert len(_data(only.text)["runs"]) == 3
 
 
+def test_all_runs_of_the_other_stage_are_counted_below_what_is_missing(tmp_path):
+    picked, *others = ({"x": value} for value in (1.0, 2.0, 3.0))
+    dev = [
+        record("eszsl", stage="dev", fold=fold, metrics={"T1": 0.3}, params=params, label=f"eszsl[x={params['x']:g}]")
+        for params, fold in itertools.product((picked, *others), (1, 2, 3))
+    ]
+    runs = saved(tmp_path, [record("eszsl", label="eszsl[x=1]", params=picked), *dev])
+    final, of_dev = zslbench.report(None, runs=runs).page.missing
+    assert "not counted above: 9 runs of the dev stage" in final.sentences
+    assert "not counted above: 1 run of the final stage" in of_dev.sentences
+    assert "not counted above: 9 runs of the dev stage" in zslbench.status(runs).text
+
+
 def test_what_was_asked_for_is_all_that_is_shown(study_runs):
     made = zslbench.report(None, runs=study_runs, methods=["eszsl"], datasets=["cub"], protocols=["zsl"])
     assert [line.name for _, table in made.page.tables for line in table.rows] == ["ESZSL"]

@@ -170,6 +170,25 @@ def test_runs_are_listed_a_part_at_a_time_and_sort_as_a_whole(opened, runs):
     assert page.get_by_text("No run matches the filters.").is_visible()
 
 
+@pytest.mark.parametrize("table", ["#run-table", "#published-table", ".matrix", ".accuracy"])
+def test_the_first_column_stays_with_its_head_while_the_rest_scrolls(opened, table):
+    page = opened(viewport={"width": 390, "height": 800})
+    lefts = """table => {
+        const shown = document.querySelector(table);
+        shown.closest("details")?.setAttribute("open", "");
+        const scroll = shown.closest(".scroll");
+        scroll.style.maxWidth = "12rem";
+        const cells = [shown.tHead.rows[0].cells[0], shown.querySelector("tbody th.name")];
+        const measured = () => cells.map(cell => cell.getBoundingClientRect().left);
+        const before = measured();
+        scroll.scrollLeft = 60;
+        return {scrolled: scroll.scrollLeft, before, after: measured()};
+    }"""
+    measured = page.evaluate(lefts, table)
+    assert measured["scrolled"] == 60
+    assert measured["after"] == measured["before"]
+
+
 def test_a_run_opens_and_closes_by_keyboard(opened, runs):
     page = opened()
     page.fill("#run-filters [name=text]", "ale")

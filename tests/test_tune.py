@@ -529,7 +529,11 @@ def test_a_report_shows_the_point_that_was_picked_and_all_where_they_are_asked_f
         return rows
 
     assert names(whole) == ["ridge", f"{GRID}[x={tuning.presets[0].values['x']:g}]"]
-    assert f"{len(tuning.trials) - 1} points tried in tuning; --stage dev shows them." in " ".join(whole.notes)
+    assert f"{len(tuning.trials) - 1} points tried in tuning; `zslbench report --stage dev` shows them." in " ".join(
+        whole.notes
+    )
+    (missing,) = whole.missing
+    assert f"not counted above: {whole.counts['ok'] - 2} runs of points tried in tuning" in missing.sentences
     assert len(names(dev)) == len(tuning.trials) + 1
     assert "tried in tuning" not in " ".join(dev.notes)
 

@@ -192,7 +192,8 @@ class Dataset:
         if 0 in features.shape or semantics.shape[1] == 0:
             yield f"features {features.shape} and semantics {semantics.shape} must not be empty."
         if labels.shape != (len(features),):
-            yield f"{len(features)} rows of features but {labels.size} labels; give one label per row."
+            rows, given = format_count(len(features), "row"), format_count(labels.size, "label")
+            yield f"{rows} of features but {given}; give one label per row."
         for name, kind in (("features", np.float32), ("labels", np.int64), ("semantics", np.float32)):
             if (held := getattr(self, name).dtype) != kind:
                 yield f"{name} must be {np.dtype(kind)}, not {held}."

@@ -17,7 +17,7 @@ from zslbench.results.analysis.gather import RecordFilter, gather
 from zslbench.results.plots import KINDS
 from zslbench.results.plots.features import PROJECTIONS
 from zslbench.results.plots.frame import DeclaredFacts, DrawnFigure, FigureRequest, file_kind, settings, write_figure
-from zslbench.results.plots.series import SPREADS, lines_of, study_labels
+from zslbench.results.plots.series import SPREADS, lines_of, study_keys
 from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.render import inches_of
@@ -140,8 +140,8 @@ def _draw(kind: str, request: FigureRequest, record_filter: RecordFilter, select
             if not generalized:
                 raise BadValue(left_out)
         records = generalized
-    lines = sorted(lines_of(records), key=lambda line: record_filter.position(line.row.lead)[0])
-    request = dataclasses.replace(request, lines=lines, study=study_labels(request.store.load()))
+    lines = lines_of(records, record_filter)
+    request = dataclasses.replace(request, lines=lines, study=study_keys(request.store.load()))
     with settings():
         drawn = KINDS[kind](request)
     return dataclasses.replace(drawn, remarks=(*drawn.remarks, *remarks("note", notes)))

@@ -143,7 +143,7 @@ def report(
     notes = [note for of_stage in gathered.values() for note in of_stage.notes]
     if points:
         tried = f"{format_count(points, 'point')} tried in tuning"
-        notes.append(f"The tables of the dev stage leave out {tried}; --stage dev shows them.")
+        notes.append(f"The tables of the dev stage leave out {tried}; `zslbench report --stage dev` shows them.")
     root = None if data_root is None else Path(data_root)
     drawn, undrawn = _draw_figures(gathered, store, record_filter, root) if figures else ([], [])
     intervals = PairedIntervals(store.predictions)
@@ -151,7 +151,7 @@ def report(
         title=one_line(title or "/".join(store.root.resolve().parts[-2:]).lstrip("/") or "Study"),
         written=datetime.datetime.now(datetime.UTC),
         folder=str(store.root),
-        counts=dict(Counter(record.status for record in shown)),
+        counts=dict(sorted(Counter(record.status for record in shown).items(), key=lambda status: status[0] != "ok")),
         facts=tuple(_describe_study(shown)),
         tables=tuple(
             table for of_stage in rows.values() for table in accuracy_tables(of_stage, record_filter, intervals)
@@ -159,7 +159,7 @@ def report(
         beside=tuple(_compare_with_published(rows.get("final", []), tolerance)) if published else (),
         tolerance=tolerance,
         figures=tuple(drawn),
-        missing=tuple(_find_missing(store, listed, root)),
+        missing=tuple(_find_missing(store, shown, listed, root)),
         notes=tuple(dict.fromkeys([*notes, *advise_near_chance(shown, store.predictions)])),
         undrawn=tuple(undrawn),
         runs=runs_data(shown, store.root, () if root is None else ("--data-root", str(root))),
@@ -196,7 +196,7 @@ def _draw_figures(
     """Draw the figures of the final stage, or of the dev stage if there are no other records."""
     records = (gathered.get("final") or next(iter(gathered.values()))).records
     try:
-        return draw_figures(records, store, knowledge(record_filter.datasets, root))
+        return draw_figures(records, store, knowledge(record_filter.datasets, root), record_filter)
     except BadSpec as error:  # a label that is not a spec; the tables show it all the same
         return [], [f"No figure could be drawn: {error}"]
 
@@ -208,11 +208,16 @@ def _describe_study(records: Sequence[Record]) -> Iterator[tuple[str, tuple[str,
     packages = [
         (str(name), str(version)) for made in provenance for name, version in dict(made.get("packages") or {}).items()
     ]
+    stages = Counter(record.stage for record in records)
     data = [(title_data(record.dataset["name"]), record.dataset) for record in records]
     for head, texts in (
         ("Data sets", _distinct(f"{n} ({d.get('features', '')}, {d.get('semantics', '')})" for n, d in data)),
         ("Methods", _distinct(record.method.get("title") or record.method["name"] for record in records)),
-        ("Runs finished", [days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"] if days else []),
+        (
+            "Stages",
+            [f"{stage} ({format_count(number, 'run')})" for stage, number in sorted(stages.items(), reverse=True)],
+        ),
+        ("Finished", [days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"] if days else []),
         ("Devices", _distinct(made.get("device") for made in provenance)),
         ("zslbench", _distinct(made.get("zslbench") for made in provenance)),
         ("Python", _distinct(made.get("python") for made in provenance)),
@@ -237,12 +242,18 @@ def _compare_with_published(rows: Sequence[Row], tolerance: float) -> Iterator[P
                 yield PublishedComparison(row, metric, entry, number, claim.low, claim.high, claim.judge(tolerance))
 
 
-def _find_missing(store: ResultStore, records: Sequence[Record], root: Path | None) -> Iterator[StageGaps]:
+def _find_missing(
+    store: ResultStore, shown: Sequence[Record], records: Sequence[Record], root: Path | None
+) -> Iterator[StageGaps]:
+    """Yield what each stage lacks of `records`; the others of those `shown` are counted below it."""
     for stage, title in (("final", "Final stage"), ("dev", "Dev stage")):
         if not any(record.stage == stage and record.selection != "oracle" for record in records):
             continue
         try:
             state = status.examine(store, records, RecordFilter(stage=stage), data_root=root)
+            others = sum(record.stage != stage and record.selection != "oracle" for record in shown)
+            state = dataclasses.replace(state, others=others)
+            tried = sum(record.stage == stage for record in shown) - sum(record.stage == stage for record in records)
         except BadSpec as error:
             yield StageGaps(title, False, (), (f"Which runs are missing is not known: {error}",), (), ())
             continue
@@ -251,7 +262,11 @@ def _find_missing(store: ResultStore, records: Sequence[Record], root: Path | No
             title=title,
             complete=state.complete,
             matrices=tuple(status.matrix(state.survey, place) for place in state.survey.places),
-            sentences=(*status.trouble(state.survey), *status.remarks(state)),
+            sentences=(
+                *status.trouble(state.survey),
+                *status.remarks(state),
+                *([f"not counted above: {format_count(tried, 'run')} of points tried in tuning"] if tried else []),
+            ),
             commands=tuple((purpose, tuple(texts)) for purpose, texts in commands.items()),
             replace=state.replace,
         )

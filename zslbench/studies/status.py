@@ -434,10 +434,10 @@ def remarks(status: StatusReport) -> list[str]:
     lines += [f"not checked: {row}: {why}" for row, why in survey.unimportable.items()]
     lines += [f"{format_count(number, 'run')} of zslbench {version}" for version, number in status.versions.items()]
     other = "dev" if status.stage == "final" else "final"
-    aside = [f"{format_count(status.others, f'{other} run')}"] if status.others else []
+    aside = [f"{format_count(status.others, 'run')} of the {other} stage"] if status.others else []
     aside += [f"{format_count(status.oracle, 'candidate')} of oracle selection (†)"] if status.oracle else []
     if aside:
-        lines.append(f"not in this matrix: {' and '.join(aside)}")
+        lines.append(f"not counted above: {' and '.join(aside)}")
     lines += list(status.broken)
     return lines
 

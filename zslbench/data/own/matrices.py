@@ -164,9 +164,9 @@ def find_class_ids(loaded: InputArray, names: Sequence[str] | None, classes: int
             ids, kind, base = _find_by_name(list(map(str, numbers)), names, source), "class names", 0
         else:
             raise BadData(
-                f"{source}: labels run from {low} to {high}, but semantics describe {classes} classes; number "
-                f"them from 0 to {classes - 1} or from 1 to {classes}, or list them with --classes in the order of the "
-                "semantics."
+                f"{source}: labels run from {low} to {high}, but semantics describe {format_count(classes, 'class')}; "
+                f"number them from 0 to {classes - 1} or from 1 to {classes}, or list them with --classes in the order "
+                "of the semantics."
             )
     empty = np.setdiff1d(np.arange(classes), ids)
     if empty.size:

@@ -26,6 +26,7 @@ from zslbench.results.plots.series import (
     describe,
     estimate,
     group_by_rest,
+    look_key,
     panels_of,
     rename_line,
 )
@@ -57,7 +58,7 @@ def draw_ablation(request: FigureRequest) -> DrawnFigure:
     frame = Frame(request.width, len(panels), 1.6)
     order = [*declared, FULL]
     # A setting has one colour in all panels, however it was written when it was run on each data set.
-    labels = {setting: line.row.label for _, bars in reversed(panels) for setting, line in bars}
+    labels = {setting: look_key(line.row) for _, bars in reversed(panels) for setting, line in bars}
     looks = choose_looks(request, {setting: labels[setting] for setting in order if setting in labels})
     cut = False
     for axes, (panel, bars) in zip(frame.axes, panels, strict=True):

@@ -28,6 +28,7 @@ from zslbench.results.plots.frame import (
 )
 from zslbench.results.plots.series import Line, check_data, check_number, describe, name_data
 from zslbench.results.tables.table import Remark, remarks
+from zslbench.visible import format_count
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +36,10 @@ if TYPE_CHECKING:
 OTHERS = "other classes"
 _UNCLUSTERED, _WITH_NUMBERS = 12, 12
 _SMALLEST_FONT, _LARGEST_FONT = 6.0, 7.0
+_SPACING = 1.15
+"""From one name to the next, in sizes of its font."""
+_NARROWEST = 0.6
+"""Inches of a matrix."""
 _BAR = 0.42
 """Inches that the colour bar takes."""
 _MOST_NAMED = 60
@@ -145,33 +150,30 @@ def draw_confusion(request: FigureRequest) -> DrawnFigure:
     order = np.concatenate([_cluster(mean, kept[side]) for side in (unseen, ~unseen)])
     shown = [_with_others(share, order) for share in shares]
     names = classes.name(classes.ids[order])
-    columns = shown[0].shape[1]
-    font, square, below = _fit_names(request.width, names, len(lines), columns)
-    beside = len(lines) == 1 or font is not None or _fit_names(request.width, names, 1, columns)[0] is None
-    if not beside:  # names have room where the matrices stand below each other
-        font, square, below = _fit_names(request.width, names, 1, columns)
-    rows = 1 if beside else len(lines)
-    figure = new_figure((request.width, rows * (square + 0.2) + below + 0.3), 0.02)
+    room = _fit_names(request.width, names, len(lines), shown[0].shape[1])
+    named = _choose_named(np.diagonal(mean)[order], room)
+    beside, rows = room.beside, 1 if room.beside else len(lines)
+    figure = new_figure((request.width, rows * (room.height + 0.2) + room.below + 0.3), 0.02)
     panels = list(figure.subplots(rows, len(lines) // rows, squeeze=False).ravel())
     for axes, line, share in zip(panels, lines, shown, strict=True):
         first = axes is panels[0]
         picture = axes.imshow(
             100 * share, cmap="Blues", norm=PowerNorm(0.5, 0, 100), interpolation="nearest", aspect="auto"
         )
-        axes.set_title(wrap(line.name, square))
+        axes.set_title(wrap(line.name, room.across))
         axes.spines[:].set_visible(True)
         axes.set_xlabel("predicted class" if beside or axes is panels[-1] else "")
         axes.set_ylabel("true class" if first or not beside else "")
-        _name_classes(
-            axes, names, share.shape[1] > len(names), font, (first or not beside, beside or axes is panels[-1])
-        )
-        _divide(axes, classes.of_unseen[order], named=font is None and first)
+        others = share.shape[1] > len(names)
+        where = first or not beside, room.columns and (beside or axes is panels[-1])
+        _name_classes(axes, names, others, named, room.font, where)
+        _divide(axes, classes.of_unseen[order], counted=not room.columns and (beside or axes is panels[-1]))
         if len(names) <= _WITH_NUMBERS:
-            _write_numbers(axes, share, 72 * square / max(share.shape) / 2.0)
+            _write_numbers(axes, share, 72 * room.across / max(share.shape) / 2.0)
     bar = figure.colorbar(picture, ax=panels, ticks=[0, 5, 20, 50, 100], fraction=0.04, pad=0.01, aspect=30)
     bar.set_label("images of the true class (%)")
     bar.outline.set_linewidth(0.4)
-    caption = _caption_confusion(lines, shares, classes, order, font)
+    caption = _caption_confusion(lines, shares, classes, order, None if room.columns else len(named))
     return DrawnFigure(tuple(panels), tuple(_confusion_rows(lines, shown, classes, order)), tuple(caption))
 
 
@@ -296,47 +298,78 @@ def _with_others(share: Array, order: IntArray) -> Array:
     return np.column_stack([shown, np.maximum(rest, 0.0)])
 
 
-def _fit_names(width: float, names: Sequence[str], count: int, columns: int) -> tuple[float | None, float, float]:
-    """Return the size of the names of classes (None where they do not fit), and inches: a matrix, the names below it.
+@dataclasses.dataclass(frozen=True)
+class _Room:
+    """How matrices stand, in inches: `across` and `height` of each, `below` them the names of columns.
 
-    `width` is that of the figure in inches; `count` matrices stand side by side, each of so many `columns`.
+    `font` is the size of names, `columns` whether columns have them too, `beside` whether matrices stand side by side.
+    """
+
+    font: float
+    columns: bool
+    beside: bool
+    across: float
+    height: float
+    below: float
+
+
+def _fit_names(width: float, names: Sequence[str], count: int, columns: int) -> _Room:
+    """Return the room for `count` matrices of so many `columns`, in a figure so many inches wide.
+
+    Names stand at rows and columns where they fit, if need be with the matrices below each other; else at rows alone,
+    in a matrix up to as high as the figure is wide.
     """
     longest = 0.0083 * max(map(len, names))
     room = width - _BAR - 0.33
-    # A row as high as its name, in matrices that share the room beside names of that size.
-    font = min(_LARGEST_FONT, room / (columns * count / 72 + longest))
-    if font < _SMALLEST_FONT:
-        return None, max(room / count, 0.6), 0.0
-    return font, max((room - longest * font) / count, 0.6), longest * font
+    for abreast in (count, 1):
+        # A row as high as its name, in matrices that share the room beside names of that size.
+        font = min(_LARGEST_FONT, room / (columns * abreast / 72 + longest))
+        if font >= _SMALLEST_FONT:
+            across = max((room - longest * font) / abreast, _NARROWEST)
+            return _Room(font, True, abreast == count, across, across, longest * font)
+    left = room - longest * _SMALLEST_FONT
+    side_by_side = count == 1 or left / count >= 2 * _NARROWEST
+    across = max(left / count if side_by_side else left, _NARROWEST)
+    height = min(max(across, _SPACING * _SMALLEST_FONT / 72 * len(names)), width)
+    return _Room(_SMALLEST_FONT, False, side_by_side, across, height, 0.15)
 
 
-def _name_classes(axes: Axes, names: Sequence[str], others: bool, font: float | None, named: tuple[bool, bool]) -> None:
-    """Name rows and columns where `named` says so."""
-    if font is None:
-        axes.set_xticks([])
-        axes.set_yticks([])
-        return
+def _choose_named(accuracy: Array, room: _Room) -> list[int]:
+    """Return the rows whose names are written: all, or where they lack room those of the hardest classes first."""
+    if room.columns:
+        return [*range(len(accuracy))]
+    apart = _SPACING * _SMALLEST_FONT / 72 * len(accuracy) / room.height
+    named: list[int] = []
+    for row in np.argsort(accuracy, kind="stable").tolist():
+        if all(abs(row - other) >= apart - 1e-9 for other in named):
+            named.append(row)
+    return sorted(named)
+
+
+def _name_classes(
+    axes: Axes, names: Sequence[str], others: bool, named: Sequence[int], font: float, where: tuple[bool, bool]
+) -> None:
+    """Name those rows `named`, and the columns, where `where` says so."""
     texts = list(map(escape, names))
     columns = [*texts, OTHERS] if others else texts
-    axes.set_xticks(range(len(columns)), columns if named[1] else [""] * len(columns), rotation=90, fontsize=font)
-    axes.set_yticks(range(len(texts)), texts if named[0] else [""] * len(texts), fontsize=font)
+    axes.set_yticks(*((named, [texts[row] for row in named]) if where[0] else ([], [])), fontsize=font)
+    axes.set_xticks(*((range(len(columns)), columns) if where[1] else ([], [])), rotation=90, fontsize=font)
     axes.tick_params(length=1.2, pad=1)
     if others:
         axes.axvline(len(texts) - 0.5, color=INK, lw=0.5)
 
 
-def _divide(axes: Axes, of_unseen: BoolArray, named: bool) -> None:
-    """Draw the lines between unseen and seen classes, and say how many there are where the classes have no names."""
+def _divide(axes: Axes, of_unseen: BoolArray, counted: bool) -> None:
+    """Draw the lines between unseen and seen classes, and say how many there are where columns have no names."""
     unseen, total = int(of_unseen.sum()), len(of_unseen)
     if 0 < unseen < total:
         axes.axhline(unseen - 0.5, color=INK, lw=0.5)
         axes.axvline(unseen - 0.5, color=INK, lw=0.5)
-    if named:
+    if counted:
         blocks = [block for block in ((0, unseen, "unseen"), (unseen, total, "seen")) if block[1] > block[0]]
-        middles = [(start + stop - 1) / 2 for start, stop, _ in blocks]
-        texts = [f"{stop - start} {side}" for start, stop, side in blocks]
-        axes.set_yticks(middles, texts, rotation=90, va="center")
-        axes.tick_params(axis="y", length=0)
+        axes.set_xticks([(start + stop - 1) / 2 for start, stop, _ in blocks])
+        axes.set_xticklabels([f"{stop - start} {side}" for start, stop, side in blocks], rotation=0)
+        axes.tick_params(axis="x", length=0)
 
 
 def _write_numbers(axes: Axes, share: Array, font: float) -> None:
@@ -363,8 +396,9 @@ def _confusion_rows(
 
 
 def _caption_confusion(
-    lines: Sequence[Line], shares: Sequence[Array], classes: Classes, order: IntArray, font: float | None
+    lines: Sequence[Line], shares: Sequence[Array], classes: Classes, order: IntArray, named: int | None
 ) -> list[Remark]:
+    """Return the caption; `named` is how many rows have names where columns have none."""
     sentences = [
         "Share of the test images of a true class (row) by predicted class (column), mean over seeds; the colours go "
         "by the square root."
@@ -372,10 +406,12 @@ def _caption_confusion(
     unseen = classes.of_unseen[order]
     if max(unseen.sum(), (~unseen).sum()) > _UNCLUSTERED:
         sentences.append("Classes in order of average-linkage clustering of their confusions.")
-    if font is None:
+    if named is not None:
+        sentences.append("Columns are in the order of the rows.")
+    if named is not None and named < len(order):
         sentences.append(
-            f"The names of {len(order)} classes do not fit; --data FILE lists them in order, --classes N draws the N "
-            "hardest."
+            f"Named are {named} of {len(order)} classes, the hardest first where names have room; --data FILE lists "
+            "all in order, --classes N draws the N hardest."
         )
     if len(order) < len(classes.ids):
         sentences.append("The last column is all other classes.")
@@ -398,7 +434,8 @@ def _caption_perclass(lines: Sequence[Line], value: Array, classes: Classes, ord
         better, worse = int((value > 1e-9).sum()), int((value < -1e-9).sum())
         sentences = [
             f"Top-1 accuracy on the test images of each class, mean over seeds: {lines[0].name} minus {lines[1].name}, "
-            f"sorted; higher in {better} classes, lower in {worse}, equal in {len(value) - better - worse}."
+            f"sorted; higher in {format_count(better, 'class')}, lower in {worse}, equal in "
+            f"{len(value) - better - worse}."
         ]
     if len(order) > _MOST_NAMED:
         ordered = zip(classes.name(classes.ids[order]), value[order], strict=True)

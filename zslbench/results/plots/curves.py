@@ -37,6 +37,7 @@ from zslbench.results.plots.series import (
     estimate,
     group_by_data,
     labels_of,
+    lines_in,
     mean_or_zero,
     name_data,
     name_panels,
@@ -151,7 +152,7 @@ def draw_stability(request: FigureRequest) -> DrawnFigure:
         advice = f"make curves: `{_curve_command(request.lines, runs)}`"
         raise BadValue(f"no run asked for was judged while it trained; {advice}.")
     panels = split_by_unit(panels_of(judged, request.metrics, _common_metrics))
-    lines = list(dict.fromkeys(line for panel in panels for line in panel.lines))
+    lines = lines_in(panels, judged)
     names = names_of(lines)
     errors_of = [{line: _errors(line, panel.metric, spread) for line in panel.lines} for panel in panels]
     lasts = ([(line.name, -[*errors.values()][-1].mean) for line, errors in every.items()] for every in errors_of)
@@ -216,7 +217,7 @@ def draw_pareto(request: FigureRequest) -> DrawnFigure:
             "run them with --rerun all --seeds-at-once never."
         )
     panels = panels_of(timed, request.metrics)
-    drawn_names = names_of(line for panel in panels for line in panel.lines)
+    drawn_names = names_of(lines_in(panels, timed))
     looks = _choose_pareto_looks(request, panels)
     frame, labelled = _draw_panels(request, panels, looks, spread, direct=True)
     if not labelled:
@@ -242,7 +243,7 @@ def _choose_pareto_looks(request: FigureRequest, panels: Sequence[Panel]) -> dic
         points = [(_mean_seconds(line), line.row.metrics[panel.metric].mean) for line in panel.lines]
         front = find_front(points)
         scores.append([(line.name, points[at][1] + 1000.0 * (at in front)) for at, line in enumerate(panel.lines)])
-    return choose_looks(request, labels_of(line for panel in panels for line in panel.lines), score_in_panels(scores))
+    return choose_looks(request, labels_of(lines_in(panels, request.lines)), score_in_panels(scores))
 
 
 def _draw_panels(
@@ -253,7 +254,7 @@ def _draw_panels(
     Returns:
         The frame, and whether every name has room beside its point.
     """
-    names = names_of(line for panel in panels for line in panel.lines)
+    names = names_of(lines_in(panels, request.lines))
     legend = {name: name for name in names if not (direct and name in looks)}
     frame = Frame(request.width, len(panels), 2.1 if direct else 1.9, legend, looks, only_markers=True)
     labels: list[list[PointLabel]] = []

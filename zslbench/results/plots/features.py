@@ -13,6 +13,7 @@ from zslbench.errors import BadValue
 from zslbench.results.analysis.advice import run_command
 from zslbench.results.plots.by_class import Classes, check_count, confusions
 from zslbench.results.plots.frame import (
+    COLOURS,
     INK,
     MOST_COLOURED,
     DrawnFigure,
@@ -213,7 +214,8 @@ def _project(kept: Sequence[Kept], how: str) -> tuple[list[Projection], bool]:
 def class_looks(unseen: IntArray, shown: IntArray) -> dict[int, dict[str, Any]]:
     """Return colour and marker of each class shown: those of its place among the unseen classes, in every figure."""
     places = {id_: place for place, id_ in enumerate(np.sort(unseen).tolist())}
-    return {id_: line_look(places[id_]) for id_ in shown.tolist()}
+    looks = {id_: line_look(place) | {"color": COLOURS[place % len(COLOURS)]} for id_, place in places.items()}
+    return {id_: looks[id_] for id_ in shown.tolist()}
 
 
 def _scatter(axes: Axes, run: Kept, plane: Projection, looks: Mapping[int, Mapping[str, Any]]) -> dict[int | str, Any]:

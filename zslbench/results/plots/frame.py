@@ -118,7 +118,7 @@ class FigureRequest:
         store: whose predictions and features are read, and whose folder is named in the sentences that give commands.
         width: inches; known: what records do not hold; lines: what is drawn.
         methods: as they were asked for; metrics: a panel each, None: T1 and H.
-        study: labels of all rows of the study, in an order that gives each its look in every figure.
+        study: keys of all rows of the study, in the order of their looks; see `study_keys`.
         parameter: of ``sensitivity``, None: the only one that was swept.
         classes: of ``confusion``, ``perclass`` and ``features``, by name or number, or how many; None: the kind's own.
         spread: ``std`` or ``ci``, None: what suits the kind.
@@ -351,13 +351,14 @@ def with_symbols(text: str) -> str:
 def choose_looks(
     request: FigureRequest, labels: Mapping[str, str], scores: Mapping[str, float] | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Return how the rows in colour look, by name: as their labels do in every figure of the study, where they can.
+    """Return how the rows in colour look, by name: each as in every figure of the study.
 
-    Of more rows than there are colours, those of the highest scores are coloured; without scores, the first. Two rows
-    whose labels have one look in the study differ here: the second takes the next free one.
+    Of more rows than there are colours, those of the highest scores are coloured; without scores, the first. A row of
+    the study keeps its look, even where two of one colour meet: they differ in dash and marker. What is no row of the
+    study, such as a sweep over many, takes a colour that the figure has left.
 
     Args:
-        labels: the label of each row by its name, in the order of the legend.
+        labels: the key in `FigureRequest.study` of each row by its name.
     """
     names = [*labels]
     if scores is not None:
@@ -365,12 +366,14 @@ def choose_looks(
         names = [name for name in names if name in best]
     names = names[:MOST_COLOURED]
     ranks = {label: place for place, label in enumerate(request.study)}
-    places: dict[str, int] = {}
+    looks: dict[str, dict[str, Any]] = {}
     for name in sorted(names, key=lambda name: ranks.get(labels[name], len(ranks))):
-        wanted = ranks.get(labels[name], 0)
-        free = [place for place in range(MOST_COLOURED) if place not in places.values()]
-        places[name] = min(free, key=lambda place: (place - wanted) % MOST_COLOURED)
-    return {name: line_look(places[name]) for name in names}
+        look = line_look(ranks[labels[name]]) if labels[name] in ranks else None
+        if look is None or look in looks.values():
+            used = [taken["color"] for taken in looks.values()]
+            look = next(free for free in map(line_look, range(MOST_COLOURED)) if free["color"] not in used)
+        looks[name] = look
+    return {name: looks[name] for name in names}
 
 
 def describe_colours(
@@ -383,9 +386,12 @@ def describe_colours(
 
 
 def line_look(place: int) -> dict[str, Any]:
-    """Return colour, dash and marker of one line of many; no two of the first 36 share dash and marker."""
+    """Return colour, dash and marker of one line of many.
+
+    No two of the first 36 share dash and marker, and no two of the first 28 colour and dash.
+    """
     return {
-        "color": COLOURS[place % len(COLOURS)],
+        "color": COLOURS[(place + place // len(COLOURS)) % len(COLOURS)],
         "linestyle": DASHES[place % len(DASHES)],
         "marker": MARKERS[place % len(MARKERS)],
     }

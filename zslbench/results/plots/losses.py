@@ -27,6 +27,7 @@ from zslbench.results.plots.series import (
     estimate,
     group_by_data,
     labels_of,
+    lines_in,
     mean_or_zero,
     name_panels,
     names_of,
@@ -60,7 +61,7 @@ def draw_losses(request: FigureRequest) -> DrawnFigure:
     panels = _panels(logged, request.metrics)
     left_out = list(dict.fromkeys(panel.metric for panel in panels[_MOST_PANELS:]))
     panels = panels[:_MOST_PANELS]
-    lines = list(dict.fromkeys(line for panel in panels for line in panel.lines))
+    lines = lines_in(panels, logged)
     names = names_of(lines)
     accuracy = next(name for name in ("T1", "H", *lines[0].row.metrics) if name in lines[0].row.metrics)
     groups = group_by_data(lines)

@@ -35,6 +35,7 @@ from zslbench.results.plots.series import (
     estimate,
     group_by_data,
     group_by_rest,
+    look_key,
     name_lines,
     panels_of,
     rename_line,
@@ -88,7 +89,7 @@ def draw_sensitivity(request: FigureRequest, axis: str = "", values: str = "[…
         ]
         for panel, sweeps in panels
     )
-    labels = {sweep.name: sweep.label for sweep in every}
+    labels = {sweep.name: sweep.look_key for sweep in every}
     looks = choose_looks(request, labels, score_in_panels(values_of))
     frame = Frame(request.width, len(panels), 1.75, {title: title for title in titles if len(titles) > 1}, looks)
     zero = False
@@ -143,10 +144,10 @@ def _draw(
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Sweep:
-    """The values of one parameter: what its line is called, what it was given besides, and the runs of each value."""
+    """The values of one parameter: the name and look of its line, what was given besides, and the runs of each."""
 
     name: str
-    label: str
+    look_key: str
     given: str
     points: tuple[tuple[_Value, Line], ...]
 
@@ -207,7 +208,7 @@ def _find_sweeps(panel: Panel, name: str) -> list[Sweep]:
             points.setdefault(canonical_json(line.row.params[name]), (line.row.params[name], line))
         ordered = sorted(points.values(), key=lambda point: _sort_key(point[0]))
         line = whole[id(row)]
-        sweeps.append(Sweep(line.name, row.label, line.key.unnamed(line.name), tuple(ordered)))
+        sweeps.append(Sweep(line.name, look_key(row), line.key.unnamed(line.name), tuple(ordered)))
     return sorted(sweeps, key=lambda sweep: natural(sweep.name))
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from zslbench.errors import BadValue
 from zslbench.identity import canonical_json
 from zslbench.metrics import order_metrics
+from zslbench.results.analysis.gather import RecordFilter
 from zslbench.results.analysis.row_names import RowKey, plain_names
 from zslbench.results.analysis.rows import (
     Row,
@@ -112,21 +114,28 @@ def name_panels(rows: Sequence[Row]) -> list[str]:
     ]
 
 
-def lines_of(records: Sequence[Record]) -> list[Line]:
-    """Return the lines of records, a method's seeds together, in order of their names."""
-    return name_lines(summarise(records))
+def lines_of(records: Sequence[Record], record_filter: RecordFilter | None = None) -> list[Line]:
+    """Return the lines of records, a method's seeds together, in the order of the rows of a table."""
+    position = (record_filter or RecordFilter()).position
+    return sorted(name_lines(summarise(records)), key=lambda line: position(line.row.lead)[0])
 
 
 def name_lines(rows: Sequence[Row]) -> list[Line]:
-    """Return lines with short names, in order of these names."""
+    """Return lines with short names, in the order of the rows of a table."""
     keys, names = plain_names(rows, _data_key)
     lines = [Line(name + key.marks, key, row) for row, key, name in zip(rows, keys, names, strict=True)]
-    return sorted(lines, key=lambda line: (line.key.block, line.key.order))
+    return sorted(lines, key=lambda line: (line.key.block, line.row.title.casefold(), line.key.order))
 
 
 def rename_line(line: Line, name: str) -> Line:
     """Return a line under a name that no parameters and no marks are added to."""
     return dataclasses.replace(line, name=name, key=dataclasses.replace(line.key, name=name, varying="", shared=""))
+
+
+def lines_in(panels: Iterable[Panel], lines: Iterable[Line]) -> list[Line]:
+    """Return those of lines that panels hold, in their order: legends go by it, whatever panel comes first."""
+    held = {line for panel in panels for line in panel.lines}
+    return [line for line in lines if line in held]
 
 
 def names_of(lines: Iterable[Line]) -> list[str]:
@@ -135,22 +144,35 @@ def names_of(lines: Iterable[Line]) -> list[str]:
 
 
 def labels_of(lines: Iterable[Line]) -> dict[str, str]:
-    """Return the label of each name; of lines of several data sets, that of the first."""
+    """Return the key of each name in `study_keys`; of lines of several data sets, that of the first."""
     labels: dict[str, str] = {}
     for line in lines:
-        labels.setdefault(line.name, line.row.label)
+        labels.setdefault(line.name, look_key(line.row))
     return labels
 
 
-def study_labels(records: Iterable[Record]) -> tuple[str, ...]:
-    """Return the labels of all finished runs of a study: first what ran on most data, then what has no parameters.
+def look_key(row: Row | Record) -> str:
+    """Return what a row has one look by in all figures of a study."""
+    return row.label + ("†" if row.selection == "oracle" else "")
 
-    Colours go by this order, and rows that stand in many figures are to have one of their own.
+
+def study_keys(records: Iterable[Record]) -> tuple[str, ...]:
+    """Return the keys of all rows of a study, in the order in which looks are given to them.
+
+    Rows of the dev stage count where there are no others. First comes what ran on most data, then what is best there:
+    these stand in many figures, and in colour, so each is to have a colour of its own.
     """
-    data = group_values(
-        (record.label, (record.dataset["name"], record.protocol["name"])) for record in records if record.ok
+    ok = [record for record in records if record.ok]
+    panels: dict[tuple[str, str], dict[str, list[float]]] = {}
+    for record in [record for record in ok if record.stage == "final"] or ok:
+        value = next((record.metrics[name] for name in DEFAULT_METRICS if name in record.metrics), 0.0)
+        panel = panels.setdefault((record.dataset["name"], record.protocol["name"]), {})
+        panel.setdefault(look_key(record), []).append(value)
+    scores = score_in_panels(
+        [(key, statistics.fmean(values)) for key, values in panel.items()] for panel in panels.values()
     )
-    return tuple(sorted(data, key=lambda label: (-len(data[label]), "[" in label, natural(label))))
+    data = Counter(key for panel in panels.values() for key in panel)
+    return tuple(sorted(scores, key=lambda key: (-data[key], -scores[key], natural(key))))
 
 
 def split_by_unit(panels: Iterable[Panel]) -> list[Panel]:

@@ -8,11 +8,12 @@ from collections.abc import Iterator, Sequence
 
 from zslbench.errors import ZslbenchError
 from zslbench.results.analysis.calibration import is_generalized
+from zslbench.results.analysis.gather import RecordFilter
 from zslbench.results.plots import KINDS
 from zslbench.results.plots.curves import timed_alone
-from zslbench.results.plots.frame import DeclaredFacts, FigureRequest, settings, svg_text
+from zslbench.results.plots.frame import DeclaredFacts, FigureRequest, settings, svg_text, symbol
 from zslbench.results.plots.sensitivity import swept_parameters
-from zslbench.results.plots.series import Line, group_by_data, lines_of, study_labels
+from zslbench.results.plots.series import Line, group_by_data, lines_of, study_keys
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.table import Remark
@@ -54,18 +55,21 @@ class Figure:
     remarks: tuple[Remark, ...]
 
 
-def draw_figures(records: Sequence[Record], store: ResultStore, known: DeclaredFacts) -> tuple[list[Figure], list[str]]:
+def draw_figures(
+    records: Sequence[Record], store: ResultStore, known: DeclaredFacts, record_filter: RecordFilter
+) -> tuple[list[Figure], list[str]]:
     """Return the figures that finished records of one stage have data for, and a sentence for each left out.
 
-    `records` are those that a table takes; of `store` predictions and the dev stage are read.
+    `records` are those that a table takes; of `store` predictions, the dev stage and all rows are read; lines have
+    the order that `record_filter` gives the rows of a table.
     """
     if len(records) > MOST_RUNS:
         advice = "draw those that you want with `zslbench plot KIND -m … -d … -o FILE`"
         return [], [f"{len(records):,} runs are more than the {MOST_RUNS:,} that this page draws from; {advice}."]
     drawn_figures: list[Figure] = []
     notes: list[str] = []
-    lines = lines_of([record for record in records if record.metrics])
-    study = study_labels(records)
+    lines = lines_of([record for record in records if record.metrics], record_filter)
+    study = study_keys(store.load())
     for kind, title, request in _plans(lines, FigureRequest(store=store, width=WIDE, known=known, study=study)):
         if too_many := _say_too_many(kind, request.lines):
             notes.append(f"{title}: {too_many}; choose fewer with `zslbench plot {kind} -m … -d … -o FILE`.")
@@ -112,7 +116,7 @@ def _plans(lines: Sequence[Line], request: FigureRequest) -> Iterator[tuple[str,
         if any(preset in declared for line in of_method for preset in parse_recorded(line.row.label).presets):
             yield "ablation", f"Ablations of {title}", ask(of_method)
         for name in swept_parameters(of_method):
-            yield "sensitivity", f"{title} against {name}", ask(of_method, name)
+            yield "sensitivity", f"{title} against {symbol(name)}", ask(of_method, name)
     for group in groups:
         if group[0].row.protocol == "zsl" and len(group) <= 2 and all(line in kept for line in group):
             yield "perclass", f"Accuracy by class, {group[0].row.data_name}", ask(group)

@@ -129,6 +129,7 @@
       selection,
       seed: row[at.seed],
       status: row[at.status],
+      state: row[at.status] === "ok" ? "done" : row[at.status],
       error: row[at.error] < 0 ? "" : data.errors[row[at.error]],
       total: seconds(row),
     };
@@ -158,7 +159,7 @@
       ["Protocol", (one) => one.protocol.name, false],
       ["Stage", (one) => one.stage, false],
       ["Seed", (one) => one.seed, true],
-      ["Status", (one) => one.status, false],
+      ["Status", (one) => one.state, false],
     ];
     const metrics = data.names.metrics.slice(0, 6).map((name, place) => [name, (one) => one.row[at.metrics][place], true]);
     return [...words, ...metrics, ["Seconds", (one) => one.total, true], ["Run", (one) => one.id, false]];
@@ -166,7 +167,7 @@
 
   /* A line may end between the parts of a name, as in `break_name` of page.py. */
   function breakable(text) {
-    const words = text.split(/(?<=[,[+:])(?=\S)/u);
+    const words = text.split(/(?<=[,[+:])(?=\S)|(?<= )/u);
     const pieces = words.flatMap((word) => (word.length > 15 ? word.split(/(?<=[=_])(?=.)|(?<=[A-Za-z])(?=[A-Z][a-z])/u) : [word]));
     const whole = (piece) => (piece.includes("-") ? make("span", { class: "whole" }, piece) : piece);
     return pieces.flatMap((piece, place) => (place ? [make("wbr"), whole(piece)] : [whole(piece)]));
@@ -175,7 +176,7 @@
   function cell(name, value, one) {
     if (name === "Method") return make("th", { scope: "row", class: "name" }, make("a", { href: `#run-${one.id}` }, ...breakable(value)));
     if (name === "Run") return make("td", { title: value }, make("code", {}, value.slice(0, 8)));
-    if (name === "Status") return make("td", {}, make("span", { class: `status ${value}` }, value));
+    if (name === "Status") return make("td", {}, make("span", { class: `status ${one.status}` }, value));
     if (name === "Seconds") return make("td", { class: "number" }, time(value));
     if (name === "Seed") return make("td", { class: "number" }, String(value));
     if (data.names.metrics.includes(name)) return make("td", { class: "number" }, percent(value));
@@ -195,7 +196,7 @@
       const row = table.tHead.rows[0];
       for (const [name, value, number] of all) {
         const button = make("button", { type: "button", class: "sort" }, name);
-        const head = make("th", { scope: "col", class: number ? "number" : "word", "aria-sort": "none" }, button);
+        const head = make("th", { scope: "col", class: number ? "number" : name === "Method" ? "name" : "word", "aria-sort": "none" }, button);
         button.addEventListener("click", () => {
           order = [value, turn(head, [...row.children], number)];
           apply();
@@ -220,7 +221,7 @@
       dataset: (one) => data.titles[one.dataset.name],
       protocol: (one) => one.protocol.name,
       stage: (one) => one.kind,
-      status: (one) => one.status,
+      status: (one) => one.state,
     };
     function haystack(one) {
       one.text ??= [one.id, one.method.name, one.method.label, one.method.title, one.dataset.name, one.error]
@@ -324,16 +325,22 @@
     return picture;
   }
 
+  const PHASES = { total: "total", data: "preparing data", fit: "training", scores: "scoring test images",
+    checks: "checking scores", evaluation: "computing metrics", shared: "shared" };
+
   function timingsPart(one) {
     const found = data.names.timings.map((name, place) => [name, one.row[at.timings][place]]).filter(([, value]) => value !== null);
     if (!found.length) return null;
     const most = Math.max(...found.map(([, value]) => value), 1e-9);
-    return part("Seconds by phase", make("table", { class: "bars" }, make("tbody", {}, ...found.map(([name, value]) => {
+    const own = found.some(([name]) => !(name in PHASES)) ? " Training includes its own phases, named with “training:”." : "";
+    const shared = found.some(([name]) => name === "shared") ? " Shared is work that an earlier run had done already; the total counts it all the same." : "";
+    const caption = own + shared ? make("p", { class: "caption" }, (own + shared).trim()) : null;
+    return part("Time in seconds", make("table", { class: "bars" }, make("tbody", {}, ...found.map(([name, value]) => {
       const bar = make("span", { class: "bar-of" });
       bar.style.width = `${Math.max(0.5, 100 * value / most).toFixed(1)}%`;
-      return make("tr", {}, make("th", { scope: "row" }, name), make("td", { class: "number" }, value.toFixed(value < 1 ? 4 : 2)),
+      return make("tr", {}, make("th", { scope: "row" }, PHASES[name] ?? `training: ${name}`), make("td", { class: "number" }, value.toFixed(value < 1 ? 4 : 2)),
         make("td", { class: "bar-cell", "aria-hidden": "true" }, bar));
-    }))));
+    }))), caption);
   }
 
   const bytes = (value) => (value >= 2 ** 30 ? `${(value / 2 ** 30).toFixed(2)} GiB` : `${(value / 2 ** 20).toFixed(1)} MiB`);
@@ -348,11 +355,11 @@
     const { packages, ...rest } = made;
     const memory = data.names.memory.map((name, place) => [name.replaceAll("_", " "), one.row[at.memory][place]])
       .filter(([, value]) => value !== null).map(([name, value]) => [name, bytes(value)]);
-    const marked = Object.keys(params).length ? "Highlighted: given when it was run. All others are defaults or come from a preset." : "This method has no parameters.";
+    const marked = Object.keys(params).length ? "Highlighted parameters were given in the command; the others are the method’s defaults or come from a preset." : "This method has no parameters.";
     return [
-      make("p", { class: "lead" }, make("span", { class: `status ${one.status}` }, one.status), " ",
-        `${data.titles[one.dataset.name]} (${one.dataset.features}, ${one.dataset.semantics}), ${one.protocol.name}, ${one.stage} stage, `
-        + `seed ${one.seed}, selection ${one.selection}`),
+      make("p", { class: "lead" }, make("span", { class: `status ${one.status}` }, one.state), " ",
+        `${data.titles[one.dataset.name]} (${one.dataset.features}, ${one.dataset.semantics}), ${one.protocol.name}, ${one.stage.replace(one.kind, `${one.kind} stage`)}, `
+        + `seed ${one.seed}, selection: ${one.selection}`),
       one.error ? part("Error", make("pre", { class: "error", tabindex: "0" }, one.error)) : null,
       metricsPart(one),
       curvePart(one),

@@ -20,7 +20,7 @@ from zslbench.results.analysis.rows import group_values
 from zslbench.results.tables.captions import TRANSDUCTIVE, describe_sources, distinct, format_number_ranges
 from zslbench.results.tables.table import Cell, Remark, Table, remarks, signed, text_table
 from zslbench.results.tables.table_data import pick_facts, round_number, round_numbers
-from zslbench.visible import one_line, title_data
+from zslbench.visible import format_count, one_line, title_data
 
 _ENTRANT = ("", "_label", "_setting", "_selection", "_seeds", "_value")
 CSV_HEADS = (
@@ -185,7 +185,10 @@ def comparison_tables(done: Comparisons, width: int = 100) -> list[Table]:
 def _entrants(group: Sequence[Comparison]) -> Table:
     match = group[0].match
     sides = {name: side for comparison in group for name, side in comparison.sides.items()}
-    images = " and ".join(f"{side.classes} {name} classes ({side.images:,} images)" for name, side in sides.items())
+    images = " and ".join(
+        f"{format_count(side.classes, f'{name} class')} ({format_count(side.images, 'image')})"
+        for name, side in sides.items()
+    )
     rows = []
     for number, entrant in enumerate(match.entrants):
         values = [f"{comparison.values[number]:.1f}" for comparison in group]
