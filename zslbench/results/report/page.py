@@ -148,7 +148,7 @@ def break_name(text: str) -> str:
     >>> break_name("f-CLSWGAN[lr=1,mix=a+b]")
     '<span class="whole">f-CLSWGAN[</span><wbr>lr=1,<wbr>mix=a+<wbr>b]'
     >>> break_name("ESZSL[gamma=0.1, lam=1]")
-    'ESZSL[<wbr>gamma=0.1, <wbr>lam=1]'
+    'ESZSL[<wbr>gamma=0.1, lam=1]'
     >>> break_name("my_zoo:LongNameWithManyCapitals")
     'my_zoo:<wbr>Long<wbr>Name<wbr>With<wbr>Many<wbr>Capitals'
     """
@@ -156,7 +156,7 @@ def break_name(text: str) -> str:
     for part in re.split(r"(?<=[,\[+:])(?=\S)|(?<= )", text):
         pieces = _INNER.split(part) if len(part) > _LONG_WORD else [part]
         parts += [f'<span class="whole">{html.escape(p)}</span>' if "-" in p else html.escape(p) for p in pieces]
-    return "<wbr>".join(parts)
+    return "<wbr>".join(parts).replace(" <wbr>", " ")  # a line ends at a blank anyway
 
 
 def embedded(value: Any) -> str:
