@@ -272,7 +272,7 @@ def test_candidates_and_the_other_stage_are_counted_apart_and_folds_are_named(ru
     zslbench.run("eszsl", "digits", "zsl", runs=runs, stage="dev", fold=[1, 3])
     found = zslbench.status(runs)
     assert found.complete
-    assert "not in this matrix: 2 dev runs and 1 candidate of oracle selection (†)" in found.text
+    assert "not counted above: 2 runs of the dev stage and 1 candidate of oracle selection (†)" in found.text
     cut_short(1, "sae", "digits", "zsl", runs=runs, stage="dev", fold=[1, 3])
     dev = zslbench.status(runs, stage="dev")
     assert {(slot.row, slot.fold): state for slot, state in dev.survey.states.items()} == {
