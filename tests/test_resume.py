@@ -32,7 +32,7 @@ from zslbench.methods.generative.training import GanTraining
 from zslbench.methods.nn import in_threads
 from zslbench.results.records.store import ResultStore
 from zslbench.results.records.training_states import list_states, read_headers, read_state, write_state
-from zslbench.runner import job_in_progress, live_file_writer
+from zslbench.runner import execute, job_in_progress, live_file_writer
 from zslbench.runner.executors import Listener
 from zslbench.runner.executors.processes import ProcessExecutor
 from zslbench.runner.jobs import Job
@@ -46,10 +46,13 @@ LISGAN = f"lisgan[{SMALL},{ENDS},epochs=5,soul_rows=3,soul_classes=4,classifier=
 GAZSL_ = f"gazsl[{SMALL},iterations=70]"
 DYING = f"dying_methods:Dying[{SMALL},{ENDS},epochs=3]"
 GRID = f"fclswgan[{SMALL.replace('per_class=3', 'per_class=[3,4]')},{ENDS},epochs=2,lr=[1e-4,1e-3]]"
+SHARING = LISGAN.replace("final_epochs=1", "final_epochs=[1,2],cascade=[off,nn]")
+"""Points that share a training."""
 CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "lisgan": (LISGAN, {}, 10),
     "gazsl": (GAZSL_, {}, 4),
     "judged": (FCLSWGAN, {"checkpoints": "every:1"}, 4),
+    "judged grid": (SHARING, {"checkpoints": "every:2"}, 6),
     "seeds at once": (FCLSWGAN, {"seeds": 2, "seeds_at_once": "always"}, 2),
     "grid": (GRID, {"protocols": "zsl"}, 10),
     "bf16": (FCLSWGAN, {"precision": "bf16"}, 2),
@@ -127,6 +130,26 @@ def test_killed_again_and_again_at_random_it_ends_with_the_same_records(case, tm
     same_numbers(tmp_path / "whole", tmp_path / "killed")
     assert set(resumed_from(tmp_path / "killed")) >= {header.step for header in headers}
     assert files_beside(tmp_path / "killed") == []
+
+
+def test_points_that_were_not_yet_scored_go_on_from_the_training_that_they_shared(tmp_path, every, monkeypatch):
+    every(3)
+    ends = iter([execute._scored])
+    with monkeypatch.context() as patch:
+        patch.setattr(execute, "_scored", lambda *given: next(ends, killed)(*given))
+        assert run(tmp_path / "killed", SHARING, checkpoints="every:1").interrupted
+    ((_, header),) = read_headers(tmp_path / "killed")
+    assert len(header.runs) == 8
+    outcome = run(tmp_path / "killed", SHARING, checkpoints="every:1")
+    assert (outcome.remarks, files_beside(tmp_path / "killed")) == ((), [])
+    assert sorted(resumed_from(tmp_path / "killed")) == [0] * 6 + [header.step] * 2
+    run(tmp_path / "whole", SHARING, checkpoints="every:1")
+    same_numbers(tmp_path / "whole", tmp_path / "killed")
+    assert {len(record.curve) for record in ResultStore(tmp_path / "killed").load()} == {5}
+
+
+def killed(*_: object) -> None:
+    raise Killed
 
 
 def test_the_bits_are_the_same_whether_states_are_kept_or_not(tmp_path, every):

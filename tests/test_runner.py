@@ -11,6 +11,7 @@ from toy_methods import Grid, Ridge
 import zslbench
 from zslbench.data.loading import load_dataset
 from zslbench.errors import BadValue, StoreError, UnknownName
+from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.protocols.gzsl import GZSL
 from zslbench.results.records.store import ResultStore
 from zslbench.runner import execute
@@ -292,6 +293,42 @@ def test_data_sets_stages_and_seeds_are_not_mixed_in_a_grid():
     assert sum(len(job.runs) for batch in batches for job in batch.jobs) == len(runs)
     judged = group_into_batches(runs, RunConditions(checkpoint_every=2))
     assert {len(batch.jobs) for batch in judged} == {1}
+
+
+def test_points_that_share_a_training_are_judged_at_its_checkpoints(runs, monkeypatch):
+    """Each has the curve and the numbers that it has alone; its seconds hold the judging of others, and do not count."""
+    quick = dict(LisGAN.check_params) | {"epochs": 3, "cascade": "off"}
+    given = [quick, quick | {"cascade": "nn"}, quick | {"final_epochs": 2}, quick | {"lr": 1e-3}]
+    specs = [f"lisgan[{','.join(f'{name}={value}' for name, value in point.items())}]" for point in given]
+    trained: list[float] = []
+    monkeypatch.setattr(
+        LisGAN, "fit", lambda self, train, ctx, fit=LisGAN.fit: (trained.append(self.lr), fit(self, train, ctx))[1]
+    )
+    together = zslbench.run(specs, "digits", BOTH, runs=runs, checkpoints="every:2").records
+    assert trained == [1e-2, 1e-3]
+    assert len(together) == 8
+    assert [record.provenance.get("grid_points", 1) for record in together] == [3] * 6 + [1] * 2
+    assert [record.seconds_known for record in together] == [False] * 6 + [True] * 2
+    assert {tuple(point["step"] for point in record.curve) for record in together} == {(2,)}
+    assert min(record.timings["fit"] for record in together) >= 0
+    alone = zslbench.run(specs[1], "digits", BOTH, runs=runs.with_name("alone"), checkpoints="every:2").records
+    for record, other in zip(together[2:4], alone, strict=True):
+        assert (record.id, record.curve, record.metrics) == (other.id, other.curve, other.metrics)
+
+
+def test_a_point_that_fails_at_a_checkpoint_of_others_leaves_them_their_curves(runs, monkeypatch):
+    quick = ",".join(f"{name}={value}" for name, value in (dict(LisGAN.check_params) | {"epochs": 2}).items())
+
+    def scores(self, features, classes, scores=LisGAN.scores):
+        if self.cascade == "svm":
+            raise RuntimeError("unlucky")
+        return scores(self, features, classes)
+
+    monkeypatch.setattr(LisGAN, "scores", scores)
+    spec = f"lisgan[{quick},cascade=[off,nn,svm]]"
+    records = zslbench.run(spec, "digits", "zsl", runs=runs, checkpoints="every:1").records
+    assert [record.status for record in records] == ["ok", "ok", "failed"]
+    assert [[point["step"] for point in record.curve] for record in records] == [[1, 2], [1, 2], []]
 
 
 def test_points_that_are_done_are_left_out_of_a_grid(runs):

@@ -142,11 +142,8 @@ def _fit_alone(progress: JobInProgress, facts: Mapping[str, Any]) -> list[Unjudg
                 method.fit(train, ctx)
         if progress.faults:
             raise progress.faults[0]
-        if job.how.checkpoint_every:  # judging is not fitting
-            judge, checks = progress.judging
-            ctx.seconds["judge"] = judge
-            ctx.seconds["fit"] -= judge + checks
-            ctx.seconds["checks"] = checks
+        if job.how.checkpoint_every:
+            progress.leave_judging_out_of(ctx.seconds)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # a panic of a library in Rust is no Exception
@@ -169,11 +166,15 @@ def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, 
 
     Each point of a grid is charged with what it shares as if it had done it alone. Of seeds, whose steps are batched
     products, nobody knows what one alone would take: their time is divided among them, and nothing is called shared.
+    Nor is it of points that are judged while they train, which nobody does for one of them alone.
     """
     points = [build_method(job.first) for job in batch.jobs]
     material = progress.material
     with CheckpointScorer(progress) as scorer:
+        judged = bool(batch.first.how.checkpoint_every)
         contexts = [_context(job, scorer if job is batch.first else None) for job in batch.jobs]
+        if judged:
+            contexts[0] = _context(batch.first, scorer, scorer)
         start = time.perf_counter()
         ctx, cls = contexts[0], type(points[0])
         reset_peaks()
@@ -192,6 +193,8 @@ def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, 
                 method = next(fitting)
             if method is not point:
                 raise RuntimeError("points must be yielded, each of them and in order")
+            if progress.faults:
+                raise progress.faults[0]
             if context is ctx or one_seed:
                 shared = sum(other.shared for other in contexts)
                 spent: defaultdict[str, float] = defaultdict(float)
@@ -200,7 +203,11 @@ def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, 
                 spent["total"] = time.perf_counter() - start + shared
                 spent["fit"] += shared - ctx.shared  # what other seeds are charged with is outside the first's phase
                 seconds = {phase: value * share for phase, value in spent.items()}
-                seconds |= {"shared": shared} if one_seed and ctx.apart else {}
+                if judged:
+                    progress.leave_judging_out_of(seconds)
+                    seconds["total"] -= progress.judging[1]
+                elif one_seed and ctx.apart:
+                    seconds["shared"] = shared
             losses = ctx.losses if one_seed else context.losses
             facts = {**group_facts, **_work(method, train), **progress.facts}
             yield job, _scored(progress, method, seconds, facts, losses)
@@ -394,33 +401,44 @@ class CheckpointScorer:
             progress.send(Logged(progress.job.key, step, total, values))
 
     def __call__(self, method: Method, step: int) -> None:
-        """Ask a method what each run of its job asks, if this step is one of those to be judged."""
+        """Ask a method what the runs of its job, and of those that share its training, ask, if `step` is to be judged."""
         progress = JOBS_IN_PROGRESS[self.number]
-        job = progress.job
-        if step % job.how.checkpoint_every:
+        if step % progress.job.how.checkpoint_every:
             return
         if (kept := progress.kept_judged.get(step)) is not None:  # by the fit that this one goes on from
             progress.judged.append(kept)
-            progress.send(kept)
+            for checkpoint in kept:
+                progress.send(checkpoint)
             return
         start = time.perf_counter()
+        checks, checkpoints = 0.0, list[Checkpoint]()
         try:
-            replies: dict[str, CondensedScores] = {}
-            reply: CondensedScores | None = None
-            for run in progress.material.in_order(job.runs):
-                reply = replies[run.id] = score_query(method, progress.material, run, reply)
+            for job in progress.served:
+                point = method if job is progress.job else _with_params_of(job, method)
+                replies: dict[str, CondensedScores] = {}
+                reply: CondensedScores | None = None
+                for run in progress.material.in_order(job.runs):
+                    reply = replies[run.id] = score_query(point, progress.material, run, reply)
+                    checks += reply.checks
+                checkpoints.append(Checkpoint(job.key, step, [replies[run.id].condensed for run in job.runs]))
         except BaseException as error:  # the method may catch it
             _clear(error)  # whose traceback must not lead to rows
             if isinstance(error, MethodFault):  # which fails the run at the end of its fit, caught or not
                 progress.faults.append(error)
             raise
-        checkpoint = Checkpoint(job.key, step, [replies[run.id].condensed for run in job.runs])
         if job.how.states:
-            progress.judged.append(checkpoint)
-        progress.send(checkpoint)
-        checks = sum(reply.checks for reply in replies.values())
+            progress.judged.append(checkpoints)
+        for checkpoint in checkpoints:
+            progress.send(checkpoint)
         judging = progress.judging
         progress.judging = judging[0] + time.perf_counter() - start - checks, judging[1] + checks
+
+
+def _with_params_of(job: Job, method: Method) -> Method:
+    """Return a job's method with the fitted state of one that differs from it in what only `scores` reads."""
+    point = build_method(job.first)
+    vars(point).update({name: value for name, value in vars(method).items() if name.endswith("_")})
+    return point
 
 
 def _note_error(errors: list[BaseException] | None, error: BaseException) -> None:

@@ -33,8 +33,9 @@ class JobInProgress:
 
     Attributes:
         batch: whose jobs are fitted together.
-        judged: the checkpoints that were scored; judging: seconds that this and the checks of it took.
-        kept_judged: the same of the fit that this one goes on from, by step.
+        judged: the checkpoints that were scored, at each step one of every job that the training serves.
+        judging: seconds that this and the checks of it took.
+        kept_judged: the checkpoints of the fit that this one goes on from, by step.
         facts: what the record says of the state of the training.
     """
 
@@ -46,10 +47,20 @@ class JobInProgress:
     logged: float = 0.0
     faults: list[MethodFault] = dataclasses.field(default_factory=list)
     errors: list[BaseException] | None = None
-    judged: list[Checkpoint] = dataclasses.field(default_factory=list)
+    judged: list[list[Checkpoint]] = dataclasses.field(default_factory=list)
     judging: tuple[float, float] = (0.0, 0.0)
-    kept_judged: dict[int, Checkpoint] = dataclasses.field(default_factory=dict)
+    kept_judged: dict[int, list[Checkpoint]] = dataclasses.field(default_factory=dict)
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def served(self) -> list[Job]:
+        """The jobs that its training serves, which are judged at its checkpoints together."""
+        return self.batch.trained_with(self.job)
+
+    def leave_judging_out_of(self, seconds: dict[str, float]) -> None:
+        """Take the seconds of judging, which is not fitting, out of those of a fit."""
+        judge, checks = self.judging
+        seconds |= {"judge": judge, "checks": checks, "fit": seconds["fit"] - judge - checks}
 
     def alone(self, job: Job) -> JobInProgress:
         """Return another job of the batch in progress, fitted by itself."""
@@ -96,12 +107,11 @@ class TrainingKeeper:
             if match := _JUDGED.fullmatch(name):
                 step, run_id, kind = match.groups()
                 by_run.setdefault(int(step), {}).setdefault(run_id, {})[kind] = arrays.pop(name)
-        runs = progress.job.runs
-        if any(run.id not in of_runs for of_runs in by_run.values() for run in runs):
-            self.refuse("it was judged under other protocols")
+        if any(run.id not in of_runs for of_runs in by_run.values() for job in progress.served for run in job.runs):
+            self.refuse("its checkpoints were judged for other runs")
             return None
         progress.kept_judged = {
-            step: Checkpoint(progress.job.key, step, [of_runs[run.id] for run in runs])
+            step: [Checkpoint(job.key, step, [of_runs[run.id] for run in job.runs]) for job in progress.served]
             for step, of_runs in by_run.items()
         }
         progress.judging = header.judging
@@ -126,14 +136,15 @@ class TrainingKeeper:
         progress = JOBS_IN_PROGRESS[self.number]
         judged = {
             f"judged {checkpoint.step} {run.id} {name}": array
-            for checkpoint in progress.judged
-            for run, condensed in zip(progress.job.runs, checkpoint.condensed, strict=True)
+            for checkpoints in progress.judged
+            for job, checkpoint in zip(progress.served, checkpoints, strict=True)
+            for run, condensed in zip(job.runs, checkpoint.condensed, strict=True)
             for name, array in condensed.items()
         }
         header = StateHeader(
             name=str(progress.job),
             key=self._key,
-            runs=tuple(run.id for job in progress.batch.trained_with(progress.job) for run in job.runs),
+            runs=tuple(run.id for job in progress.served for run in job.runs),
             conditions=self._conditions,
             step=step,
             total=total,
@@ -154,9 +165,7 @@ class TrainingKeeper:
 
     @property
     def _key(self) -> str:
-        progress = JOBS_IN_PROGRESS[self.number]
-        served = progress.batch.trained_with(progress.job)
-        return digest(list(dict.fromkeys(job.training_key for job in served)))
+        return digest(list(dict.fromkeys(job.training_key for job in JOBS_IN_PROGRESS[self.number].served)))
 
     @property
     def _path(self) -> Path:

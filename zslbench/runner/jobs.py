@@ -248,8 +248,8 @@ def group_into_batches(
     """Return the fits that runs need, in batches, in order of first appearance.
 
     Jobs of a method that offers a grid go together when they differ in hyper-parameters only, and with `seeds_at_once`
-    those of a method that offers several seeds when they differ in the seed only, up to eight. Those that are judged
-    while they train stay alone: a checkpoint belongs to one fit.
+    those of a method that offers several seeds when they differ in the seed only, up to eight. Of those that are judged
+    while they train only such go together as share one training, because they differ in what `scores` alone reads.
     """
     how = how or RunConditions()
     by_fit: dict[str, list[Run]] = {}
@@ -257,12 +257,14 @@ def group_into_batches(
         by_fit.setdefault(run.key_without("protocol"), []).append(run)
     grouped: dict[str, list[Job]] = {}
     for served in by_fit.values():
-        cls, varying = method_class(served[0].method), ["protocol"]
+        job, cls = Job(tuple(served), how), method_class(served[0].method)
         if not how.checkpoint_every and seeds_at_once and cls.offers_seeds():
-            varying.append("seed")
-        elif not how.checkpoint_every and cls.offers_grid():
-            varying.append("params")
-        grouped.setdefault(served[0].key_without(*varying), []).append(Job(tuple(served), how))
+            key = job.first.key_without("protocol", "seed")
+        elif cls.offers_grid():
+            key = job.training_key if how.checkpoint_every else job.first.key_without("protocol", "params")
+        else:
+            key = job.first.key_without("protocol")
+        grouped.setdefault(key, []).append(job)
     batches = []
     for jobs in grouped.values():
         most = MOST_AT_ONCE if len({job.first.seed for job in jobs}) > 1 else len(jobs)

@@ -47,7 +47,10 @@ class BatchJudge:
         if problem:
             raise RuntimeError(problem)
         for run, of_run in zip(job.runs, metrics, strict=True):
-            self.curves.setdefault(run.id, []).append({"step": step, "metrics": of_run})
+            curve = self.curves.setdefault(run.id, [])
+            if curve and step <= curve[-1]["step"]:  # a fit that failed among others begins again alone
+                curve.clear()
+            curve.append({"step": step, "metrics": of_run})
         return metrics
 
     def finished(self, job: Job, results: Sequence[UnjudgedResult]) -> list[RunResult]:
