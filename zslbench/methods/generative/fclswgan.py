@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from zslbench.methods.generative.final_classifiers import SoftmaxTraining
     from zslbench.methods.generative.training import SeenRows
     from zslbench.methods.generative.wgan import LossTerm
 
@@ -130,34 +131,39 @@ class GenerativeMethod(AdversarialMethod):
             classifier = cache_result(make, "seen classifier 2", arrays, ctx, classes=classes, machine=machine, **given)
         return [classification_term(self.cls_weight, classifier)]
 
-    def refine(self, first: Tensor, rows: Tensor, references: Tensor, labels: Tensor) -> Tensor:
-        """Return the final (n, k) log-probabilities, given those of the softmax classifier; here they are unchanged."""
-        return first
-
     def scores(self, features: Array, classes: ClassTable) -> Array:
         """Return (n, k) log-probabilities of a linear softmax classifier.
 
         It is trained on real rows of the candidates that were seen in training, and on synthesised rows of the others.
         """
-        from zslbench.methods.generative import final_classifiers
-
         order = classes.canonical()
         references, labels = self._references(classes.take(order))
         rows = self._tensor(self.preprocessor_.transform(features))
-        first = final_classifiers.log_probabilities(self._final_classifier(references, labels, len(classes)), rows)
-        logs = self.refine(first, rows, references, labels).cpu().numpy()
+        logs = self.classify(rows, references, labels, len(classes)).cpu().numpy()
         return np.take(logs, np.argsort(order), axis=1)
 
-    def _final_classifier(self, references: Tensor, labels: Tensor, classes: int) -> torch.nn.Linear:
-        from zslbench.methods.generative.final_classifiers import train_softmax
+    def classify(self, rows: Tensor, references: Tensor, labels: Tensor, classes: int) -> Tensor:
+        """Return (n, k) log-probabilities of (n, d) rows, by a softmax classifier of (r, d) references."""
+        from zslbench.methods.generative import final_classifiers
 
-        given: dict[str, Any] = {name: getattr(self, f"final_{name}") for name in ("epochs", "batch", "lr", "tol")}
-        given["seed"] = self.seeds_["final classifier"]
-        make = functools.partial(train_softmax, references, labels, classes, **given)
+        def make() -> torch.nn.Linear:
+            return self._softmax_training(references, labels, classes).train(self.final_epochs)
+
         if self.batchwise:  # its rows are never scored by themselves
-            return make()
+            return final_classifiers.log_probabilities(make(), rows)
         arrays = {"references": references.cpu().numpy(), "labels": labels.cpu().numpy()}
-        return reuse_once(make, "final classifier", arrays, classes=classes, device=str(references.device), **given)
+        given = {"epochs": self.final_epochs, "device": str(references.device), **self._softmax_options()}
+        layer = reuse_once(make, "final classifier", arrays, classes=classes, **given)
+        return final_classifiers.log_probabilities(layer, rows)
+
+    def _softmax_options(self) -> dict[str, Any]:
+        options = {name: getattr(self, f"final_{name}") for name in ("batch", "lr", "tol")}
+        return options | {"seed": self.seeds_["final classifier"]}
+
+    def _softmax_training(self, references: Tensor, labels: Tensor, classes: int) -> SoftmaxTraining:
+        from zslbench.methods.generative.final_classifiers import SoftmaxTraining
+
+        return SoftmaxTraining(references, labels, classes, **self._softmax_options())
 
     def _references(self, classes: ClassTable) -> tuple[Tensor, Tensor]:
         """Return (r, d) rows and (r,) positions of candidates: real rows of seen ones, then fakes of the others."""

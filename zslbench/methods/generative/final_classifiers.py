@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,53 +19,72 @@ BLOCK = 2**25
 BLOCK_ROWS = 512
 
 
-def train_softmax(
-    features: Tensor,
-    labels: Tensor,
-    classes: int,
-    *,
-    epochs: int,
-    batch: int,
-    lr: float,
-    seed: int,
-    tol: float = 0.0,
-    phase: str = "final classifier",
-) -> torch.nn.Linear:
-    """Return a linear layer fitted by Adam to minimise the negative log-likelihood (LisGAN, Eq. 7).
+class SoftmaxTraining:
+    """The training of a linear layer by Adam to minimise the negative log-likelihood (LisGAN, Eq. 7), a step at a time.
 
     Args:
         features: (n, d) rows.
         labels: (n,) positions from 0 to classes − 1, on the same device.
-        epochs: of ⌈n / batch⌉ steps each.
         batch: rows of every step (see `row_batches`).
         seed: of the initial weights and of the order of the rows; nothing else is random.
         tol: stop after an epoch whose mean loss is not lower than that of the epoch before by at least this share.
         phase: the name under which progress is reported.
     """
-    device = features.device
-    layer = linear(features.shape[1], classes, random_stream(seed)).to(device)
-    batches = row_batches(len(features), batch, random_stream(seed + 1, device))
-    steps = -(-len(features) // batch)
-    optimiser = adam(layer.parameters(), lr)
-    before = float("inf")
-    threads = threads_for(2 * batch * layer.weight.numel())
 
-    def loss_of(rows: Tensor) -> Tensor:
-        return functional.cross_entropy(layer(features[rows]), labels[rows])
+    def __init__(
+        self,
+        features: Tensor,
+        labels: Tensor,
+        classes: int,
+        *,
+        batch: int,
+        lr: float,
+        seed: int,
+        tol: float = 0.0,
+        phase: str = "final classifier",
+    ) -> None:
+        self.batch, self.tol, self.phase = batch, tol, phase
+        self.layer = linear(features.shape[1], classes, random_stream(seed)).to(features.device)
+        self._optimiser = adam(self.layer.parameters(), lr)
+        self._order = random_stream(seed + 1, features.device)
+        self.use_rows(features, labels)
 
-    for epoch in range(epochs):
-        done = epoch * steps
+    def use_rows(self, features: Tensor, labels: Tensor) -> None:
+        """Train on these rows from now on, with the weights and the state of Adam as they are."""
+        self._features, self._labels = features, labels
+        self._batches = row_batches(len(features), self.batch, self._order)
+        self._before, self._ended = float("inf"), False
 
-        def advance(taken: int, done: int = done) -> bool:
-            return report_progress(phase, done + taken, epochs * steps)
+    def train(self, epochs: int) -> torch.nn.Linear:
+        """Return the layer after so many more epochs of ⌈n / batch⌉ steps, fewer if `tol` ends the training."""
+        steps = -(-len(self._features) // self.batch)
+        threads = threads_for(2 * self.batch * self.layer.weight.numel())
 
-        total, _ = take_steps(steps, optimiser, loss_of, batches, threads, advance)
-        if advance(steps):
-            break
-        if tol and (now := float(total) / steps) > (1 - tol) * before:
-            break
-        before = now if tol else before
-    return layer.requires_grad_(False)
+        def loss_of(rows: Tensor) -> Tensor:
+            return functional.cross_entropy(self.layer(self._features[rows]), self._labels[rows])
+
+        for epoch in range(epochs):
+            if self._ended:
+                break
+            done = epoch * steps
+
+            def advance(taken: int, done: int = done) -> bool:
+                return report_progress(self.phase, done + taken, epochs * steps)
+
+            total, _ = take_steps(steps, self._optimiser, loss_of, self._batches, threads, advance)
+            self._ended = advance(steps)
+            if self.tol and not self._ended:
+                now = float(total) / steps
+                self._ended, self._before = now > (1 - self.tol) * self._before, now
+        return self.layer
+
+
+def train_softmax(
+    features: Tensor, labels: Tensor, classes: int, *, epochs: int, batch: int, lr: float, seed: int, **options: Any
+) -> torch.nn.Linear:
+    """Return a linear layer trained for so many epochs; for the arguments see `SoftmaxTraining`."""
+    training = SoftmaxTraining(features, labels, classes, batch=batch, lr=lr, seed=seed, **options)
+    return training.train(epochs).requires_grad_(False)
 
 
 def log_probabilities(layer: torch.nn.Linear, features: Tensor) -> Tensor:

@@ -58,7 +58,7 @@ _PUBLIC_CODE = PUBLISHED | {
     "cascade": "softmax",
     "entropy": "reference",
 }
-
+_PUBLIC_SOUL_SEED = 3
 
 @dataclasses.dataclass(kw_only=True)
 class LisGAN(GenerativeMethod):
@@ -153,7 +153,10 @@ class LisGAN(GenerativeMethod):
     }
     libraries = (*GenerativeMethod.libraries, "sklearn.cluster")
     ablations_build_up = True
-    scoring = (*GenerativeMethod.scoring, "cascade", "confident", "entropy")
+    scoring = (
+        *GenerativeMethod.scoring,
+        *("cascade", "confident", "entropy", "confident_epoch", "second_start", "second_epochs"),
+    )
     space = {
         "lr": Between(3e-5, 1e-3, log=True),
         "cls_weight": Between(1e-3, 1.0, log=True, zero=True),
@@ -182,6 +185,9 @@ class LisGAN(GenerativeMethod):
         0.01, low=0.0, high=10.0, log=True, help="weight of L_R2, fake souls near souls (Eq. 6); 0: none"
     )
     souls: int = param(3, low=1, high=100, help="soul samples k of each seen class (Eq. 3)")
+    soul_seed: str = param(
+        "run", choices=("run", "fixed"), help="seed of the k-means of the souls: the run's, or 3 in each (public code)"
+    )
     fake_souls: str = param(
         "clusters",
         choices=("mean", "clusters"),
@@ -211,6 +217,21 @@ class LisGAN(GenerativeMethod):
         choices=("paper", "reference"),
         help="confidence: low entropy (Eq. 9), or high entropy of log-probabilities (public code)",
     )
+    confident_epoch: int = param(
+        0,
+        low=0,
+        high=10000,
+        help="epoch of the first classifier that picks the confident rows and labels them; 0: its last",
+    )
+    second_start: str = param(
+        "anew",
+        choices=("anew", "first"),
+        help="the cascade's second softmax: trained anew, or on from the first one's last weights and state of Adam "
+        "(public code)",
+    )
+    second_epochs: int = param(
+        0, low=0, high=10000, help="epochs of the cascade's second softmax; 0: as many as final_epochs"
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -218,6 +239,11 @@ class LisGAN(GenerativeMethod):
             raise BadValue(
                 f"LisGAN: soul_classes={self.soul_classes} and soul_over=batch exclude each other; "
                 "draw classes for L_R2, or take those of the batch."
+            )
+        if self.confident_epoch > self.final_epochs:
+            raise BadValue(
+                f"LisGAN: confident_epoch={self.confident_epoch} is past the first classifier's last epoch, "
+                f"final_epochs={self.final_epochs}; choose 0 (the last) to {self.final_epochs}."
             )
 
     @property
@@ -258,7 +284,8 @@ class LisGAN(GenerativeMethod):
             return terms
         with ctx.phase("souls"):
             features, labels = rows.features.cpu().numpy(), rows.labels.cpu().numpy()
-            given = {"k": self.souls, "seed": ctx.stream_seed("souls")}
+            seed = _PUBLIC_SOUL_SEED if self.soul_seed == "fixed" else ctx.stream_seed("souls")
+            given = {"k": self.souls, "seed": seed}
             make = functools.partial(regularisers.soul_samples, features, labels, len(rows.semantics), **given)
             souls = cache_result(make, "soul samples 1", {"features": features, "labels": labels}, ctx, **given)
         real = self._tensor(souls)
@@ -317,16 +344,19 @@ class LisGAN(GenerativeMethod):
             return self.soul_rows * min(self.batch, size.images)
         return self.soul_rows * min(self.soul_classes or size.classes, size.classes)
 
-    def refine(self, first: Tensor, rows: Tensor, references: Tensor, labels: Tensor) -> Tensor:
-        """Return the cascade's log-probabilities; the second softmax starts from the first one's initial weights.
+    def classify(self, rows: Tensor, references: Tensor, labels: Tensor, classes: int) -> Tensor:
+        """Return the cascade's log-probabilities.
 
-        It is trained anew on the extended references, so the two classifiers differ only because of these references.
+        A second softmax that is trained anew starts from the first one's initial weights, so the two differ only
+        because of the extended references.
         """
         if self.cascade == "off":
-            return first
+            return super().classify(rows, references, labels, classes)
         from zslbench.methods.generative import final_classifiers
 
-        classes = first.shape[1]
+        training = self._softmax_training(references, labels, classes)
+        before = self.confident_epoch or self.final_epochs
+        first = final_classifiers.log_probabilities(training.train(before), rows)
 
         def second(joined: Tensor, joined_labels: Tensor, others: Tensor) -> Tensor:
             if self.cascade == "nn":
@@ -334,7 +364,14 @@ class LisGAN(GenerativeMethod):
             if self.cascade == "svm":
                 seed = self.seeds_["final classifier"]
                 return final_classifiers.support_vectors(joined, joined_labels, others, classes, seed)
-            return final_classifiers.log_probabilities(self._final_classifier(joined, joined_labels, classes), others)
+            if self.second_start == "first":
+                training.train(self.final_epochs - before)
+                training.use_rows(joined, joined_labels)
+                going_on = training
+            else:
+                going_on = self._softmax_training(joined, joined_labels, classes)
+            layer = going_on.train(self.second_epochs or self.final_epochs)
+            return final_classifiers.log_probabilities(layer, others)
 
         return final_classifiers.cascade(
             first, rows, references, labels, rule=self.entropy, fraction=self.confident, second=second
