@@ -1,4 +1,4 @@
-"""LisGAN's training steps as the public algorithm has them, written for comparison and not for speed.
+"""LisGAN's training steps and its classifiers as the public algorithm has them, for comparison and not for speed.
 
 It keeps what makes the public code slow: features, souls and class tables wait on the host and are copied at every
 step, the fakes of critic steps carry a graph, the gradient penalty takes a double backward pass, L_R1 and L_R2 compute
@@ -9,6 +9,7 @@ product. Random numbers are handed in, so that the steps can be held against the
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 
 import torch
@@ -163,3 +164,87 @@ class PlainTraining:
         """Return (m, c·k) squared distances by the expansion of the square, clamped at zero."""
         squares = (points**2).sum(1, keepdim=True) + (souls**2).sum(1)
         return (squares - 2 * points @ souls.T).clamp(min=0)
+
+
+class PlainClassifier:
+    """The softmax classifier of the public scripts: Adam on batches that wrap through permutations.
+
+    Args:
+        layer: the initial weights, which are copied.
+        permutation: ``permutation(n)`` returns the next order of n rows.
+    """
+
+    def __init__(self, layer: torch.nn.Linear, *, lr: float, batch: int, permutation: Callable[[int], Tensor]) -> None:
+        self.layer = copy.deepcopy(layer)
+        self.adam = torch.optim.Adam(self.layer.parameters(), lr=lr, betas=BETAS)
+        self.batch, self.permutation = batch, permutation
+
+    def use_rows(self, features: Tensor, labels: Tensor) -> None:
+        """Begin with a permutation of other rows; weights and Adam stay."""
+        self.features, self.labels = features, labels
+        self.order, self.at = self.permutation(len(features)).tolist(), 0
+
+    def next_batch(self) -> list[int]:
+        """Return the next rows: the rest of a permutation is joined with the start of the next."""
+        rest = self.order[self.at : self.at + self.batch]
+        self.at += self.batch
+        missing = self.batch - len(rest)
+        if missing > 0:
+            self.order, self.at = self.permutation(len(self.features)).tolist(), missing
+            rest += self.order[:missing]
+        return rest
+
+    def epoch(self) -> None:
+        """Take a step for every batch that begins within the number of rows."""
+        for _ in range(0, len(self.features), self.batch):
+            rows = self.next_batch()
+            self.layer.zero_grad()
+            functional.nll_loss(self.log_probabilities(self.features[rows]), self.labels[rows]).backward()
+            self.adam.step()
+
+    def log_probabilities(self, features: Tensor) -> Tensor:
+        """Return (n, k) log P(y|x)."""
+        return functional.log_softmax(self.layer(features), dim=1)
+
+
+def plain_cascade(
+    classifier: PlainClassifier,
+    references: Tensor,
+    labels: Tensor,
+    rows: Tensor,
+    *,
+    epochs: int,
+    picked: int,
+    fraction: float,
+) -> tuple[list[Tensor], list[int], Tensor, list[Tensor]]:
+    """Return what the public scripts print of one generator: first classifier, nearest neighbour, second classifier.
+
+    They are the (n, k) log-probabilities of the first after each epoch; the confident rows; (m,) labels of the nearest
+    neighbours of the m other rows, ascending; and the (m, k) log-probabilities of the second after each epoch.
+
+    Args:
+        picked: the epoch of the first classifier, from 1, that picks and labels the confident rows.
+        fraction: share of the rows that are confident.
+    """
+    firsts, seconds = [], []
+    classifier.use_rows(references, labels)
+    for _ in range(epochs):
+        classifier.epoch()
+        firsts.append(classifier.log_probabilities(rows).detach())
+    logs = firsts[picked - 1].tolist()
+    entropies = []
+    for row in logs:
+        total = sum(row)
+        entropies.append(-sum(log / total * math.log(log / total) for log in row))
+    ranked = sorted(range(len(rows)), key=lambda at: -entropies[at])
+    easy, hard = ranked[: int(fraction * len(rows))], sorted(ranked[int(fraction * len(rows)) :])
+    guesses = torch.tensor([logs[at].index(max(logs[at])) for at in easy])
+    joined, joined_labels = torch.cat([references, rows[easy]]), torch.cat([labels, guesses])
+    nearest = [
+        min(range(len(joined)), key=lambda other, at=at: (joined[other] - rows[at]).square().sum()) for at in hard
+    ]
+    classifier.use_rows(joined, joined_labels)
+    for _ in range(epochs):
+        classifier.epoch()
+        seconds.append(classifier.log_probabilities(rows[hard]).detach())
+    return firsts, easy, joined_labels[nearest], seconds

@@ -13,8 +13,10 @@ import pytest
 import torch
 from gan_data import problem
 from scipy.stats import entropy
+from sklearn.cluster import KMeans
 
 import zslbench
+from plain_lisgan import PlainClassifier, plain_cascade
 from zslbench import params
 from zslbench.arrays import read_only_view
 from zslbench.errors import BadValue
@@ -24,7 +26,7 @@ from zslbench.methods.generative.fclswgan import FCLSWGAN, GenerativeMethod
 from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.methods.generative.training import SeenRows
 from zslbench.methods.generative.wgan import Critic, Generator, LossTerm, Networks
-from zslbench.methods.nn import random_stream
+from zslbench.methods.nn import linear, random_stream
 from zslbench.results.records.store import ResultStore
 from zslbench.studies.status import verify_metrics
 from zslbench.task import ClassTable, Train
@@ -385,6 +387,80 @@ def test_l_r2_over_the_batch_takes_the_classes_of_its_rows() -> None:
         mean = fakes.double().mean(0)
         wanted += min(((mean - soul.double()) ** 2).sum().item() for soul in souls[label]) / 7
     assert found == pytest.approx(wanted, rel=1e-5)
+
+
+@pytest.mark.parametrize("picked", [1, 3, 4])
+def test_the_classifiers_of_the_public_preset_are_those_of_the_plain_algorithm(picked: int) -> None:
+    """First, nearest neighbour and second classifier, each epoch, in float64 from equal draws."""
+    torch.set_default_dtype(torch.float64)
+    try:
+        stream = random_stream(1)
+        labels = torch.arange(37) % 5
+        references = torch.rand(37, 6, generator=stream) + torch.eye(5, 6)[labels]
+        rows = torch.rand(23, 6, generator=stream) + torch.eye(5, 6)[torch.arange(23) % 5]
+        epochs, batch, lr, seed = 4, 8, 0.05, 11
+        order = random_stream(seed + 1)
+        plain = PlainClassifier(
+            linear(6, 5, random_stream(seed)),
+            lr=lr,
+            batch=batch,
+            permutation=lambda n: torch.randperm(n, generator=order),
+        )
+        given = {"epochs": epochs, "picked": picked, "fraction": 0.6}
+        firsts, easy, neighbours, seconds = plain_cascade(plain, references, labels, rows, **given)
+        hard = sorted(set(range(23)) - set(easy))
+        values = overlay(LisGAN, "lisgan", ("public",), "cub", "gzsl")
+
+        def ours(**other: Any) -> torch.Tensor:
+            method = LisGAN(**values | {"final_epochs": epochs, "final_batch": batch, "final_lr": lr} | other)
+            method.seeds_ = {"final classifier": seed}
+            return method.classify(rows, references, labels, 5)
+
+        def same_values(found: torch.Tensor, wanted: torch.Tensor) -> None:
+            torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)
+
+        for epoch, wanted in enumerate(firsts, start=1):
+            same_values(ours(cascade="off", final_epochs=epoch), wanted)
+        for epoch, wanted in enumerate(seconds, start=1):
+            found = ours(confident_epoch=picked, second_epochs=epoch)
+            same_values(found[hard], wanted)
+            same_values(found[easy], firsts[picked - 1][easy])
+        if picked == epochs:
+            same_values(ours(), ours(confident_epoch=picked, second_epochs=epochs))
+        assert torch.equal(ours(cascade="nn", confident_epoch=picked)[hard].argmax(1), neighbours)
+        assert not torch.allclose(ours(second_start="anew")[hard], seconds[-1], atol=1e-3)
+    finally:
+        torch.set_default_dtype(torch.float32)
+
+
+def test_the_public_preset_is_the_published_one_with_the_behaviour_of_the_scripts() -> None:
+    for cls, further in ((LisGAN, {"second_start": "first", "soul_seed": "fixed"}), (FCLSWGAN, {})):
+        assert cls.presets["public"].cells == cls.presets["published"].cells
+        for dataset, rules in cls.presets["public"].cells:
+            published = overlay(cls, "x", ("published",), dataset, rules)
+            assert overlay(cls, "x", ("public",), dataset, rules) == published | further
+
+
+def test_souls_of_a_fixed_seed_are_those_of_k_means_with_seed_3() -> None:
+    train = problem()[0]
+    souls = {}
+    for soul_seed in ("fixed", "run"):
+        for seed in (0, 1):
+            method = lisgan("S3", soul_seed=soul_seed, classifier="pretrained", cls_weight=0.0)
+            training = method._begin(train, Context(seed))
+            souls[soul_seed, seed] = training.generator_loss.terms[0].held[0]
+    rows = method.rows_
+    for label in range(len(rows.semantics)):
+        of_class = rows.features[rows.labels == label].numpy()
+        means = KMeans(3, n_init=10, random_state=3).fit(of_class).cluster_centers_
+        np.testing.assert_allclose(souls["fixed", 0][label], means, rtol=1e-4, atol=1e-6)
+    assert torch.equal(souls["fixed", 0], souls["fixed", 1])
+    assert not torch.equal(souls["run", 0], souls["run", 1])
+
+
+def test_an_epoch_past_the_first_classifiers_last_is_refused() -> None:
+    with pytest.raises(BadValue, match=r"confident_epoch=6 .* choose 0 .the last. to 5"):
+        lisgan(confident_epoch=6)
 
 
 def test_classes_drawn_and_classes_of_the_batch_exclude_each_other() -> None:

@@ -296,7 +296,7 @@ def test_data_sets_stages_and_seeds_are_not_mixed_in_a_grid():
 
 
 def test_points_that_share_a_training_are_judged_at_its_checkpoints(runs, monkeypatch):
-    """Each has the curve and the numbers that it has alone; its seconds hold the judging of others, and do not count."""
+    """Each has the curve and the numbers that it has alone. Its seconds hold the judging of others and do not count."""
     quick = dict(LisGAN.check_params) | {"epochs": 3, "cascade": "off"}
     given = [quick, quick | {"cascade": "nn"}, quick | {"final_epochs": 2}, quick | {"lr": 1e-3}]
     specs = [f"lisgan[{','.join(f'{name}={value}' for name, value in point.items())}]" for point in given]

@@ -401,7 +401,7 @@ class CheckpointScorer:
             progress.send(Logged(progress.job.key, step, total, values))
 
     def __call__(self, method: Method, step: int) -> None:
-        """Ask a method what the runs of its job, and of those that share its training, ask, if `step` is to be judged."""
+        """Ask a method what its job and those that share its training ask, if this is a step to be judged."""
         progress = JOBS_IN_PROGRESS[self.number]
         if step % progress.job.how.checkpoint_every:
             return

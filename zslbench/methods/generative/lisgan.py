@@ -60,6 +60,7 @@ _PUBLIC_CODE = PUBLISHED | {
 }
 _PUBLIC_SOUL_SEED = 3
 
+
 @dataclasses.dataclass(kw_only=True)
 class LisGAN(GenerativeMethod):
     """A conditional WGAN whose fakes stay near soul samples, and a cascade of two classifiers (Li et al., 2019).
@@ -97,17 +98,26 @@ class LisGAN(GenerativeMethod):
             "default: each fake soul's distance to its nearest real one, averaged over the fake souls of a class. "
             "soul_pairs=numbered is Eq. 6 as printed: the smallest distance of souls with equal numbers. With one fake "
             "soul per class, as in the public code, both are the same.",
-            "The k-means of the soul samples uses the run's seed; in the public code its seed is fixed.",
+            "By default the k-means of the soul samples uses the run's seed; in the public code and lisgan@public its "
+            "seed is fixed (soul_seed=fixed).",
             "By default confidence is low entropy of the class probabilities (Eq. 9). The public code computes the "
             "entropy of log-probabilities and takes the largest values, which mostly selects other rows "
             "(entropy=reference).",
-            "The cascade's second classifier is trained anew on the extended references; the public code continues "
-            "with the first one's weights and optimiser. The public code takes the confident rows from the first "
-            "classifier's best epoch on test images; for T1 the second classifier's epoch is picked on test images "
-            "too, in GZSL its last epoch counts. For every epoch of the GAN it prints three results: first "
-            "classifier, nearest neighbour, second classifier.",
-            "By default class vectors are scaled to length 1; the public code and lisgan@published use them as they "
-            "are in the file (semantic_norm=none).",
+            "By default the cascade's second softmax is trained anew on the extended references; that of the public "
+            "code and lisgan@public goes on with the first one's weights and optimiser (second_start=first).",
+            "By default the confident rows are those of the first classifier's last epoch, and the last epoch of the "
+            "second counts. The public code takes the confident rows from the first classifier's best epoch on test "
+            "images (confident_epoch); for T1 the second classifier's epoch is picked on test images too "
+            "(second_epochs), in GZSL its last epoch counts. For every epoch of the GAN it prints three results: "
+            "first classifier, nearest neighbour, second classifier (cascade=[off,nn,softmax], of one training). "
+            "Here such a choice is oracle selection (†) among runs with these values and their checkpoints. The "
+            "public code picks the first classifier's epoch by that classifier's own result, oracle selection by the "
+            "result of the row, which is never lower.",
+            "Batches of a softmax go through one permutation of the rows after another, and the rest of one is joined "
+            "with the start of the next, as in the public code. There a batch larger than the data is not possible; "
+            "here it has all rows.",
+            "By default class vectors are scaled to length 1; the public code, lisgan@published and lisgan@public use "
+            "them as they are in the file (semantic_norm=none).",
             "With a cascade there is no AUSUC and no calibrated stacking: the scores of the two classifiers are on "
             "different scales, so the same constant cannot be subtracted from both.",
             "The sign of the penalty in the paper's Eq. 2 is a misprint; it is added to the critic's loss.",
@@ -122,6 +132,14 @@ class LisGAN(GenerativeMethod):
             "reaches the cascade, which uses 0.6; this preset uses 0.6 too. Here the last epoch counts, and the "
             "second classifier is trained anew",
             values=_PUBLIC_CODE,
+            cells={cell: command_values(row, 50, 2) for cell, row in COMMANDS.items()},
+        ),
+        "public": Preset(
+            source="the public code as its scripts behave: lisgan@published, and the second softmax goes on with the "
+            "first one's weights and optimiser, and the k-means of the souls has the seed 3. The last epoch counts "
+            "everywhere; the epochs that the scripts pick on test images are oracle selection (†) over checkpoints, "
+            "final_epochs, confident_epoch and second_epochs: docs/explanation/lisgan.md has the plan",
+            values=_PUBLIC_CODE | {"second_start": "first", "soul_seed": "fixed"},
             cells={cell: command_values(row, 50, 2) for cell, row in COMMANDS.items()},
         ),
         "gasl": Preset(
