@@ -11,6 +11,7 @@ from toy_methods import Ridge
 import zslbench
 from zslbench.data.loading import load_dataset
 from zslbench.errors import BadValue, StoreError
+from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.results.records.store import ResultStore
 from zslbench.results.records.tuned_presets import PresetStore, TunedPreset
 from zslbench.runner.executors import Listener
@@ -86,6 +87,51 @@ def tuned(**changes):
         trials={"ok": 2},
     )
     return dataclasses.replace(plain, **changes)
+
+
+def test_last_and_best_epochs_of_gan_and_classifiers_are_of_one_training(runs, tmp_path, monkeypatch):
+    """As for ``lisgan@public``: ordinary points of a plan and candidates of oracle selection share a fit per seed."""
+    quick = dict(LisGAN.check_params) | {"final_epochs": 4, "second_start": "first"}
+    given = ",".join(f"{name}={value}" for name, value in quick.items() if name != "final_epochs")
+    file = tmp_path / "public.toml"
+    file.write_text(
+        f"""
+        datasets = ["digits"]
+        protocols = ["zsl"]
+        seeds = 2
+        checkpoints = "every:4"
+        [[study]]
+        methods = ["lisgan[{given},final_epochs=4,cascade=[off,nn,softmax]]"]
+        [[study]]
+        oracle = true
+        methods = [
+            "lisgan[{given},cascade=off,final_epochs=[1,2]]",
+            "lisgan[{given},final_epochs=4,cascade=[nn,softmax],confident_epoch=[1,2]]",
+        ]
+        """,
+        encoding="utf-8",
+    )
+    fits: list[int] = []
+    monkeypatch.setattr(
+        LisGAN, "fit", lambda self, train, ctx, fit=LisGAN.fit: (fits.append(ctx.seed), fit(self, train, ctx))[1]
+    )
+    records = zslbench.run(plan=file, runs=runs).records
+    assert fits == [0, 1]
+    assert {len(record.curve) for record in records} == {2}
+    gains = []
+    for cascade in ("off", "nn", "softmax"):
+        of_kind = [record for record in records if record.method["params"]["cascade"] == cascade]
+        assert len(of_kind) == 2 * 3
+        by_point: dict[str, list[list[float]]] = {}
+        for record in of_kind:
+            by_point.setdefault(str(record.method["params"]), []).append([e["metrics"]["T1"] for e in record.curve])
+        best = max(np.mean(curves, axis=0).max() for curves in by_point.values())
+        last = np.mean([record.metrics["T1"] for record in of_kind if record.selection == "fixed"])
+        table = zslbench.table(runs=runs, methods=f"lisgan[cascade={cascade}]", selection=["fixed", "oracle"])
+        shown = {row["selection"]: row["mean"] for row in table.make_rows() if row["metric"] == "T1"}
+        assert shown == {"fixed": pytest.approx(100 * last), "oracle": pytest.approx(100 * best)}
+        gains.append(best - last)
+    assert max(gains) > 0
 
 
 def test_a_tuned_preset_gives_its_values_and_marks_the_run_validated(runs):

@@ -272,7 +272,8 @@ class Method(abc.ABC):
     ablations_build_up: ClassVar[bool] = False
     """Whether each ablation adds a part to the one before it; otherwise each removes a part of the method."""
     scoring: ClassVar[tuple[str, ...]] = ()
-    """Hyper-parameters that only `scores` reads; `fit_grid` shares one fit among points that differ only in these."""
+    """Hyper-parameters that only `scores` reads; `fit_grid` shares one fit among points that differ only in these, and
+    all of them are judged at its checkpoints."""
     space: ClassVar[Mapping[str, params.Dimension]] = {}
     """What `zslbench tune` searches, by hyper-parameter: values to try, or a range. Where it is empty, every declared
     range and choice is searched."""

@@ -213,8 +213,8 @@ class FCLSWGAN(GenerativeMethod):
             cells={cell: command_values(row[:5], 25, 1) for cell, row in COMMANDS.items()},
         ),
         "public": Preset(
-            source="the public code as its scripts behave: the values are those of fclswgan@published. What the scripts do "
-            "otherwise is to pick the epochs of GAN and classifier on test images, here oracle selection (†) over "
+            source="the public code as its scripts behave, with the values of fclswgan@published. What the scripts do "
+            "besides is to pick the epochs of GAN and classifier on test images, here oracle selection (†) over "
             "checkpoints and final_epochs",
             values=PUBLISHED | {"pretrain_epochs": 50},
             cells={cell: command_values(row[:5], 25, 1) for cell, row in COMMANDS.items()},

@@ -110,12 +110,11 @@ class LisGAN(GenerativeMethod):
             "images (confident_epoch); for T1 the second classifier's epoch is picked on test images too "
             "(second_epochs), in GZSL its last epoch counts. For every epoch of the GAN it prints three results: "
             "first classifier, nearest neighbour, second classifier (cascade=[off,nn,softmax], of one training). "
-            "Here such a choice is oracle selection (†) among runs with these values and their checkpoints. The "
-            "public code picks the first classifier's epoch by that classifier's own result, oracle selection by the "
-            "result of the row, which is never lower.",
+            "Here such a choice is oracle selection (†) among runs with these values and their checkpoints. It picks "
+            "one setting and step for all seeds, by the result of the row; the public code picks anew in every run, "
+            "and the first classifier's epoch by that classifier's result.",
             "Batches of a softmax go through one permutation of the rows after another, and the rest of one is joined "
-            "with the start of the next, as in the public code. There a batch larger than the data is not possible; "
-            "here it has all rows.",
+            "with the start of the next, as in the public code.",
             "By default class vectors are scaled to length 1; the public code, lisgan@published and lisgan@public use "
             "them as they are in the file (semantic_norm=none).",
             "With a cascade there is no AUSUC and no calibrated stacking: the scores of the two classifiers are on "
@@ -135,10 +134,10 @@ class LisGAN(GenerativeMethod):
             cells={cell: command_values(row, 50, 2) for cell, row in COMMANDS.items()},
         ),
         "public": Preset(
-            source="the public code as its scripts behave: lisgan@published, and the second softmax goes on with the "
-            "first one's weights and optimiser, and the k-means of the souls has the seed 3. The last epoch counts "
-            "everywhere; the epochs that the scripts pick on test images are oracle selection (†) over checkpoints, "
-            "final_epochs, confident_epoch and second_epochs: docs/explanation/lisgan.md has the plan",
+            source="the public code as its scripts behave, with the values of lisgan@published. The second softmax "
+            "goes on with the first one's weights and optimiser, the k-means of the souls has the seed 3. The last "
+            "epoch counts everywhere; the epochs that the scripts pick on test images are oracle selection (†) over "
+            "checkpoints, final_epochs, confident_epoch and second_epochs: docs/explanation/lisgan.md has the plan",
             values=_PUBLIC_CODE | {"second_start": "first", "soul_seed": "fixed"},
             cells={cell: command_values(row, 50, 2) for cell, row in COMMANDS.items()},
         ),
