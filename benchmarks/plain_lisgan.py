@@ -240,9 +240,7 @@ def plain_cascade(
     easy, hard = ranked[: int(fraction * len(rows))], sorted(ranked[int(fraction * len(rows)) :])
     guesses = torch.tensor([logs[at].index(max(logs[at])) for at in easy])
     joined, joined_labels = torch.cat([references, rows[easy]]), torch.cat([labels, guesses])
-    nearest = [
-        min(range(len(joined)), key=lambda other, at=at: (joined[other] - rows[at]).square().sum()) for at in hard
-    ]
+    nearest = [int((joined - rows[at]).square().sum(1).argmin()) for at in hard]
     classifier.use_rows(joined, joined_labels)
     for _ in range(epochs):
         classifier.epoch()
