@@ -6,8 +6,9 @@
 
 Printed at some epochs of the GAN, for each of the three classifiers (First, 1-NN, FC) and each metric: the mean of both
 with its 95 % t interval over seeds, and whether each mean lies in the other's interval. The last epoch of both
-classifiers counts. Both draw their own random numbers, prepare the data on their own, and have no code in common
-but the networks' initial weights. One thread per process: several processes with `--first-seed` share the seeds.
+classifiers counts. Both draw their own random numbers and prepare the data on their own; in common are the functions
+that draw initial weights. One thread per process: several processes with `--first-seed` and `--only` share the work,
+each with a `--json` of its own.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def named(step: int, classifier: str, metrics: Results) -> Results:
     return {f"{step}/{classifier}/{name}": value for name, value in metrics.items()}
 
 
-def package_results(dataset: Dataset, seed: int, steps: list[int], values: dict[str, Any]) -> Results:
+def package_results(
+    dataset: Dataset, seed: int, steps: list[int], values: dict[str, Any], device: str, precision: str
+) -> Results:
     """Return what the package's method reaches."""
     rows = {"zsl": dataset.test_unseen, "gzsl": np.concatenate([dataset.test_unseen, dataset.test_seen])}
     classes = {"zsl": dataset.unseen, "gzsl": np.sort(np.concatenate([dataset.unseen, dataset.seen]))}
@@ -77,29 +80,30 @@ def package_results(dataset: Dataset, seed: int, steps: list[int], values: dict[
 
     labels = dataset.labels[dataset.trainval]
     train = Train(dataset.features[dataset.trainval], labels, dataset.class_table(dataset.seen))
-    LisGAN(**values).fit(train, Context(seed, judge=judge))
+    LisGAN(**values).fit(train, Context(seed, device, judge=judge, precision=precision))
     return results
 
 
 class PlainRun:
     """The plain implementation on a data set: training, and the three classifiers at some epochs."""
 
-    def __init__(self, dataset: Dataset, seed: int, values: dict[str, Any]) -> None:
-        self.dataset, self.values, self.stream = dataset, values, random_stream(1000 + seed)
+    def __init__(self, dataset: Dataset, seed: int, values: dict[str, Any], device: str) -> None:
+        self.dataset, self.values, self.device = dataset, values, device
+        self.stream, self.noise = random_stream(1000 + seed), random_stream(2000 + seed, device)
         scaler = MinMaxScaler().fit(dataset.features[dataset.trainval])
 
         def scaled(rows: np.ndarray) -> torch.Tensor:
-            return torch.tensor(scaler.transform(dataset.features[rows]), dtype=torch.float32)
+            return torch.tensor(scaler.transform(dataset.features[rows]), dtype=torch.float32).to(device)
 
         self.train, self.unseen, self.seen = map(scaled, (dataset.trainval, dataset.test_unseen, dataset.test_seen))
-        self.labels = torch.tensor(np.searchsorted(dataset.seen, dataset.labels[dataset.trainval]))
-        self.semantics = torch.tensor(np.array(dataset.semantics))
+        self.labels = torch.tensor(np.searchsorted(dataset.seen, dataset.labels[dataset.trainval])).to(device)
+        self.semantics = torch.tensor(np.array(dataset.semantics)).to(device)
         self.attributes, self.width = self.semantics.shape[1], self.train.shape[1]
         souls = []
         for label in range(len(dataset.seen)):
-            of_class = self.train[self.labels == label].numpy()
+            of_class = self.train[self.labels == label].cpu().numpy()
             souls.append(KMeans(3, n_init=10, random_state=3).fit(of_class).cluster_centers_)
-        given = (self.train, self.labels, self.semantics[dataset.seen], torch.tensor(np.array(souls)))
+        given = (self.train, self.labels, self.semantics[dataset.seen], torch.tensor(np.array(souls)).to(device))
         pretrained = self.classifier(len(dataset.seen), lr=1e-3, batch=100)
         pretrained.use_rows(self.train, self.labels)
         for _ in range(values["pretrain_epochs"]):
@@ -108,22 +112,26 @@ class PlainRun:
         critic = Critic(self.width, self.attributes, values["hidden"], self.stream)
         weights = {name: values[name] for name in ("lr", "gp", "cls_weight", "l_r1", "l_r2")}
         frozen = pretrained.layer.requires_grad_(False)
-        self.training = PlainTraining(generator, critic, frozen, *given, self.draw, soul_rows=SOUL_ROWS, **weights)
+        self.training = PlainTraining(
+            generator, critic, frozen, *given, self.draw, soul_rows=SOUL_ROWS, device=device, **weights
+        )
 
     def draw(self, purpose: str, *rows: int) -> torch.Tensor:
         """Return the next random numbers."""
         if purpose == "batches":
-            return torch.randperm(len(self.train), generator=self.stream)[: self.values["batch"]]
+            return self.permutation(len(self.train))[: self.values["batch"]]
         if purpose == "interpolation":
-            return torch.rand(*rows, 1, generator=self.stream)
-        return torch.randn(*rows, self.attributes, generator=self.stream)
+            return torch.rand(*rows, 1, generator=self.noise, device=self.device)
+        return torch.randn(*rows, self.attributes, generator=self.noise, device=self.device)
+
+    def permutation(self, rows: int) -> torch.Tensor:
+        """Return the next order of rows."""
+        return torch.randperm(rows, generator=self.noise, device=self.device)
 
     def classifier(self, classes: int, lr: float, batch: int) -> PlainClassifier:
         """Return a classifier with fresh weights."""
-        layer = linear(self.width, classes, self.stream)
-        return PlainClassifier(
-            layer, lr=lr, batch=batch, permutation=lambda rows: torch.randperm(rows, generator=self.stream)
-        )
+        layer = linear(self.width, classes, self.stream).to(self.device)
+        return PlainClassifier(layer, lr=lr, batch=batch, permutation=self.permutation)
 
     def results(self, steps: list[int]) -> Results:
         """Train, and return what is reached after each of the steps."""
@@ -143,7 +151,7 @@ class PlainRun:
         semantics = self.semantics[dataset.unseen].repeat_interleave(per_class, dim=0)
         with torch.no_grad():
             fakes = self.training.generator(self.draw("noise", len(semantics)), semantics)
-        of_fakes = torch.arange(len(dataset.unseen)).repeat_interleave(per_class)
+        of_fakes = torch.arange(len(dataset.unseen), device=self.device).repeat_interleave(per_class)
         classes = np.concatenate([dataset.unseen, dataset.seen])
         joined = torch.cat([fakes, self.train]), torch.cat([of_fakes, self.labels + len(dataset.unseen)])
         zsl = self.guesses((fakes, of_fakes), self.unseen, dataset.unseen)
@@ -164,7 +172,7 @@ class PlainRun:
         first = firsts[-1].argmax(1)
         of_all = {"First": first, "1-NN": first.clone(), "FC": first.clone()}
         of_all["1-NN"][hard], of_all["FC"][hard] = neighbours, seconds[-1].argmax(1)
-        return {name: classes[guess.numpy()] for name, guess in of_all.items()}
+        return {name: classes[guess.cpu().numpy()] for name, guess in of_all.items()}
 
 
 def interval(values: list[float]) -> tuple[float, float]:
@@ -197,6 +205,9 @@ def compared(plain: list[Results], package: list[Results]) -> Iterator[list[str]
 @click.option("--per-class", default=100, show_default=True, help="Rows synthesised per unseen class.")
 @click.option("--l-r1", default=0.01, show_default=True, help="Weight of L_R1.")
 @click.option("--l-r2", default=0.01, show_default=True, help="Weight of L_R2.")
+@click.option("--device", default="cpu", show_default=True, help="Of both: cpu or cuda.")
+@click.option("--precision", default="float32", show_default=True, help="Of the package's training.")
+@click.option("--only", type=click.Choice(["plain", "package"]), help="Run one of the two.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures of each seed to a file.")
 def main(
     data: str,
@@ -205,6 +216,9 @@ def main(
     seeds: int,
     first_seed: int,
     judge: str,
+    device: str,
+    precision: str,
+    only: str | None,
     json_file: Path | None,
     **given: Any,
 ) -> None:
@@ -214,15 +228,17 @@ def main(
     steps = sorted({*(int(step) for step in judge.split(",") if int(step) <= given["epochs"]), given["epochs"]})
     values = dict(LisGAN.presets["public"].values) | given | {"confident": RATIO, "final_epochs": FINAL_EPOCHS}
     values |= {"final_batch": 2 * given["per_class"], "final_lr": 1e-3}
-    plain: list[Results] = []
-    package: list[Results] = []
+    runs: dict[str, list[Results]] = {"plain": [], "package": []}
     for seed in range(first_seed, first_seed + seeds):
-        package.append(package_results(dataset, seed, steps, values))
-        plain.append(PlainRun(dataset, seed, values).results(steps))
+        if only != "plain":
+            runs["package"].append(package_results(dataset, seed, steps, values, device, precision))
+        if only != "package":
+            runs["plain"].append(PlainRun(dataset, seed, values, device).results(steps))
         print(f"seed {seed} done", flush=True)
         if json_file:
-            json_file.write_text(json.dumps({"plain": plain, "package": package}, indent=1), encoding="utf-8")
-    print(tabulate(compared(plain, package), ["epoch/classifier/metric", "plain", "lisgan@public", "agree"]))
+            json_file.write_text(json.dumps(runs, indent=1), encoding="utf-8")
+    if only is None:
+        print(tabulate(compared(**runs), ["epoch/classifier/metric", "plain", "lisgan@public", "agree"]))
 
 
 if __name__ == "__main__":

@@ -238,7 +238,7 @@ def plain_cascade(
         entropies.append(-sum(log / total * math.log(log / total) for log in row))
     ranked = sorted(range(len(rows)), key=lambda at: -entropies[at])
     easy, hard = ranked[: int(fraction * len(rows))], sorted(ranked[int(fraction * len(rows)) :])
-    guesses = torch.tensor([logs[at].index(max(logs[at])) for at in easy])
+    guesses = torch.tensor([logs[at].index(max(logs[at])) for at in easy]).to(labels)
     joined, joined_labels = torch.cat([references, rows[easy]]), torch.cat([labels, guesses])
     nearest = [int((joined - rows[at]).square().sum(1).argmin()) for at in hard]
     classifier.use_rows(joined, joined_labels)
