@@ -6,8 +6,8 @@
 
 Random data of the real shapes; published hyper-parameters of gzsl. Printed: the device's speed on one large matrix
 product and on one large copy; seconds, FLOP/s and bytes/s of an iteration (five critic steps and a generator step),
-recorded as a graph and not; seconds of a full run (souls, pre-training, training, final classifier, scores) and of ten
-epochs of eight seeds at once, set-up included, against one.
+recorded as a graph and not; seconds of a full run (souls, pre-training, training, final classifier, scores) and of
+three epochs of eight seeds at once, set-up included, against one.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Scale:
     features: int = FEATURES
     order: int = 8192
     iterations: int = 30
-    epochs: int = 10
+    epochs: int = 3
     changes: Mapping[str, object] = dataclasses.field(default_factory=dict)
 
 
