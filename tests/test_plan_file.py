@@ -48,7 +48,7 @@ def test_the_example_of_the_documentation_is_planned(written, typed):
 
 
 def test_a_plan_can_say_all_that_run_takes_and_the_documentation_names_every_key():
-    elsewhere = {"plan", "rerun", "dry_run", "console", "hear", "raise_errors", "log", "progress"}
+    elsewhere = {"plan", "rerun", "resume", "dry_run", "console", "hear", "raise_errors", "log", "progress"}
     elsewhere |= {*PlanFileKeys.__struct_fields__}
     assert set(RunOptions.__struct_fields__) == inspect.signature(zslbench.run).parameters.keys() - elsewhere
     told = set(re.findall(r"`(\w+)`", PAGE.partition("## Keys")[2]))
