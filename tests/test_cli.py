@@ -61,6 +61,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(typed, arguments, sentence):
     ("arguments", "missing", "lines"),
     [
         (["plot", "-o", "x.pdf"], "argument 'KIND'", [f"  {kind} " for kind in KINDS]),
+        (["plot", "cd"], "option '-o' / '--output'", []),
         (["reproduce"], "argument 'SOURCE'", ["  choose one of: feng2022gasl, li2019lisgan, "]),
         (["tune", "eszsl"], "option '-d' / '--dataset'", [", digits, "]),
     ],
@@ -70,6 +71,45 @@ def test_what_is_missing_is_said_with_what_may_be_given(typed, arguments, missin
     assert code == 2
     assert err.startswith(f"Error: Missing {missing}.\n")
     assert all(line in err for line in lines)
+
+
+@pytest.mark.parametrize("words", [["foo", "-d", "digits"], ["kinds"], ["foo", "-o", "x.pdf"]], ids=" ".join)
+def test_a_wrong_kind_of_figure_is_said_before_what_is_missing(typed, words):
+    code, _, err = typed("plot", *words)
+    assert (code, err.partition(";")[0]) == (2, f"Error: unknown kind of figure {words[0]!r}")
+
+
+@pytest.mark.parametrize("verb", ["report", "plot cd", "results export", "table"])
+def test_a_folder_as_output_is_named_as_it_was_typed(typed, verb):
+    ResultStore("runs").save(record("eszsl", metrics={"T1": 0.5}))
+    code, _, err = typed(*verb.split(), "-o", ".")
+    assert code == 2
+    assert "'.'" in err or "the table to . (" in err
+
+
+def test_the_ending_of_a_file_is_its_format_where_none_is_typed(typed):
+    ResultStore("runs").save(record("eszsl", metrics={"T1": 0.5}))
+    formats = {".tex": "latex", ".md": "markdown", ".CSV": "csv", ".json": "json", ".txt": "terminal", "": "terminal"}
+    for ending, name in formats.items():
+        for file, options in (("chosen", ["-f", name]), ("by_ending", [])):
+            assert typed("table", "-o", file + ending, *options)[0] == 0
+        assert Path("by_ending" + ending).read_bytes() == Path("chosen" + ending).read_bytes()
+    assert typed("table", "-f", "csv", "-o", "typed.md")[0] == 0
+    assert Path("typed.md").read_bytes() == Path("chosen.CSV").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("table -o t.html", "cannot write 't.html' as html; name a file that ends in .tex, .md, .csv, .json or .txt."),
+        ("reproduce li2019lisgan -o t.tex", "cannot write 't.tex' as latex; name a file that ends in .md, .csv, "),
+    ],
+)
+def test_a_format_that_a_verb_does_not_write_is_refused_by_the_ending(typed, words, sentence):
+    code, _, err = typed(*words.split())
+    assert code == 2
+    assert err.startswith(f"Error: {sentence}")
+    assert not any(Path().iterdir())
 
 
 def test_a_device_that_is_missing_is_named(typed):

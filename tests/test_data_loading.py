@@ -17,7 +17,7 @@ import zslbench
 from zslbench.data import Dataset, catalogue, load_dataset
 from zslbench.data.array_store import home
 from zslbench.data.catalogue import xlsa17_roots
-from zslbench.data.dataset import DatasetCard, Source
+from zslbench.data.dataset import Counts, DatasetCard, Source
 from zslbench.data.loading import load_source
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, Unavailable, UnknownName, ZslbenchError
 from zslbench.params import param
@@ -42,6 +42,43 @@ def test_info_describes_a_folder_of_ones_own(tmp_path: Path) -> None:
     assert facts["features other"] == "take them with --features other"
     assert facts["fingerprint net/att"] == expected.fingerprint
     assert "does not exist" in refusal(zslbench.info, "./nowhere", kind=DataMissing)
+
+
+def test_the_parent_of_data_sets_is_no_data_set_and_names_them(tmp_path: Path) -> None:
+    for name in ("SUN", "Birds"):
+        write_folder(tmp_path / name)
+    (tmp_path / "notes").mkdir()
+    sentence = f"{tmp_path} holds Birds, SUN; name one of them, as in {tmp_path / 'Birds'}"
+    assert f"{sentence}, or a data set with --data-root {tmp_path}." in refused(str(tmp_path), DataMissing)
+    assert sentence in refusal(zslbench.info, str(tmp_path), kind=DataMissing)
+    assert sentence in refusal(zslbench.table, layout="stats", datasets=[str(tmp_path)], kind=DataMissing)
+    assert sentence in refusal(zslbench.data.add, "mine", source=tmp_path, kind=DataMissing)
+
+
+def test_a_file_that_a_folder_lacks_is_named(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "SUN")
+    (folder / "att_splits.mat").rename(tmp_path / "att_splits.mat")
+    assert f"{folder} has no semantics file, such as att_splits.mat; put it" in refused(str(folder), DataMissing)
+    (tmp_path / "att_splits.mat").rename(folder / "att_splits.mat")
+    (folder / "res101.mat").unlink()
+    assert f"{folder} has no features file, such as vgg19.mat" in refused(str(folder), DataMissing, features="vgg19")
+    assert f"{folder} has no features file, such as res101.mat; put it" in refusal(
+        zslbench.info, str(folder), kind=DataMissing
+    )
+
+
+def test_info_of_a_catalogued_folder_says_how_to_take_it_under_the_proposed_split(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from zslbench.data.catalogue import CUB
+
+    folder = write_folder(tmp_path / "CUB", stem="net")
+    assert "--data-root" not in zslbench.info(str(folder)).summary, "its numbers are not those of CUB"
+    counts = Counts.of(load_dataset(str(folder)))
+    monkeypatch.setattr(CUB, "card", dataclasses.replace(CUB.card, counts=counts))
+    assert zslbench.info(str(folder)).summary.endswith(
+        f"-d {folder}; as CUB, under the proposed split: -d cub --data-root {tmp_path}."
+    )
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
@@ -138,7 +175,7 @@ def test_paths_that_are_no_folders(tmp_path: Path) -> None:
     assert "does not exist" in refused("./nowhere", DataMissing)
     assert "is a file" in refused(str(tmp_path / "file.mat"), DataMissing)
     (tmp_path / "empty").mkdir()
-    assert "has no features file" in refused(str(tmp_path / "empty"), DataMissing)
+    assert "has no features file, such as res101.mat; put it there" in refused(str(tmp_path / "empty"), DataMissing)
 
 
 # --- roots ------------------------------------------------------------------------------------------------------------
@@ -218,7 +255,7 @@ def test_what_is_not_here_says_what_there_is_and_what_to_do(tmp_path: Path) -> N
     (tmp_path / "CUB" / "fc1000.mat").unlink()
     (tmp_path / "CUB" / "vgg19.mat").unlink()
     message = refused("cub", DataMissing, root=tmp_path)
-    assert "has no features file; get it with `zslbench data fetch cub`" in message
+    assert "has no features file, such as res101.mat; get it with `zslbench data fetch cub`" in message
 
 
 def test_text_lists_changed_parameters_only() -> None:

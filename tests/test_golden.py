@@ -491,7 +491,7 @@ def without_machine(text: str) -> str:
 
     Packages and extras are those of the installed metadata.
     """
-    text = re.sub(r"(?m)^  (?:ok|PROBLEM|-) +(\S+(?: \S+)*)  .*\n(?: {4,}.*\n)*", r"  STATE  \1  …\n", text)
+    text = re.sub(r"(?m)^  (?:ok|slow|PROBLEM|-) +(\S+(?: \S+)*)  .*\n(?: {4,}.*\n)*", r"  STATE  \1  …\n", text)
     return re.sub(r"(?ms)^(packages|extras)\n.*?(?=^\S)", r"\1\n  …\n", text)
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import zslbench
 from zslbench.checks import check_method
 from zslbench.cli import cli
-from zslbench.errors import BadValue, ZslbenchError
+from zslbench.errors import BadValue, UnknownName, ZslbenchError
 from zslbench.methods import Method
 from zslbench.methods.closed_form.ridge import Ridge
 from zslbench.params import param
@@ -234,6 +234,15 @@ def test_what_cannot_be_is_refused_in_a_sentence(attributes, sentence, monkeypat
     monkeypatch.setitem(globals(), "Bad", type("Bad", (Plain,), {"__module__": HERE, **attributes}))
     with pytest.raises(BadValue, match=sentence):
         zslbench.run(f"{HERE}:Bad", "digits")
+
+
+def test_an_attribute_without_annotation_that_is_set_as_a_parameter_gets_one_as_advice(monkeypatch):
+    monkeypatch.setitem(globals(), "Bare", type("Bare", (Plain,), {"__module__": HERE, "reg": 1.0, "version": 2}))
+    with pytest.raises(BadValue, match=r"Bare: reg has no annotation, .*; write `reg: float = 1\.0`\."):
+        zslbench.run(f"{HERE}:Bare[reg=[0.1,10]]", "digits")
+    for name in ("version", "regg"):
+        with pytest.raises(UnknownName, match=f"unknown parameter of .*Bare '{name}'"):
+            zslbench.run(f"{HERE}:Bare[{name}=3]", "digits")
 
 
 def test_a_parameter_without_a_default_is_refused(monkeypatch):

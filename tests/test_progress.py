@@ -89,6 +89,10 @@ def test_a_fit_takes_one_line_with_the_metrics_of_all_its_protocols():
     bad = result("gzsl", "failed", "Traceback\nValueError: no")
     assert progress.result_line([zsl, bad]) == "eszsl CUB seed 0: T1 50.0; failed (gzsl): ValueError: no  (10.0 s)"
     assert progress.result_line([bad, bad]) == "eszsl CUB seed 0: failed: ValueError: no"
+    long = result("gzsl", "failed", "Traceback\nValueError: " + "a long reason " * 12)
+    assert progress.result_line([long]).endswith(
+        "failed: ValueError: a long reason a long reason a long reason a long…"
+    )
     assert progress.result_line([result("zsl", "interrupted")]) == "eszsl CUB seed 0: interrupted"
 
 

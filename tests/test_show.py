@@ -260,7 +260,21 @@ def test_a_terminal_lists_a_screenful_of_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(screen, "live_console", lambda: console)
     _, text, _ = run_here(["zslbench", "show"])
     assert console.file.getvalue().count("b CUB zsl") == 6
-    assert "and 3 more runs that ended before" in text
+    assert "and 3 more runs; name a method" in text
+
+
+def test_finished_runs_of_the_dev_stage_are_listed_after_all_others(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = [
+        record("a", stage="dev", fold=1),
+        record("a", stage="dev", fold=2, status="failed", error="odd"),
+        record("a", stage="dev", fold=3),
+        record("a"),
+    ]
+    made = [ended(run, f"2026-01-0{day}T03:04:05+00:00") for run, day in zip(made, (4, 2, 3, 1), strict=True)]
+    saved(tmp_path / "runs", made)
+    listed = [line.split()[0] for line in run_here(["zslbench", "show"])[1].splitlines()[1:]]
+    assert listed == [made[at].id for at in (1, 3, 0, 2)]
 
 
 def test_an_old_record_of_own_data_leaves_its_folder_to_the_user(tmp_path):

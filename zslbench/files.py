@@ -87,7 +87,7 @@ def write_text(path: Path, text: str, what: str) -> None:
 def write_output(text: str, path: Path | str | None, kind: str) -> str:
     """Write a text into the file that was asked for, if any, and return it; `kind` names it in errors."""
     if path is not None:
-        write_text(Path(path), text, f"the {kind} {Path(path).name}")
+        write_text(Path(path), text, f"the {kind} {Path(path).name}".rstrip())
     return text
 
 

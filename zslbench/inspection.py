@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from zslbench.data import added, inventory, xlsa17
-from zslbench.data.dataset import Counts, Source
+from zslbench.data.catalogue import CATALOGUE, verify_counts
+from zslbench.data.dataset import Counts, Dataset, Source
 from zslbench.data.inventory import Listed, Verified
 from zslbench.data.loading import folder_of, load_dataset
-from zslbench.errors import BadValue, Unavailable, UnknownName, ZslbenchError
+from zslbench.errors import BadData, BadValue, Unavailable, UnknownName, ZslbenchError
 from zslbench.identity import expand_home
 from zslbench.methods.base import Method
 from zslbench.methods.minimal import as_method, is_method
@@ -448,9 +449,21 @@ def _describe_folder(text: str) -> Info:
     facts["folder"] = str(folder)
     summary = (
         f"{counts.images:,} images of {counts.seen} seen and {counts.unseen} unseen classes, {dimension}-d features, "
-        f"{counts.attributes}-d semantics, its own split. A folder of your own: -d {shlex.quote(text)}."
+        f"{counts.attributes}-d semantics, its own split. "
+        f"A folder of your own: -d {shlex.quote(text)}{_as_catalogued(dataset, folder)}."
     )
     return Info("dataset", dataset.name, folder.name, summary, _without_empty(facts))
+
+
+def _as_catalogued(dataset: Dataset, folder: Path) -> str:
+    """Return how to name a folder so that it counts as the catalogued data set whose name and numbers it has, if so."""
+    for source in CATALOGUE:
+        if source.card.folder.lower() == folder.name.lower():
+            with contextlib.suppress(BadData):
+                verify_counts(dataset, source.card)
+                root = shlex.quote(str(folder.parent))
+                return f"; as {source.card.title}, under the proposed split: -d {source.name} --data-root {root}"
+    return ""
 
 
 def _without_empty(facts: Mapping[str, str]) -> dict[str, str]:

@@ -78,6 +78,7 @@ class Finding:
         group: what it belongs to: program, packages, extras, tools, machine, folders, data sets, plugins.
         purpose: what it is for; empty if its name says so.
         optional: it is not installed, and most of zslbench works without it.
+        slow: it works, but runs take longer than they could.
     """
 
     what: str
@@ -86,11 +87,12 @@ class Finding:
     group: str = ""
     purpose: str = ""
     optional: bool = False
+    slow: bool = False
 
     @property
     def state(self) -> str:
-        """One word, or - for an optional part that is not installed."""
-        return "PROBLEM" if not self.ok else "-" if self.optional else "ok"
+        """ok, slow or PROBLEM, or - for an optional part that is not installed."""
+        return "PROBLEM" if not self.ok else "-" if self.optional else "slow" if self.slow else "ok"
 
     @property
     def sentence(self) -> str:
@@ -276,7 +278,7 @@ def _find_threads() -> Finding:
     text = f"at most {asked or processors}; {busy:.1f} processes want {format_count(processors, 'processor')}"
     if busy > processors and not asked:
         text += "; others compute here: set OMP_NUM_THREADS to the number that is yours, 1 for instance"
-    return Finding("threads", text)
+    return Finding("threads", text, slow=busy > processors)
 
 
 def _find_folder(role: str, folder: Path, advice: str, purpose: str) -> Finding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
 import math
 import types
 from collections.abc import Callable, Mapping
@@ -16,6 +17,9 @@ from typing import Any, cast, get_type_hints
 from zslbench.errors import BadValue, UnknownName
 
 Scalar = int | float | str | bool
+_KINDS = (int, float, str, bool)
+NEVER_PARAMETERS = frozenset(("card", "name", "setting", "stochastic", "version"))
+"""What a class may declare about itself, as attributes that are not hyper-parameters."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -166,7 +170,7 @@ def _declared(cls: type) -> Mapping[str, Param]:
         raise BadValue(f"{cls.__name__}: its annotations cannot be read ({error}); mend them.") from error
     fields = [field for field in dataclasses.fields(cls) if "param" in field.metadata]
     for field in fields:
-        if hints[field.name] not in (int, float, str, bool):
+        if hints[field.name] not in _KINDS:
             raise BadValue(
                 f"{cls.__name__}: parameter {field.name} is declared as {field.type}; declare int, float, str or bool."
             )
@@ -185,6 +189,12 @@ def resolve(cls: type, owner: str, given: Mapping[str, Any]) -> dict[str, Scalar
     known = declared_params(cls)
     for name in given:
         if name not in known:
+            default = inspect.getattr_static(cls, name, None)
+            annotated = NEVER_PARAMETERS.union(*map(inspect.get_annotations, cls.__mro__))
+            if type(default) in _KINDS and name not in annotated:
+                value = repr(default) if hasattr(cls, "written_as") else f"param({default!r})"
+                declared = f"{name}: {type(default).__name__} = {value}"
+                raise BadValue(f"{owner}: {name} has no annotation, so it is no parameter; write `{declared}`.")
             raise UnknownName(f"parameter of {owner}", name, known)
     return {name: param.coerce(given.get(name, param.default), owner) for name, param in known.items()}
 

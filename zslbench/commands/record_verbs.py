@@ -211,7 +211,9 @@ def curve(output: Path | None, data: Path | None, **options: Any) -> None:
     "zslbench plot features -m lisgan -m fclswgan -d apy --projection tsne -o features.pdf",
     groups=shared.READ_GROUPS,
 )
-@click.argument("kind", metavar="KIND", shell_complete=completion.complete_figures)
+@click.argument(
+    "kind", metavar="KIND", shell_complete=completion.complete_figures, callback=shared.check_kind_of_figure
+)
 @shared.path_option("-o", "--output", required=True, help="File to write: .pdf, .svg or .png.")
 @shared.RECORDS
 @click.option(
@@ -375,7 +377,8 @@ def show(id: str | None, runs: Path, format: str) -> None:
     ID is the id of a run, its first digits (four or more), or the path of its file. Shown are parameters,
     metrics, curve, losses, seconds, memory, traceback, provenance and files.
 
-    If ID is the name of a method or data set, its runs are listed, or shown if there is only one.
+    If ID is the name of a method or data set, its runs are listed, or shown if there is only one. Lists begin with the
+    newest runs, and end with those of the dev stage.
     """
     from zslbench.studies.show import ShownRecord, show_or_list
 
@@ -388,9 +391,9 @@ def show(id: str | None, runs: Path, format: str) -> None:
         console = screen.live_console()
         room = max(console.height - _AROUND_LIST, 1) if console else len(shown)
         screen.show_table(shown.heads_of_columns, shown.rows[:room], one_line=True)
-        if (older := len(shown) - room) > 0:
-            runs_not_shown = format_count(older, "more run")
-            screen.show_text(f"and {runs_not_shown} that ended before; name a method or data set, or add `| less`.")
+        if (others := len(shown) - room) > 0:
+            runs_not_shown = format_count(others, "more run")
+            screen.show_text(f"and {runs_not_shown}; name a method or data set, or add `| less`.")
 
 
 @shared.verb(

@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import rich_click as click
+from click.core import ParameterSource
 
 from zslbench.commands import completion, screen
+from zslbench.errors import BadValue, UnknownName
+from zslbench.visible import join_words
 
 if TYPE_CHECKING:
     from zslbench.results.tables.result import VerbResult
@@ -112,7 +115,30 @@ def choice_option(*names: str, choices: Sequence[str], help: str, **settings: An
 
 def format_option(*names: str, help: str = "The format of the output.") -> Decorator:
     """Return the option that chooses among formats; the first is the default."""
-    return choice_option("-f", "--format", choices=names, default=names[0], help=help)
+
+    def take_suffix(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+        """Return the format that the name of --output ends in, where no --format is typed."""
+        from zslbench.results.tables.result import SUFFIXES
+
+        output = ctx.params.get("output")  # options that are typed come before defaults
+        if output is None or ctx.get_parameter_source("format") is not ParameterSource.DEFAULT:
+            return value
+        chosen = SUFFIXES.get(output.suffix.lower(), value)
+        if chosen not in names:
+            ends = join_words([suffix for suffix, written in SUFFIXES.items() if written in names], "or")
+            raise BadValue(f"cannot write {output.name!r} as {chosen}; name a file that ends in {ends}.")
+        return chosen
+
+    return choice_option("-f", "--format", choices=names, default=names[0], help=help, callback=take_suffix)
+
+
+def check_kind_of_figure(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    """Return the kind of figure; a wrong one is refused before options that are missing."""
+    from zslbench.results.plots import KINDS
+
+    if value not in KINDS and not ctx.resilient_parsing:
+        raise UnknownName("kind of figure", value, KINDS)
+    return value
 
 
 CAPTION = choice_option(
@@ -159,7 +185,11 @@ DATA_ROOT = path_option(
     help="The folder that contains CUB/, SUN/ and so on; it is read in place.  [default: $ZSLBENCH_DATA, then "
     "installed data]",
 )
-OUTPUT = path_option("-o", "--output", help="Write to FILE instead of the screen.")
+OUTPUT = path_option(
+    "-o",
+    "--output",
+    help="Write to FILE instead of the screen; without --format, its ending .md, .tex, .csv or .json is the format.",
+)
 CHOICES = combine_options(
     click.option("--features", metavar="STEM", help="Which features: a file stem such as res101 or vgg19."),
     click.option("--semantics", metavar="STEM", help="Which semantics: a file stem such as att or sent."),

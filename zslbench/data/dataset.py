@@ -71,7 +71,9 @@ def choose_stem(owner: str, option: str, given: str | None, held: Sequence[str],
         BadValue: none are given, and there are several.
     """
     if not held:
-        raise DataMissing(f"{owner} has no {option} file; {advice or 'name an xlsa17-like folder'}.")
+        file = f"{given or usual}{'_splits' if option == 'semantics' else ''}.mat"
+        advice = advice or "put it there, or name another folder"
+        raise DataMissing(f"{owner} has no {option} file, such as {file}; {advice}.")
     listed = ", ".join(held)
     if given is None:
         if usual not in held and len(held) > 1:

@@ -37,6 +37,7 @@ def load_dataset(
     """
     if (folder := folder_of(text)) is not None:
         folder = expand_home(folder).resolve()
+        layout.check_no_parent(folder, f", or a data set with --data-root {folder}")
         held = layout.stems(folder)
         return load_stored(
             folder,

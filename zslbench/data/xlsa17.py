@@ -16,9 +16,9 @@ import numpy as np
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.data.dataset import Dataset, Fold, Origin, numbered_names, to_float32
 from zslbench.data.parsers import read_shapes, read_variables
-from zslbench.errors import BadData, BadValue
+from zslbench.errors import BadData, BadValue, DataMissing
 from zslbench.files import check_size
-from zslbench.visible import format_count
+from zslbench.visible import format_count, list_names
 
 FEATURES, SEMANTICS = "res101", "att"
 """The usual features and semantics."""
@@ -49,6 +49,14 @@ def stems(folder: Path) -> Stems:
         features=tuple(name for name in names if not name.endswith(_SPLITS)),
         semantics=tuple(name.removesuffix(_SPLITS) for name in names if name.endswith(_SPLITS)),
     )
+
+
+def check_no_parent(folder: Path, advice: str = "") -> None:
+    """Raise DataMissing if a folder holds folders in the xlsa17 format instead of features and semantics."""
+    if not any(stems(folder)) and (names := [path.name for path in sorted(folder.glob("*")) if any(stems(path))]):
+        raise DataMissing(
+            f"{folder} holds {list_names(names, 9)}; name one of them, as in {folder / names[0]}{advice}."
+        )
 
 
 def features_file(folder: Path, stem: str) -> Path:

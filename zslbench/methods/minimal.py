@@ -15,8 +15,6 @@ from zslbench.methods.base import Method, MethodCard, Setting
 
 _VERBS = ("fit", "scores")
 _KINDS = (bool, int, float, str)
-_SAID = ("card", "name", "setting", "stochastic", "version")
-"""What a class may declare about itself, as attributes that are not hyper-parameters."""
 
 
 def as_method(cls: type) -> type[Method]:
@@ -138,7 +136,9 @@ def _declared(cls: type) -> Iterator[tuple[str, tuple[type, Any]]]:
         if base in (object, *Method.__mro__):
             continue
         for name in inspect.get_annotations(base):
-            kept = name.endswith("_") or name.startswith("_") or name in _SAID or hasattr(Method, name)
+            kept = (
+                name.endswith("_") or name.startswith("_") or name in params.NEVER_PARAMETERS or hasattr(Method, name)
+            )
             if not kept and get_origin(hints.get(name)) is not ClassVar and name in vars(base):
                 defaults[name] = vars(base)[name]
     if dataclasses.is_dataclass(cls):

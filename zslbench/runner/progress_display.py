@@ -17,7 +17,15 @@ from zslbench.results.records.live_studies import StudyProgress
 from zslbench.runner.executors import Listener
 from zslbench.runner.jobs import Job
 from zslbench.runner.run_records import RunResult
-from zslbench.visible import describe_failure, format_count, format_metrics, format_progress, format_time, name_run
+from zslbench.visible import (
+    describe_failure,
+    format_count,
+    format_metrics,
+    format_progress,
+    format_time,
+    name_run,
+    shorten,
+)
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -26,6 +34,10 @@ NOTEBOOK_EVERY, NOTEBOOK_LINES = 0.5, 5
 """Seconds between two changes of the output in a notebook, and how many ended fits it lists while others run."""
 PLAIN_FIRST, PLAIN_EVERY = 5.0, 30.0
 """Seconds of silence before a line reports progress if the output is not a terminal: at first, and later."""
+
+
+_REASON = 60
+"""Characters of a reason on the line of a fit; the study ends with whole reasons."""
 
 
 def result_line(results: Sequence[RunResult]) -> str:
@@ -38,7 +50,7 @@ def result_line(results: Sequence[RunResult]) -> str:
     bad: dict[tuple[str, str], list[str]] = defaultdict(list)
     for record in records:
         if not record.ok:
-            bad[record.status, describe_failure(record.error)].append(record.protocol["name"])
+            bad[record.status, shorten(describe_failure(record.error), _REASON)].append(record.protocol["name"])
     names = [name for record in ok for name in record.metrics]
     distinct = len(set(names)) == len(names)  # else each metric needs its protocol
     values = (("" if distinct else f"{record.protocol['name']} ") + format_metrics(record.metrics) for record in ok)

@@ -54,6 +54,7 @@ def _describe_named(text: str, features: str | None, semantics: str | None, root
     source: Catalogued | None = None
     if (folder := folder_of(text)) is not None:
         folder = folder.resolve()
+        layout.check_no_parent(folder)
     elif added.find_added(text) is not None:
         loaded = load_dataset(text, features=features, semantics=semantics)
         return _describe_loaded(loaded, loaded.name)
@@ -72,7 +73,8 @@ def _describe_named(text: str, features: str | None, semantics: str | None, root
     if features is not None:
         choose_stem(str(folder), "features", features, present.features, "", "leave --features out")
     if semantics is not None or not present.semantics:
-        choose_stem(str(folder), "semantics", semantics, present.semantics, "")
+        usual = "" if present.semantics else layout.SEMANTICS
+        choose_stem(str(folder), "semantics", semantics, present.semantics, usual)
     return _describe_folder(folder, _pick_stems(folder, features, semantics), source)
 
 

@@ -68,7 +68,7 @@ class Report:
 def _check_path(path: Path | str) -> Path:
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
-        raise BadValue(f"a report is an .html file, not {path.name!r}; name it so, as in report.html.")
+        raise BadValue(f"a report is an .html file, not {path.name or str(path)!r}; name it so, as in report.html.")
     return path
 
 

@@ -166,7 +166,10 @@ def show_or_list(id: str | None, runs: Path | str) -> ShownRecord | Listing[Reco
 
 
 def _list_runs(runs: Path | str, name: str) -> Listing[Record]:
-    """Return a list of runs, whatever their status, those that ended last first."""
+    """Return a list of runs, whatever their status, those that ended last first.
+
+    Finished runs of the dev stage, of which a tuning makes hundreds, come after all others.
+    """
     store = ResultStore(runs)
     records = store.load()
     if not name:
@@ -175,6 +178,7 @@ def _list_runs(runs: Path | str, name: str) -> Listing[Record]:
         warn(sentence, RecordsLeftOut)
     records = [record for record in records if record.id.startswith(name.lower()) or _is_of(record, name)]
     records.sort(key=lambda record: str(record.provenance.get("finished", "")), reverse=True)
+    records.sort(key=lambda record: record.ok and record.stage == "dev")
     facts = [_list_facts(record) for record in records]
     rows = [
         (record.id, record.run_name, record.status, str(fact["ended"] or "")[:16].replace("T", " "))

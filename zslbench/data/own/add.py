@@ -271,6 +271,7 @@ def _pick(role: str, datasets: Mapping[str, Dataset], facts: Mapping[str, Mappin
 
 def _read_folder(folder: Path, name: str) -> Content:
     """Return the content of a folder in the xlsa17 format; all its files of semantics must contain the same split."""
+    layout.check_no_parent(folder)
     stems = layout.stems(folder)
     if not stems.features or not stems.semantics:
         lack = "has no <features>.mat or no <semantics>_splits.mat" if folder.is_dir() else "is not a folder"

@@ -468,7 +468,9 @@ def file_kind(path: Path, name: str = "figure") -> str:
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FILES:
         example = "ranks.pdf" if name == "diagram" else "figure.pdf"
-        raise BadValue(f"a {name} is a .pdf, .svg or .png file, not {path.name!r}; name it so, as in {example}.")
+        raise BadValue(
+            f"a {name} is a .pdf, .svg or .png file, not {path.name or str(path)!r}; name it so, as in {example}."
+        )
     return kind
 
 

@@ -52,7 +52,9 @@ def export(output: Path | str, *, runs: Path | str = "runs", params: Params = "j
     """
     path = Path(output)
     if path.suffix.lower() not in SUFFIXES:
-        raise BadValue(f"cannot export to {path.name!r}; name a file that ends in {' or '.join(SUFFIXES)}.")
+        raise BadValue(
+            f"cannot export to {path.name or str(path)!r}; name a file that ends in {' or '.join(SUFFIXES)}."
+        )
     store = ResultStore(runs)
     records = store.load()
     if not records:

@@ -118,7 +118,7 @@ class VerbResult(abc.ABC):
         path = Path(path)
         if path.suffix.lower() not in SUFFIXES:
             ends = join_words([*SUFFIXES], "or")
-            raise BadValue(f"cannot save a {self.noun} as {path.name!r}; name a file that ends in {ends}.")
+            raise BadValue(f"cannot save a {self.noun} as {path.name or str(path)!r}; name a file that ends in {ends}.")
         write_output(self.write(SUFFIXES[path.suffix.lower()], **options), path, self.noun)
         return path
 
