@@ -58,7 +58,7 @@ def test_presets_after_an_at(own_home):
     built_in = offered("run", "-m", "lisgan@")
     assert {"lisgan@published", "lisgan@S3"} <= set(built_in)
     assert all(name.startswith("lisgan@") for name in built_in)
-    assert offered("tune", "lisgan@pub") == ["lisgan@published"]
+    assert offered("tune", "lisgan@publis") == ["lisgan@published"]
     assert offered("run", "-m", "nothing@") == []
 
 
@@ -115,7 +115,7 @@ def test_bash_completes_for_real(tmp_path, own_home):
             echo "${COMPREPLY[*]}"
         }
         ask zslbench repr
-        ask zslbench run -m lisgan@pub
+        ask zslbench run -m lisgan@publis
         case "$COMP_WORDBREAKS" in *@*) echo "an @ breaks words";; esac
     """
     path = f"{shim.parent}{os.pathsep}{os.environ['PATH']}"
