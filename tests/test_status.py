@@ -465,3 +465,35 @@ def test_a_folder_that_was_changed_since_lacks_all_that_was_run_on_it(tmp_path, 
     found = zslbench.status(runs, datasets=str(folder))
     assert {slot.row for slot in found.survey.of("missing")} == {CLOSED, RIDGE}
     fill(runs, found, datasets=str(folder))
+
+
+@pytest.mark.usefixtures("cub_home")
+@pytest.mark.parametrize("by_name_first", [True, False])
+def test_the_same_data_by_its_name_and_by_its_folder_counts_once(tmp_path, runs, by_name_first):
+    by_folder = ["-d", str(write_folder(tmp_path / "data" / "CUB"))]
+    by_name = ["-d", "cub", "--data-root", str(tmp_path / "data")]
+
+    def typed_output(*words):
+        result = CliRunner().invoke(cli, [*words, "--runs", str(runs)])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    for data in (by_name, by_folder) if by_name_first else (by_folder, by_name):
+        typed_output("run", "-m", NOISY, "-m", CLOSED, "-p", "zsl", "--seeds", "2", *data)
+    assert len([*ResultStore(runs).each()]) == (3 if by_name_first else 6)  # the folder's runs are those of the name
+    (noisy,) = (row for row in json.loads(typed_output("table", "--format", "json")) if row["method"] == NOISY)
+    assert (noisy["n"], noisy["seeds"]) == (2, [0, 1])
+    (row,) = (line for line in typed_output("table", "--format", "csv").splitlines() if line.startswith(NOISY))
+    assert ",0 1,2,T1," in row
+    table = typed_output("table", "--caption", "full")
+    assert "(n = 2)" in table
+    assert "Split: proposed split (PS) of Xian et al.\n" in table
+    compared = json.loads(typed_output("compare", NOISY, CLOSED, "--metric", "T1", "--format", "json"))
+    (comparison,) = compared["comparisons"]
+    assert {row["method"]: row["seeds"] for row in comparison["methods"]} == {NOISY: [0, 1], CLOSED: [0]}
+    assert "complete: 2 rows on 1 data set under zsl: 3 runs" in typed_output("status")
+    typed_output("run", "-m", NOISY, "-p", "zsl", "--seeds", "3", *by_folder)  # a seed that the name does not have
+    cut_short(0, NOISY, by_folder[1], "zsl", seeds=4, runs=runs)
+    found = zslbench.status(runs)
+    assert [str(place) for place in found.survey.places] == ["CUB (res101, att)"]
+    assert [(slot.row, slot.seed) for slot in found.survey.of("missing")] == [(NOISY, 3)]

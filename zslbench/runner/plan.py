@@ -21,12 +21,13 @@ from zslbench.errors import BadValue, ZslbenchError
 from zslbench.identity import expand_home
 from zslbench.methods.base import Method, overlay
 from zslbench.registry import METHODS, PROTOCOLS
-from zslbench.results.records.store import data_options, runs_option
+from zslbench.results.records.store import ResultStore, data_options, runs_option
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore, TunedPreset, change_since, check_fits
 from zslbench.runner.class_lookup import built, method_class, protocol_class
 from zslbench.runner.executors import Executor, engine
 from zslbench.runner.jobs import Batch, DatasetRef, Run, RunConditions, dataset_ref, group_into_batches
 from zslbench.runner.resources import check_device, devices
+from zslbench.runner.run_states import reuse_finished_run
 from zslbench.sources import source_of
 from zslbench.spec import Spec, brackets, expand, parse
 from zslbench.visible import join_words
@@ -223,7 +224,8 @@ def plan(options: RunOptions, tuned: PresetStore | None = None) -> Plan:
     once: dict[str, Run] = {}
     for stage, rules in parts:
         for run in planner.runs(stage, rules):
-            once.setdefault(run.id, run)
+            again = run if tuned is None else reuse_finished_run(run, ResultStore(tuned.root))
+            once.setdefault(again.id, again)
     return Plan(tuple(once.values()), tuple(planner.remarks), tuple(planner.unseeded))
 
 

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Literal, get_args
 
+from zslbench.data.dataset import Origin
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.runner.class_lookup import method_class
@@ -47,6 +48,15 @@ def _separate_tuned_records(runs: Sequence[Run], store: ResultStore, records: di
 def find_record(store: ResultStore, run: Run) -> Record | None:
     """Return the record of a run, or None when there is none."""
     return store.find(run.dataset.name, run.protocol, run.method, run.id)
+
+
+def reuse_finished_run(run: Run, store: ResultStore) -> Run:
+    """Return a run on a folder as the run on the named data set of the same content, where only that is finished."""
+    if run.dataset.origin != "own":
+        return run
+    origins: tuple[Origin, ...] = ("own", *(origin for origin in get_args(Origin) if origin != "own"))
+    alike = (dataclasses.replace(run, dataset=dataclasses.replace(run.dataset, origin=origin)) for origin in origins)
+    return next((twin for twin in alike if (record := find_record(store, twin)) is not None and record.ok), run)
 
 
 def find_states(

@@ -22,7 +22,7 @@ from zslbench.results.tables.render import Caption
 from zslbench.results.tables.result import TableResult
 from zslbench.results.tables.table import Block, Cell, Column, Remark, Table, TableRow, remarks
 from zslbench.results.tables.table_data import pick_facts
-from zslbench.visible import one_line
+from zslbench.visible import one_line, title_data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -129,14 +129,16 @@ def _pick_stems(folder: Path, features: str | None, semantics: str | None) -> tu
 
 def _describe_folder(folder: Path, stems: tuple[str, str], source: Catalogued | None) -> DatasetDescription:
     features, semantics = stems
-    name, title = (source.name, source.card.title) if source else (folder_name(folder), folder.name)
+    name = source.name if source else folder_name(folder)
     origin: Origin = "catalogue" if source else "own"
     authors = source.card.counts if source else None
     if not features:
-        return DatasetDescription(name, title, origin, "", semantics, "", *count_split(folder, semantics), authors)
+        return DatasetDescription(
+            name, title_data(name), origin, "", semantics, "", *count_split(folder, semantics), authors
+        )
     # Not by the catalogue's own way, which refuses other counts than the authors': here they are what is asked for.
     dataset = load_stored(folder, name=name, features=features, semantics=semantics, origin=origin)
-    return _describe_loaded(dataset, title, authors)
+    return _describe_loaded(dataset, title_data(name), authors)
 
 
 def _describe_loaded(dataset: Dataset, title: str, authors: Counts | None = None) -> DatasetDescription:

@@ -21,7 +21,7 @@ from zslbench.results.analysis.gather import RecordFilter
 from zslbench.results.records.live_studies import list_running_fits
 from zslbench.results.records.record import Record
 from zslbench.results.records.requests import load_requested
-from zslbench.results.records.store import ResultStore, runs_option
+from zslbench.results.records.store import ResultStore, runs_option, unite_origins
 from zslbench.results.records.training_states import StateHeader, read_headers
 from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.results.tables.render import check_format, render
@@ -270,6 +270,8 @@ def examine(
     stage = cast(Stage, asked.stage)
     of_any_stage = dataclasses.replace(asked, stage=None)
     requested, problems = load_requested(store.root)
+    united = unite_origins([*every, *requested])
+    every, requested = united[: len(every)], united[len(every) :]
     of_any_stage.check_terms([*every, *requested], store.root)
     chosen = of_any_stage.select(every)
     counted = [record for record in chosen if record.stage == stage and record.selection != "oracle"]

@@ -181,15 +181,16 @@ class Record:
 
         Early records of tuned presets have the id of the same values typed by hand.
         """
+        schemas = range(SCHEMA, FIRST - 1, -1)
+        return any(self.id == self.make_id(schema, by) for schema in schemas for by in (self.selection, ""))
+
+    def make_id(self, schema: int, selection: str) -> str:
+        """Return the id of a run that means what the record's content says."""
         identity: dict[str, Any] = {"stage": self.stage, "fold": self.fold, "seed": self.seed}
         for part, keys in _IDENTITY.items():
             facts = getattr(self, part)
             identity[part] = {key: facts[key] for key in keys if key in facts}
-        return any(
-            self.id == digest({"schema": schema, **identity, **chosen})
-            for schema in range(SCHEMA, FIRST - 1, -1)
-            for chosen in (validation(self.selection), {})
-        )
+        return digest({"schema": schema, **identity, **validation(selection)})
 
     def to_json(self) -> str:
         """Return the document, indented, keys in the order of the fields; halves of characters are spelt out.

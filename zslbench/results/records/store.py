@@ -179,14 +179,21 @@ class ResultStore:
             return None
 
     def load(self) -> list[Record]:
-        """Return every record (see `each`), sorted by data set, protocol, method, label, stage, fold and seed."""
+        """Return every record (see `each`), sorted by data set, protocol, method, label, stage, fold and seed.
+
+        Of a run that was done twice, on the same data by its name and by its folder, it is the newer that finished.
+        """
         records: dict[str, Record] = {}
         with without_collection():
             for path, record in self.each():
                 if (first := records.setdefault(record.id, record)) is not record:
                     self.broken.append((path, f"{path} tells of the same run as {self.path(first)}; delete one."))
+        every = [*records.values()]
+        united = unite_origins(every)
+        if any(now is not before for now, before in zip(united, every, strict=True)):
+            united = _drop_repeats(united)
         return sorted(
-            records.values(),
+            united,
             key=lambda record: (
                 *(part["name"] for part in (record.dataset, record.protocol, record.method)),
                 *(record.label, record.stage, record.fold, record.seed, record.id),
@@ -226,6 +233,35 @@ class ResultStore:
     def model(self, record: Record) -> dict[str, AnyArray]:
         """Return the state that ``run --save-model`` kept beside `record`, as `predictions` does (see `save`)."""
         return _read_arrays(self.path(record).with_suffix(_MODEL), "kept model", record, None, " --save-model")
+
+
+def unite_origins(records: Sequence[Record]) -> list[Record]:
+    """Return records with one origin of the same data: a name's if any of them was read by it, not by a folder."""
+    named = {
+        _data_key(record): origin
+        for record in records
+        if (origin := record.dataset.get("origin") or "own") != "own"  # early records may have none
+    }
+    return [
+        dataclasses.replace(record, dataset={**record.dataset, "origin": named[key]})
+        if record.dataset.get("origin") == "own" and (key := _data_key(record)) in named
+        else record
+        for record in records
+    ]
+
+
+def _data_key(record: Record) -> tuple[Any, ...]:
+    return tuple(map(record.dataset.get, ("name", "features", "semantics", "fingerprint")))
+
+
+def _drop_repeats(records: Iterable[Record]) -> list[Record]:
+    """Return a record per run: of several one that finished, no mere candidate of oracle selection, the newest."""
+
+    def rank(record: Record) -> tuple[bool, bool, str]:
+        return record.ok, record.selection != "oracle", str(record.provenance.get("finished", ""))
+
+    last_counts = sorted(records, key=rank)
+    return [*{record.make_id(record.schema, record.selection): record for record in last_counts}.values()]
 
 
 def find_run(run: str | Path, runs: Path | str = "runs") -> tuple[ResultStore, Path, Record]:

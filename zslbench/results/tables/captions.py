@@ -96,17 +96,13 @@ def describe_rows(
 
     features = describe_by((row.features, row.data_name) for row in rows)
     semantics = describe_by((row.semantics, row.data_name) for row in rows)
-    origins = _split_origins(rows)
-    data = describe_data(
-        (row.data_name, row.features, row.semantics, origin, row.split)
-        for row, origin in zip(rows, origins, strict=True)
-    )
+    data = describe_data((row.data_name, row.features, row.semantics, row.origin, row.split) for row in rows)
     # Means over different seeds are not directly comparable, which a short caption must say, too.
     seeds: RemarkKind = "warning" if _has_unequal_seeds(rows) else "seeds"
     measured: list[tuple[RemarkKind, str, str]] = [
         ("stage", _describe_stage(rows, metrics), _shorten_stage(rows, metrics)),
         ("data", f"Features: {features}; semantics: {semantics}", data),
-        ("split", f"Split: {_describe_splits(rows, origins)}", ""),
+        ("split", f"Split: {_describe_splits(rows)}", ""),
         *(("parameters", text, "") for text in parameters),
         ("selection", f"Selection: {_describe_rules(named)}", f"selection: {_shorten_rules(named)}"),
         (seeds, f"Seeds: {_describe_seeds(named)}", _shorten_seeds(rows) if seeds == "seeds" else ""),
@@ -214,16 +210,9 @@ def describe_unreadable_records(number: int) -> list[Remark]:
     return remarks("warning", [f"{files} of records could not be read and {verb} left out."] if number else [])
 
 
-def _split_origins(rows: Sequence[Row]) -> list[str]:
-    """Return where the split of each row comes from."""
-    # The same arrays have the same split, whether a row read them by the data set's name or by its folder.
-    catalogued = {row.data_key for row in rows if row.origin == "catalogue"}
-    return ["catalogue" if row.data_key in catalogued else row.origin for row in rows]
-
-
-def _describe_splits(rows: Sequence[Row], origins: Sequence[str]) -> str:
+def _describe_splits(rows: Sequence[Row]) -> str:
     """Name the split of each data set; of one that has several, with features and semantics."""
-    splits = [describe_split(origin, row.split) for row, origin in zip(rows, origins, strict=True)]
+    splits = [describe_split(row.origin, row.split) for row in rows]
     of_dataset = group_values((row.data_name, split) for row, split in zip(rows, splits, strict=True))
     return describe_by(
         (split, row.data_name + (f" {row.features}/{row.semantics}" if len(of_dataset[row.data_name]) > 1 else ""))
