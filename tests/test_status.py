@@ -59,10 +59,9 @@ class Interrupted(Listener):
 def cut_short(fits, *asked, runs, **options):
     """Run what was asked for, and interrupt it after so many fits; the one that was begun leaves no record."""
     assert zslbench.run(*asked, hear=Interrupted(fits), runs=runs, **options).interrupted
-    store = ResultStore(runs)
-    for one in store.load():
+    for path, one in ResultStore(runs).each():
         if not one.ok:
-            store.path(one).unlink()
+            path.unlink()
 
 
 def typed(found, purpose=""):
@@ -497,3 +496,14 @@ def test_the_same_data_by_its_name_and_by_its_folder_counts_once(tmp_path, runs,
     found = zslbench.status(runs)
     assert [str(place) for place in found.survey.places] == ["CUB (res101, att)"]
     assert [(slot.row, slot.seed) for slot in found.survey.of("missing")] == [(NOISY, 3)]
+
+
+@pytest.mark.usefixtures("cub_home")
+def test_what_was_asked_for_by_the_name_of_data_is_beside_what_its_folder_has(tmp_path, runs):
+    zslbench.run(NOISY, str(write_folder(tmp_path / "CUB")), "zsl", runs=runs)
+    cut_short(0, NOISY, "cub", "zsl", seeds=2, data_root=tmp_path, runs=runs)
+    found = zslbench.status(runs)
+    assert {(str(slot.place), slot.seed): state for slot, state in found.survey.states.items()} == {
+        ("CUB (res101, att)", 0): "done", ("CUB (res101, att)", 1): "missing"
+    }  # fmt: skip
+    assert len(found.survey.places) == 1
