@@ -175,13 +175,16 @@ def test_ends_are_told_with_values_that_go_on():
     def edges(**point):
         return at_edges(space, point, tuning_toys.Peak)
 
-    assert edges(x=1.0, y=3, epochs=2) == {"x": (1.0, 10.0, 100.0)}
-    assert edges(x=0.01, y=6, epochs=1) == {"x": (0.01, 0.001, 0.0001), "y": (6, 7, 8)}
+    assert edges(x=1.0, y=3, epochs=2) == {"x": (0.01, 0.1, 1.0, 10.0, 100.0)}
+    assert edges(x=0.01, y=6, epochs=1) == {"x": (0.0001, 0.001, 0.01, 0.1, 1.0), "y": (1, 3, 6, 7, 8)}
     assert edges(x=0.1, y=2, epochs=1) == {}
     space = Space({"x": (1.0, 10.0, 100.0)})
     assert edges(x=100.0) == {}, "x takes at most 100"
+    space = Space({"x": (0.0, 0.123456, 1.0, 10.0)})
+    assert edges(x=10.0) == {"x": (0.0, 0.123456, 1.0, 10.0, 100.0)}
     space = Space({"x": Between(0.01, 1.0, log=True, zero=True)})
     assert edges(x=0.0) == {}
+    assert edges(x=1.0) == {"x": (0.0, 0.01, 0.1, 1.0, 3.0, 10.0)}
 
 
 @given(st.floats(0.0, 1.0))

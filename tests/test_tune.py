@@ -405,12 +405,11 @@ def test_a_grid_point_keeps_its_row_beside_the_preset_that_chose_the_same_values
     table, status = (type_there(verb).stdout for verb in ("table", "status"))
     assert "ESZSL[gamma=1, lam=10] " in table
     assert "eszsl[gamma=1,lam=10,preprocess=l2]" in status
-    assert table.count("\nESZSL@tuned[") == 2
+    assert table.count("\nESZSL@tuned ") == 1
     assert "eszsl@tuned " in status
     other = "eszsl[gamma=10,lam=1,preprocess=l2]"
-    several = type_there("compare", "eszsl@tuned", other)
-    advised = str(several.exception).rpartition("such as '")[2].partition("'")[0]
-    assert type_there("compare", advised, other).exit_code == 0
+    for named in ("eszsl@tuned", "eszsl@tuned[gamma=1]"):
+        assert type_there("compare", named, other).exit_code == 0
     grid = type_there("table", "-m", "eszsl", "--pivot", "gamma,lam").stdout
     assert "ESZSL on digits, zsl: T1" in grid
     assert "Not in the grid: eszsl@tuned." in grid
@@ -435,25 +434,72 @@ def test_a_row_of_a_replaced_preset_is_named_as_such_and_never_the_best(runs):
     assert f"and is replaced {changes}; choose another --name to keep both." in type_on_digits("tune", second)
     since = "whose preset has other values now"
     for done in (False, True):
-        name = "ESZSL@tuned[gamma=1, preprocess=l2]" if done else "ESZSL@tuned"
-        table, status, compare = (" ".join(type_there(verb).split()) for verb in ("table", "status", "compare"))
+        name, typed = "ESZSL@tuned", ["-m", "eszsl@tuned[gamma=1]", "-m", "conse"] if done else []
+        table, status = (" ".join(type_there(*words).split()) for words in (("table", *typed), ("status",)))
+        compare = " ".join(type_there("compare", *typed[1::2]).split())
         assert "57.5 " in table
         assert "57.5*" not in table
         assert "Best among" not in table
         assert f"Replaced: {name} on digits zsl, {since}." in table
         assert f"Not marked: {name} (replaced), nor anything where it leads." in table
         assert f"Replaced: {name} on digits (pixels, strokes), {since}." in compare
-        assert compare.count("ESZSL@tuned[gamma=10, preprocess=none]") == done
         assert f"eszsl@tuned 1 {'done' if done else 'missing'} " in status
         assert f"replaced: 1 more run of eszsl@tuned, not counted above, {since}" in status
         assert "outdated" not in status
-        facts = zslbench.table(runs=runs, format="json", methods=["eszsl"]).list_facts()
-        assert {row["params"]["gamma"]: row["replaced"] for row in facts} == ({1: True} | ({10: False} if done else {}))
+        for methods, gammas in (((), {10} if done else {1}), (("eszsl@tuned[gamma=1]",), {1})):
+            facts = zslbench.table(runs=runs, format="json", methods=["conse", *(methods or ("eszsl",))]).list_facts()
+            tuned_rows = {row["params"]["gamma"]: row["replaced"] for row in facts if row["method"] == "eszsl"}
+            assert tuned_rows == {gamma: gamma == 1 for gamma in gammas}
         type_on_digits("run", "-m", "eszsl@tuned")
-    with pytest.raises(errors.BadValue, match=r"name one of them, such as 'eszsl@tuned\[gamma=10,preprocess=none\]'"):
-        zslbench.compare("eszsl@tuned", "conse", runs=runs)
     type_on_digits("tune", first, "--name", "other")
-    assert "Replaced" not in type_there("table"), "another preset has these values now"
+    assert "eplaced" not in type_there("table"), "another preset has these values now"
+    both = ["eszsl@tuned[gamma=1,preprocess=l2]", "eszsl@tuned[gamma=10,preprocess=none]"]
+    with pytest.raises(errors.BadValue, match=re.escape(f"{', '.join(both)}; name one of them, such as '{both[0]}'")):
+        zslbench.compare("eszsl@tuned", "conse", runs=runs)
+    with pytest.raises(errors.BadValue, match=re.escape(f"not 3 (conse, {', '.join(both)})")):
+        zslbench.plot("confusion", runs / "confusion.svg", runs=runs)
+
+
+def test_a_tuned_preset_means_its_values_of_today_wherever_a_row_is_picked_by_name(runs):
+    def type_there(*words):
+        result = CliRunner().invoke(cli, [*words, "--runs", str(runs)])
+        return result.exit_code, " ".join((result.stdout + str(result.exception or "")).split())
+
+    for words in (
+        ["run", "-m", "conse"],
+        ["tune", "eszsl[gamma=[1,100],lam=[0.01,10],preprocess=l2]"],
+        ["run", "-m", "eszsl@tuned"],
+        ["tune", "eszsl[gamma=[1,1000],lam=[0.1,10],preprocess=none]"],
+        ["run", "-m", "eszsl@tuned"],
+    ):
+        assert type_there(*words, "-d", "digits", "-q")[0] == 0
+    zsl, gzsl = (
+        PresetStore(runs).find("tuned", "eszsl", "digits", "pixels", "strokes", rules) for rules in ("zsl", "gzsl")
+    )
+    assert zsl.values != gzsl.values, "else it is easy to show one row"
+    rows = zslbench.table(runs=runs, methods=["eszsl@tuned"], format="json").list_facts()
+    assert [row["params"] for row in rows] == [zsl.values, gzsl.values]
+    _, table = type_there("table")
+    assert re.search(r"ESZSL@tuned( +[\d.]+\*?){4} ", table), table
+    assert "2 runs of replaced presets not shown; ask for their values" in table
+    _, named = type_there("table", "-m", "eszsl@tuned[preprocess=l2]")
+    assert re.search(r"ESZSL@tuned( +[\d.]+){4} .*Replaced: ESZSL@tuned on digits zsl, digits gzsl", named), named
+    for term in ("eszsl@tuned", "eszsl"):
+        code, compared = type_there("compare", term, "conse")
+        assert (code, "eplaced" in compared) == (0, False), compared
+    code, compared = type_there("compare", "eszsl@tuned", "eszsl@tuned[preprocess=l2]", "-p", "zsl")
+    assert (code, "Replaced: eszsl@tuned[preprocess=l2] on" in compared) == (0, True), compared
+    for kind in ("confusion", "perclass", "curve", "pareto"):
+        _, caption = type_there("plot", kind, "-m", "eszsl@tuned", "-o", str(runs / f"{kind}.svg"))
+        assert "eszsl@tuned" in caption.casefold()
+        assert "Replaced" not in caption
+    assert type_there("curve", "-m", "eszsl@tuned")[1].count("ESZSL@tuned ") == 1
+    for typo, words in (
+        ("tund", "did you mean 'tuned'?"),
+        ("xyz", "it has: published, tuned, and what `zslbench tune"),
+    ):
+        code, refusal = type_there("run", "-m", f"eszsl@{typo}", "-d", "digits")
+        assert (code, words in refusal) == (2, True), refusal
 
 
 def test_a_preset_tuned_from_itself_says_which_values_give_way(runs):

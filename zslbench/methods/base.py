@@ -9,7 +9,7 @@ import enum
 import math
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, Self, TypeAlias
 
 import numpy as np
@@ -429,16 +429,16 @@ def overlay(
         elif tuned and preset in tuned:
             values |= tuned[preset]
         elif preset not in cls.ablations:
-            raise _refuse_preset(cls, name, preset, tunable=bool(dataset))
+            raise _refuse_preset(cls, name, preset, tunable=bool(dataset), tuned=tuned or ())
     for preset in presets:
         if preset in cls.ablations:
             values |= cls.ablations[preset].values
     return values
 
 
-def _refuse_preset(cls: type[Method], name: str, preset: str, tunable: bool) -> BadValue:
+def _refuse_preset(cls: type[Method], name: str, preset: str, tunable: bool, tuned: Iterable[str]) -> BadValue:
     """Return what to say of a preset that a method lacks: the nearest one, or those it has and who has this one."""
-    given, known = f"unknown preset {preset!r} of method {name!r}", [*cls.presets, *cls.ablations]
+    given, known = f"unknown preset {preset!r} of method {name!r}", [*cls.presets, *cls.ablations, *tuned]
     if near := nearest(preset, known):
         return BadValue(f"{given}; did you mean {near!r}?")
     others = []

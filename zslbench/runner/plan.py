@@ -328,6 +328,7 @@ class _Planner:
     ) -> dict[str, TunedPreset]:
         """Return the tuned presets among those that a spec names; what was tuned must fit this method and data."""
         presets, store = {}, self.tuned
+        here = name, ref.name, ref.features, ref.semantics, protocol
 
         def tune_command(method: str, preset: str) -> str:
             words = ["zslbench", "tune", method]
@@ -338,7 +339,7 @@ class _Planner:
         for preset in spec.presets:
             if preset in cls.presets or preset in cls.ablations:
                 continue
-            tuned = store.find(preset, name, ref.name, ref.features, ref.semantics, protocol) if store else None
+            tuned = store.find(preset, *here) if store else None
             if tuned is not None:
                 given = parse(tuned.given)
                 # what was tuned from an earlier preset of that name cannot start from it again
@@ -354,6 +355,8 @@ class _Planner:
                     f"{spec.name}@{preset} has no values for {ref.name} ({ref.features}, {ref.semantics}) under "
                     f"{protocol}{where}; make them: {tune_command(spec.name, preset)}"
                 )
+            elif store:  # none is of this name: `overlay` names the others
+                presets |= {other.name: other for other in store.load() if store.find(other.name, *here) == other}
         return presets
 
 

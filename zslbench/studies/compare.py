@@ -19,7 +19,7 @@ from zslbench.results.analysis.comparison import (
     match_methods,
     metrics_of,
 )
-from zslbench.results.analysis.gather import RecordFilter, choose
+from zslbench.results.analysis.gather import RecordFilter, choose, prefer_current
 from zslbench.results.analysis.rows import group_values, setup_key
 from zslbench.results.plots.frame import file_kind
 from zslbench.results.plots.ranks import draw_diagram
@@ -102,7 +102,7 @@ def compare(
     store = ResultStore(runs)
     record_filter = RecordFilter(methods, datasets, protocols, features, semantics, stage)
     everything = store.load()
-    chosen = _pick_selection(choose(store, everything, record_filter), selection)
+    chosen = _pick_selection(prefer_current(choose(store, everything, record_filter), methods), selection)
     as_matrix = not methods and not details
     matches = match_methods(chosen, methods, keep_best=as_matrix and format not in DATA_FORMATS and diagram is None)
     how = Resampling(kinds, level, draws, bootstrap_seed)

@@ -23,7 +23,7 @@ from zslbench.results.analysis.calibration import (
     without_curve,
 )
 from zslbench.results.analysis.calibration import curve as curve_of
-from zslbench.results.analysis.gather import RecordFilter, choose, drop_candidates
+from zslbench.results.analysis.gather import RecordFilter, choose, drop_candidates, prefer_current
 from zslbench.results.analysis.row_names import describe_shared, row_keys
 from zslbench.results.analysis.rows import CALIBRATED, Row, Stat, stat, summarise
 from zslbench.results.records.record import Record
@@ -102,7 +102,8 @@ def curve(
     store = ResultStore(runs)
     everything = store.load()
     record_filter = RecordFilter(methods, datasets, ("gzsl",), features, semantics, "final")
-    chosen = drop_candidates([record for record in choose(store, everything, record_filter) if record.ok])
+    chosen = prefer_current(choose(store, everything, record_filter), methods)
+    chosen = drop_candidates([record for record in chosen if record.ok])
     traced, notes = _trace_runs([record for record in chosen if is_generalized(record)], everything, store)
     if left_out := without_curve(chosen):
         notes.append(left_out)

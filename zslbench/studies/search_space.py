@@ -121,43 +121,56 @@ def narrow_space(spec: Spec, cls: type[Method], only: Sequence[str] = ()) -> tup
     return dataclasses.replace(spec, params=fixed), Space(space)
 
 
-def at_edges(space: Space, point: Mapping[str, Scalar], cls: type[Method]) -> dict[str, tuple[float, ...]]:
-    """Return the numbers to try next where a value lies at an end of what was searched, by hyper-parameter.
+def at_edges(space: Space, point: Mapping[str, Scalar], cls: type[Method]) -> dict[str, tuple[Scalar, ...]]:
+    """Return the values to search next where one lies at an end of what was searched: the old ones and two beyond.
+
+    Of a range, the old ones are its ends and its middle.
 
     An end that the parameter itself sets is none that could be widened, and neither is 0.
     """
-    edges = {}
+    edges: dict[str, tuple[Scalar, ...]] = {}
     for name, values in space.dimensions.items():
         value, param = point[name], declared_params(cls)[name]
         if isinstance(value, bool | str) or value == 0:
             continue
-        numbers = (float(f"{number:.3g}") for number in _beyond(values, value))
+        numbers = (_round(number) for number in _beyond(values, value))
         allowed = (
             int(number) if param.kind is int else number
             for number in numbers
             if (param.low is None or number >= param.low) and (param.high is None or number <= param.high)
         )
-        wider = tuple(dict.fromkeys(allowed))
-        if len(wider) > 1:
-            edges[name] = wider
+        old = _sample(values, param.kind is int) if isinstance(values, Between) else values
+        if beyond := [number for number in allowed if number not in old]:
+            words = [word for word in old if isinstance(word, bool | str)]
+            edges[name] = *sorted({*beyond, *(number for number in old if not isinstance(number, bool | str))}), *words
     return edges
 
 
+def _round(number: float) -> float:
+    return float(f"{number:.3g}")
+
+
+def _sample(values: Between, whole: bool) -> tuple[float, ...]:
+    middle = math.sqrt(values.low * values.high) if values.log else (values.low + values.high) / 2
+    low, high = (int(end) if whole else float(end) for end in (values.low, values.high))
+    return *((0,) if values.zero else ()), low, int(middle) if whole else _round(middle), high
+
+
 def _beyond(values: Dimension, value: float) -> list[float]:
-    """Return the value and two more, further out; nothing where the value is not at an end."""
+    """Return two values further out; nothing where the value is not at an end."""
     if isinstance(values, Between):
         low, high = (math.log(values.low), math.log(values.high)) if values.log else (values.low, values.high)
         place = ((math.log(value) if values.log else value) - low) / (high - low)
         if _NEAR < place < 1 - _NEAR:
             return []
-        out = 1 if place > 0.5 else -1
+        out, end = (1, values.high) if place > 0.5 else (-1, values.low)
         if values.log:
-            return [value * factor**out for factor in (1, 3, 10)]
-        return [value + out * step * (high - low) / 4 for step in (0, 1, 2)]
+            return [end * factor**out for factor in (3, 10)]
+        return [end + out * step * (high - low) / 4 for step in (1, 2)]
     numbers = sorted(number for number in values if not isinstance(number, bool | str) and number != 0)
     if len(numbers) < 3 or value not in (numbers[0], numbers[-1]):
         return []
     near = numbers[-2] if value == numbers[-1] else numbers[1]
     if min(value, near) <= 0:
-        return [value + step * (value - near) for step in (0, 1, 2)]
-    return [value * (value / near) ** step for step in (0, 1, 2)]
+        return [value + step * (value - near) for step in (1, 2)]
+    return [value * (value / near) ** step for step in (1, 2)]

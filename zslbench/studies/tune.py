@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from zslbench.errors import BadValue, StoreError
 from zslbench.files import csv_text, json_text
+from zslbench.params import Scalar
 from zslbench.results.records.store import ResultStore, data_options, runs_option
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore, TunedPreset
 from zslbench.results.tables.render import check_format, render
@@ -58,7 +59,7 @@ class Tuning(VerbResult):
     Attributes:
         given: the spec as it was typed.
         presets: one per protocol; empty if no trial finished or the search was interrupted.
-        wider: by protocol, values to try if the best value is the lowest or highest of those searched.
+        wider: by protocol, the values searched and further ones, if the best is the lowest or highest of those.
         oracle: the runs of the final stage, if they were requested.
         remarks: sentences for the user.
         interrupted: whether the search was stopped early.
@@ -69,7 +70,7 @@ class Tuning(VerbResult):
     search: Search
     trials: tuple[Trial, ...]
     presets: tuple[TunedPreset, ...]
-    wider: Mapping[str, Mapping[str, tuple[float, ...]]]
+    wider: Mapping[str, Mapping[str, tuple[Scalar, ...]]]
     oracle: Outcome | None = None
     remarks: tuple[str, ...] = ()
     interrupted: bool = False
@@ -443,8 +444,8 @@ def _describe_preset(tuning: Tuning, preset: TunedPreset, format: str, gap: str)
     ]
     lines += [
         f"  {values[name]} is at the end of what was searched ({space.words()[name]}); widen it, for instance with "
-        f"{name}={write_value(values_beyond)} in the spec"
-        for name, values_beyond in tuning.wider[protocol].items()
+        f"{name}={write_value(wider)} in the spec"
+        for name, wider in tuning.wider[protocol].items()
     ]
     return "\n".join(lines) + gap + render(_best_trials(tuning, preset), format).rstrip("\n")
 

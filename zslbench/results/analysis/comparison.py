@@ -20,11 +20,10 @@ from zslbench.errors import BadValue, StoreError
 from zslbench.metrics import ACCURACIES, Predictions, predict_classes
 from zslbench.results.analysis import significance
 from zslbench.results.analysis.gather import is_method
-from zslbench.results.analysis.row_names import plain_names
+from zslbench.results.analysis.row_names import name_specs, plain_names
 from zslbench.results.analysis.rows import Row, group_values, natural, summarise
 from zslbench.results.analysis.significance import Draws, Retraining
 from zslbench.results.records.record import Record
-from zslbench.spec import brackets, write_value
 from zslbench.visible import one_line
 
 MOST_UNNAMED = 20
@@ -140,16 +139,14 @@ def _pick(rows: Sequence[Row], terms: Sequence[str]) -> dict[str, Row]:
     for term in terms:
         fitting = [row for row in rows if is_method(row.lead, term)]
         exact = [row for row in fitting if row.label.casefold() == term.strip().casefold()]
-        chosen = sorted(exact if len(exact) == 1 else fitting, key=lambda row: row.replaced)
+        chosen = exact if len(exact) == 1 else [row for row in fitting if not row.replaced] or fitting
         if len(chosen) > 1:
-            labels = sorted({row.label for row in chosen}, key=natural)
+            labels, typed = sorted(name_specs(chosen), key=natural), [row.label for row in chosen]
             advice = f"name one of them, such as '{labels[0]}'"
-            if len(labels) < len(chosen):
-                labels = [_with_differing(row, chosen) for row in chosen]
-                advice = f"name one of them, such as '{labels[0]}'"
-                if any(sum(is_method(row.lead, label) for row in chosen) > 1 for label in labels):
-                    labels = [f"{row.label} ({row.selection}, version {row.version})" for row in chosen]
-                    advice = "choose one with --selection, or keep other --runs"
+            shared = [label for label in labels if typed.count(label) != 1]
+            if any(sum(is_method(row.lead, label) for row in chosen) > 1 for label in shared):
+                labels = [f"{row.label} ({row.selection}, version {row.version})" for row in chosen]
+                advice = "choose one with --selection, or keep other --runs"
             where = f"on {chosen[0].data_title} under {chosen[0].protocol}"
             raise BadValue(f"{term!r} picks {len(chosen)} rows {where}: {', '.join(labels)}; {advice}.")
         for row in chosen:
@@ -157,14 +154,6 @@ def _pick(rows: Sequence[Row], terms: Sequence[str]) -> dict[str, Row]:
                 raise BadValue(f"{other!r} and {term!r} name the same runs on {row.data_name}; name different methods.")
             picked[term] = row
     return picked
-
-
-def _with_differing(row: Row, rows: Sequence[Row]) -> str:
-    """Return the spec of a row by the parameters in which rows differ: those of one label are of a replaced preset."""
-    values = ((name, {write_value(other.params.get(name)) for other in rows}) for name in row.params)
-    return row.label.partition("[")[0] + brackets(
-        {name: row.params[name] for name, several in values if len(several) > 1}
-    )
 
 
 def _pick_all(groups: Sequence[Sequence[Row]]) -> list[dict[str, Row]]:
@@ -179,9 +168,7 @@ def _pick_all(groups: Sequence[Sequence[Row]]) -> list[dict[str, Row]]:
     plain = all(len(set(names)) == len(names) for names in heads)
     picked = []
     for rows, names in zip(groups, heads, strict=True):
-        alike = {row.label: [other for other in rows if other.label == row.label] for row in rows}
-        full = [row.label if len(alike[row.label]) == 1 else _with_differing(row, alike[row.label]) for row in rows]
-        terms = names if plain else full
+        terms = names if plain else name_specs(rows)
         if len(set(terms)) < len(terms):
             terms = [f"{row.label} ({row.selection}, v{row.version})" for row in rows]
         picked.append(dict(zip(terms, rows, strict=True)))

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName, nearest, warn
-from zslbench.identity import folder_name
+from zslbench.identity import canonical_json, folder_name
 from zslbench.results.analysis.advice import advise_on_folds, advise_on_rule, advise_on_uneven_folds
 from zslbench.results.analysis.calibration import calibrate, is_generalized, without_curve
-from zslbench.results.analysis.rows import average_folds
+from zslbench.results.analysis.rows import average_folds, spec_head
 from zslbench.results.analysis.selection import select
 from zslbench.results.records.live_studies import list_running_fits
 from zslbench.results.records.record import SELECTIONS, STAGES, Record
@@ -175,6 +175,27 @@ def choose(store: ResultStore, records: Sequence[Record], record_filter: RecordF
     ]
 
 
+def prefer_current(records: Sequence[Record], terms: Sequence[str]) -> list[Record]:
+    """Return records without those of replaced presets where the same term also takes finished runs of the current one.
+
+    They are marked as `choose` does. ``eszsl@tuned`` means what the preset is now; typed values may pick what it was.
+    """
+
+    def places(record: Record) -> set[tuple[object, ...]]:
+        """Return which terms take a record, each with the method, presets, data and protocol."""
+        data = [record.dataset.get(part) for part in ("name", "features", "semantics")]
+        where = spec_head(record), *data, canonical_json(record.protocol), record.stage
+        return {(term, *where) for term in terms or [""] if not term or is_method(record, term)}
+
+    replaced = {record.id: places(record) for record in records if "replaced" in record.provenance}
+    if not replaced:
+        return list(records)
+    current = set[tuple[object, ...]]().union(
+        *(places(record) for record in records if record.ok and record.id not in replaced)
+    )
+    return [record for record in records if record.id not in replaced or replaced[record.id] - current]
+
+
 def check_present(store: ResultStore, records: Sequence[Record]) -> None:
     """Refuse a store without records (StoreError: what makes some, or that runs are under way)."""
     if not records:
@@ -224,9 +245,13 @@ def gather(
     if calibration not in (None, *CALIBRATIONS):
         raise UnknownName("place to calibrate on", str(calibration), CALIBRATIONS)
     everything = store.load()
-    chosen = choose(store, everything, record_filter)
+    every = choose(store, everything, record_filter)
+    chosen = prefer_current(every, record_filter.methods)
     records = [record for record in chosen if record.ok]
     notes: list[str] = []
+    if hidden := len(every) - len(chosen):
+        runs = f"{format_count(hidden, 'run')} of replaced presets not shown"
+        notes.append(f"{runs}; ask for their values, as in --method 'NAME@tuned[KEY=VALUE]', to see them.")
     if record_filter.stage == "dev":
         if selection or calibration:
             asked = "--selection" if selection else "--calibrate"
@@ -239,7 +264,8 @@ def gather(
     else:
         dev = [record for record in everything if record.ok and record.stage == "dev"]
         if selection:
-            records, notes = _apply_rules(records, dev, dict.fromkeys(selection), store)
+            records, further = _apply_rules(records, dev, dict.fromkeys(selection), store)
+            notes += further
         else:
             kept = drop_candidates(records)
             if hidden := len(records) - len(kept):

@@ -9,7 +9,7 @@ from typing import Any
 
 from zslbench.identity import canonical_json
 from zslbench.results.analysis.rows import Ranked, Row, group_values, natural
-from zslbench.spec import parse_recorded, write_value
+from zslbench.spec import brackets, parse_recorded, write_value
 from zslbench.visible import one_line
 
 
@@ -188,6 +188,25 @@ def describe_shared(keys: Iterable[RowKey]) -> list[str]:
     pairs = ((key.shared + (" in all rows" if key.name in several else ""), key.name) for key in keys if key.shared)
     texts = [f"{', '.join(names)}: {text}" for text, names in group_values(pairs).items()]
     return [f"Parameters: {'; '.join(texts)}."] if texts else []
+
+
+def name_specs(rows: Sequence[Row]) -> list[str]:
+    """Return the label of each row of one column; where several have it, with the parameters in which rows differ."""
+    labels = [row.label for row in rows]
+
+    def name_spec(row: Row) -> str:
+        if labels.count(row.label) == 1:
+            return row.label
+        head, values = row.label.partition("[")[0], parse_recorded(row.label).params
+        alike = [other.params for other in rows if other.label.partition("[")[0] == head]
+        differing = {
+            name: value
+            for name, value in row.params.items()
+            if len({write_value(params.get(name)) for params in alike}) > 1
+        }
+        return head + brackets({**values, **differing})
+
+    return [name_spec(row) for row in rows]
 
 
 def plain_names(rows: Sequence[Row], column: Callable[[Row], object]) -> tuple[list[RowKey], list[str]]:

@@ -12,7 +12,7 @@ from zslbench.errors import BadValue
 from zslbench.identity import canonical_json
 from zslbench.metrics import order_metrics
 from zslbench.results.analysis.gather import RecordFilter
-from zslbench.results.analysis.row_names import RowKey, plain_names
+from zslbench.results.analysis.row_names import RowKey, name_specs, plain_names
 from zslbench.results.analysis.rows import (
     Row,
     Stat,
@@ -271,7 +271,7 @@ def check_data(lines: Sequence[Line], kind: str) -> None:
 def check_number(lines: Sequence[Line], kind: str, most: int, takes: str) -> None:
     """Refuse more lines than a kind of figure takes with BadValue, which names them."""
     if len(lines) > most:
-        labels = ", ".join(line.row.label for line in lines)
+        labels = ", ".join(name_specs([line.row for line in lines]))
         raise BadValue(
             f"a {kind} figure has {takes}, not {len(lines)} ({labels}); choose with -m, which takes all runs of NAME "
             "and some of NAME[KEY=VALUE]."
