@@ -477,8 +477,10 @@ def test_a_tuned_preset_means_its_values_of_today_wherever_a_row_is_picked_by_na
         PresetStore(runs).find("tuned", "eszsl", "digits", "pixels", "strokes", rules) for rules in ("zsl", "gzsl")
     )
     assert zsl.values != gzsl.values, "else it is easy to show one row"
-    rows = zslbench.table(runs=runs, methods=["eszsl@tuned"], format="json").list_facts()
-    assert [row["params"] for row in rows] == [zsl.values, gzsl.values]
+    with pytest.warns(errors.RecordsLeftOut, match="2 runs of replaced presets not shown"):
+        facts = zslbench.table(runs=runs, methods=["eszsl@tuned"], format="json").list_facts()
+    params = {row["metric"]: row["params"] for row in facts}
+    assert {metric: params[metric] for metric in ("T1", "H")} == {"T1": zsl.values, "H": gzsl.values}
     _, table = type_there("table")
     assert re.search(r"ESZSL@tuned( +[\d.]+\*?){4} ", table), table
     assert "2 runs of replaced presets not shown; ask for their values" in table
@@ -488,7 +490,7 @@ def test_a_tuned_preset_means_its_values_of_today_wherever_a_row_is_picked_by_na
         code, compared = type_there("compare", term, "conse")
         assert (code, "eplaced" in compared) == (0, False), compared
     code, compared = type_there("compare", "eszsl@tuned", "eszsl@tuned[preprocess=l2]", "-p", "zsl")
-    assert (code, "Replaced: eszsl@tuned[preprocess=l2] on" in compared) == (0, True), compared
+    assert (code, "Replaced: ESZSL@tuned[preprocess=l2] on" in compared) == (0, True), compared
     for kind in ("confusion", "perclass", "curve", "pareto"):
         _, caption = type_there("plot", kind, "-m", "eszsl@tuned", "-o", str(runs / f"{kind}.svg"))
         assert "eszsl@tuned" in caption.casefold()
@@ -686,7 +688,7 @@ def test_an_end_of_the_space_is_said_with_a_spec_that_goes_on(runs):
     tuning = small(runs, f"{GRID}[x=[0.5,1,2],y=3]")
     assert tuning.presets[0].at_edge == ("x",)
     assert "x=0.5 is at the end of what was searched (0.5, 1, 2)" in describe_tuning(tuning)
-    assert "x=[0.5,0.25,0.125]" in describe_tuning(tuning)
+    assert "x=[0.125,0.25,0.5,1,2]" in describe_tuning(tuning)
 
 
 def test_the_first_of_equals_is_best():
