@@ -76,6 +76,14 @@ def test_a_row_of_a_large_study_looks_the_same_in_every_figure_that_colours_it(t
         for name, look in looks.items():
             assert seen.setdefault(name, look) == look
     assert len(seen) > 12
+    pareto = zslbench.plot("pareto", runs=tmp_path, datasets=["cub"])
+    points = [line for line in pareto.axes[0].lines if len(line.get_xdata()) == 1]
+    same = 0
+    for row, point in zip(pareto.rows, points, strict=True):
+        if point.get_color() != GREY and row["name"] in seen:
+            same += 1
+            assert (point.get_color(), point.get_marker()) == (seen[row["name"]][0], seen[row["name"]][2])
+    assert same > 2
     (curve,) = (figure for figure in zslbench.report(None, runs=tmp_path).page.figures if figure.kind == "curve")
     drawn = {colour.lower() for colour, _, _ in looks_of(zslbench.plot("curve", runs=tmp_path)).values()}
     assert all(colour in curve.svg for colour in drawn - {"#000000"})

@@ -445,7 +445,10 @@ def test_the_constant_from_dev_folds_is_drawn(tmp_path):
         arrays = predictions(rng)
         entry = record("ale", protocol="gzsl", metrics=judged(arrays, "gzsl"), stage=stage, fold=fold)
         store.save(entry, arrays)
-    (row,) = [row for row in zslbench.plot("curve", runs=tmp_path).rows if row["what"] == "γ from dev folds"]
+    figure = zslbench.plot("curve", runs=tmp_path)
+    (row,) = [row for row in figure.rows if row["what"] == "γ from dev folds"]
+    assert "Hollow: " in " ".join(figure.caption)
+    assert "γ" not in " ".join(figure.caption), "that letter stands for the gamma of a method in legends"
     (entry,) = json.loads(zslbench.curve(tmp_path, format="json").text)
     assert row["U"] * row["S"] * 2 / (row["U"] + row["S"]) == pytest.approx(entry["metrics"]["H cs"], abs=1e-5)
 

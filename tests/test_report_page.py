@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 from result_records import record, saved, study
 
 import zslbench
@@ -355,3 +357,21 @@ def test_everything_can_be_read_without_scripts(opened):
     page = opened(java_script_enabled=False)
     assert page.locator("article.result tr.line:visible").count() > 0
     assert page.locator("noscript p").is_visible()
+
+
+def test_a_shade_stands_at_the_edge_of_a_table_until_its_last_column_is_seen(opened):
+    page = opened(viewport={"width": 390, "height": 800})
+    scroll = page.locator(".scroll:has(#published-table)")
+    assert scroll.evaluate("box => box.scrollWidth > box.clientWidth")
+    page.evaluate(
+        "document.querySelector('#published-table').style.visibility = 'hidden'"
+    )  # numbers, not what is behind
+
+    def edge() -> tuple[int, ...]:
+        picture = Image.open(io.BytesIO(scroll.screenshot()))
+        return picture.getpixel((picture.width - 4, picture.height // 2))
+
+    before = edge()
+    scroll.evaluate("box => { box.scrollLeft = box.scrollWidth }")
+    assert edge()[:3] == (255, 255, 255)
+    assert max(before[:3]) < 230

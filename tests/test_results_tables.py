@@ -135,6 +135,27 @@ def test_settings_that_nothing_selected_carry_no_mark_among_themselves(tmp_path:
     assert marked == ["eszsl@tuned"]
 
 
+@pytest.mark.parametrize("methods", [4, 5])
+def test_where_most_rows_were_selected_or_seeded_alike_the_others_are_named(tmp_path: Path, methods: int) -> None:
+    names = [f"m{number}" for number in range(methods)]
+    alike = [simple(name, 0.1 * seed, seed) for name in names for seed in (1, 2)]
+    tuned = simple("eszsl", 0.7, 1, label="eszsl@tuned", selection="validated")
+    folder = saved(tmp_path, [*alike, tuned])
+    short, full = table(folder, width=300), table(folder, width=300, caption="full")
+    others = "m0, m1, m2, m3" if methods == 4 else "all others"
+    assert f"selection: validated (eszsl@tuned), fixed ({others})" in short
+    assert f": eszsl@tuned; fixed (the declared last step): {others}." in full
+    few, most = "1 (n = 1): eszsl@tuned", f"1, 2 (n = 2): {others}"
+    assert f"Seeds: {f'{most}; {few}' if methods == 4 else f'{few}; {most}'}." in full
+
+
+def test_a_row_selected_otherwise_on_another_data_set_has_a_name_of_its_own(tmp_path: Path) -> None:
+    fixed = [simple(f"m{number}", 0.1) for number in range(6)]
+    tuned = record("m0", "sun", metrics={"T1": 0.2}, selection="validated")
+    short = table(saved(tmp_path, [*fixed, tuned]), width=300)
+    assert "selection: validated (m0 validated), fixed (all others)" in short
+
+
 settings = st.sampled_from(["inductive", "transductive"])
 
 

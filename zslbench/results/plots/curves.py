@@ -60,7 +60,8 @@ _LEVELS = np.linspace(0.0, 1.0, 201)
 def draw_curves(request: FigureRequest) -> DrawnFigure:
     """Draw the curve of each method, mean over seeds at each level of S, and the points that it is used at.
 
-    Filled: γ = 0, scores as they are. Hollow: γ chosen on the dev folds, where those were run. AUSUC is in the legend.
+    Filled: scores as they are. Hollow: the constant chosen on the dev folds, where those were run. AUSUC is in the
+    legend. The caption has no γ for the constant, as the legend has one for the ``gamma`` of methods.
     """
     lines, store, spread = request.lines, request.store, request.spread or "std"
     if not lines:
@@ -98,13 +99,13 @@ def draw_curves(request: FigureRequest) -> DrawnFigure:
         axes.set_xlim(left=0)
         axes.set_ylim(bottom=0)
         frame.dress(axes, title, ("U, unseen classes (%)", "S, seen classes (%)"), "both")
-    hollow = "`zslbench run … --calibrate` makes the dev folds that γ is chosen on."
+    hollow = "`zslbench run … --calibrate` makes the dev folds that the constant is chosen on."
     if any(row["what"] == "γ from dev folds" for row in frame.rows):
-        hollow = "Hollow: γ with the highest mean H over the dev folds."
+        hollow = "Hollow: with the constant of the highest mean H over the dev folds."
     sentences = [
-        "Accuracy on seen against unseen classes as a constant γ is taken off the scores of seen classes (Chao et al., "
+        "Accuracy on seen against unseen classes as a constant is taken off the scores of seen classes (Chao et al., "
         "2016).",
-        f"Filled: γ = 0. {hollow}",
+        f"Filled: scores as they are. {hollow}",
         *describe_colours(looks, [*labels], "AUSUC", len(groups)),
     ]
     return frame.drawn(describe(sentences, lines, ("U", "S", "AUSUC"), f"Bands: {SPREADS[spread]}, of U."))

@@ -15,6 +15,8 @@ from zslbench.visible import one_line
 
 Name = TypeVar("Name")
 
+_MOST_NAMED = 4
+"""Rows that a caption names one by one where most rows have a fact that the others have not."""
 TWO_SEEDS = (
     "Careful: an interval from two seeds is computed from a single difference and assumes a normal "
     "distribution; run more seeds with --seeds."
@@ -256,27 +258,48 @@ def _shorten_seeds(rows: Sequence[Row]) -> str:
 
 def _shorten_rules(named: _NamedRows) -> str:
     """Return the selection rules of rows without †; if there are several, each with its rows."""
-    by_rule = group_values((row.selection, name) for row, name in named if not row.oracle)
-    parts = [rule + (f" ({', '.join(distinct(names))})" if len(by_rule) > 1 else "") for rule, names in by_rule.items()]
+    by_rule = _shorten_most(group_values((row.selection, name) for row, name in named if not row.oracle))
+    parts = [rule + (f" ({', '.join(names)})" if len(by_rule) > 1 else "") for rule, names in by_rule.items()]
     return ", ".join(parts) or "oracle"
 
 
+def _shorten_most(groups: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+    """Return the names of each group; where most are in one, it comes last and its names are ``all others``.
+
+    >>> _shorten_most({"fixed": ["ale", "dap", "dem", "sae", "sje"], "validated": ["eszsl"]})
+    {'validated': ['eszsl'], 'fixed': ['all others']}
+    """
+    names_of = dict(groups)
+    largest = max(names_of, key=lambda key: len(names_of[key]), default="")
+    rest = sum(map(len, names_of.values())) - len(names_of.get(largest, ()))
+    if rest and len(names_of[largest]) > max(_MOST_NAMED, rest):
+        del names_of[largest]
+        names_of[largest] = ["all others"]
+    return names_of
+
+
+def _name_holders(groups: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return each fact with the rows that it holds for, if there are several facts."""
+    names_of = _shorten_most(groups)
+    return [fact + (f": {', '.join(names)}" if len(names_of) > 1 else "") for fact, names in names_of.items()]
+
+
 def _describe_seeds(named: _NamedRows) -> str:
-    """Say which seeds: the most common first, the others with the rows (and data sets) that they hold for."""
+    """Say which seeds, the most first, each with the rows (and data sets) that they hold for."""
     of_name = group_values((name, row.seeds) for row, name in named)
     on_data = group_values(((name, row.data_name), row.seeds) for row, name in named)
     by_seeds = group_values(
         (row.seeds, (name, row.data_name if len(on_data[name, row.data_name]) == 1 else named.where(row)))
         for row, name in named
     )
-    parts = []
-    for seeds in sorted(by_seeds, key=lambda seeds: (-len(seeds), seeds)):
-        who = ", ".join(
+    holders = {
+        f"{format_number_ranges(seeds)} (n = {len(seeds)})": [
             name if len(of_name[name]) == 1 else f"{name} on {', '.join(data)}"
             for name, data in group_values(by_seeds[seeds]).items()
-        )
-        parts.append(f"{format_number_ranges(seeds)} (n = {len(seeds)})" + (f": {who}" if len(by_seeds) > 1 else ""))
-    return "; ".join(parts)
+        ]
+        for seeds in sorted(by_seeds, key=lambda seeds: (-len(seeds), seeds))
+    }
+    return "; ".join(_name_holders(holders))
 
 
 def _describe_rules(named: _NamedRows) -> str:
@@ -293,10 +316,9 @@ def _describe_rules(named: _NamedRows) -> str:
             return f"validated (hyper-parameters chosen on the dev folds by {_criteria(same)})"
         return f"validated (step chosen on dev {name_folds(folds)} by {_criteria(same)}, mean over folds and seeds)"
 
-    by_rule = group_values((rule(row), name) for row, name in named if not row.oracle)
-    if not by_rule:
+    parts = _name_holders(group_values((rule(row), name) for row, name in named if not row.oracle))
+    if not parts:
         return _SELECTION["oracle"]
-    parts = [text + (f": {', '.join(names)}" if len(by_rule) > 1 else "") for text, names in by_rule.items()]
     parts += ["oracle for rows with †"] if any(row.oracle for row in named.rows) else []
     return "; ".join(parts)
 

@@ -104,17 +104,12 @@ class Ranking:
         if self.tested and self._untested:
             text = f"Not tested, as the predictions behind their numbers are not there: {', '.join(self._untested)}."
             below += remarks("ranking", [text], text)
-        if self._unranked:
-            unmarked = f"Not marked: {', '.join(self._unranked)}"
-            text = (
-                f"{unmarked}, several settings none of which was chosen in the dev stage; to take the best of them "
-                "would be to choose on test, and where it leads, nothing is marked."
-            )
-            why = "(several settings, none chosen in the dev stage), nor anything where one of them leads."
-            below += remarks("ranking", [text], f"{unmarked} {why}")
-        if self._replaced:
-            text = f"Not marked: {', '.join(self._replaced)} (replaced), nor anything where it leads."
-            below += remarks("ranking", [text], text)
+        reasons = {"several settings, none chosen in the dev stage": self._unranked, "replaced": self._replaced}
+        if unmarked := [f"{', '.join(names)} ({reason})" for reason, names in reasons.items() if names]:
+            leader = "one of them" if self._unranked or len(self._replaced) > 1 else "it"
+            text = f"Not marked: {'; '.join(unmarked)}, nor anything where {leader} leads."
+            why = " To take the best of several settings would be to choose on test." if self._unranked else ""
+            below += remarks("ranking", [text + why], text)
         return below
 
 
