@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -451,19 +452,21 @@ def test_a_row_of_a_replaced_preset_is_named_as_such_and_never_the_best(runs):
             tuned_rows = {row["params"]["gamma"]: row["replaced"] for row in facts if row["method"] == "eszsl"}
             assert tuned_rows == {gamma: gamma == 1 for gamma in gammas}
         type_on_digits("run", "-m", "eszsl@tuned")
-    both = ["eszsl@tuned[gamma=1,preprocess=l2]", "eszsl@tuned[gamma=10,preprocess=none]"]
-    with pytest.raises(errors.BadValue, match=re.escape(f"{', '.join(both)}; name one of them, such as '{both[0]}'")):
-        zslbench.compare("eszsl@tuned", "conse", runs=runs)
-    with pytest.raises(errors.BadValue, match=re.escape(f"not 3 (conse, {', '.join(both)})")):
-        zslbench.plot("confusion", runs / "confusion.svg", runs=runs)
-    type_on_digits("run", "-m", "eszsl[gamma=[2,3]]")
-    asked = ("conse", "eszsl[gamma=2]", "eszsl[gamma=3]", "eszsl@tuned[gamma=1]")
-    below = " ".join(type_there("table", *(word for name in asked for word in ("-m", name))).split())
+    more = str(shutil.copytree(runs, runs.parent / "more"))
+    settings = ("eszsl[gamma=2]", "eszsl[gamma=3]")
+    for words in (["run", "-d", "digits", "-p", "zsl"], ["table", "-m", "eszsl@tuned[gamma=1]", "-m", "conse"]):
+        words += ["-m", settings[0], "-m", settings[1], "--runs", more]
+        below = " ".join(CliRunner().invoke(cli, words).stdout.split())
     reasons = r"ESZSL \(several settings, none chosen in the dev stage\); ESZSL@tuned.{0,30} \(replaced\)"
     assert re.search(f"Not marked: {reasons}, nor anything where one of them leads.", below), below
     assert below.count("Not marked") == 1
     type_on_digits("tune", first, "--name", "other")
     assert "eplaced" not in type_there("table"), "another preset has these values now"
+    both = ["eszsl@tuned[gamma=1,preprocess=l2]", "eszsl@tuned[gamma=10,preprocess=none]"]
+    with pytest.raises(errors.BadValue, match=re.escape(f"{', '.join(both)}; name one of them, such as '{both[0]}'")):
+        zslbench.compare("eszsl@tuned", "conse", runs=runs)
+    with pytest.raises(errors.BadValue, match=re.escape(f"not 3 (conse, {', '.join(both)})")):
+        zslbench.plot("confusion", runs / "confusion.svg", runs=runs)
 
 
 def test_a_tuned_preset_means_its_values_of_today_wherever_a_row_is_picked_by_name(runs):
