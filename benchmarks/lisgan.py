@@ -3,10 +3,11 @@
     python benchmarks/lisgan.py                      # aPY, AWA1, CUB, FLO and SUN shapes, on the CPU
     python benchmarks/lisgan.py --shapes cub --json figures.json
 
-Printed for each shape: seconds of a critic step, a generator step and an epoch of both implementations, their ratios,
-and what part of the speed of one large matrix product (measured in the same run) the steps reach. A step is the median
-of a few; an epoch is computed from them, as ⌈n/64⌉ times five critic steps and a generator step. Networks have the
-published widths, and the loss is that of the public code: pre-trained classifier, one fake soul a class.
+Printed for each shape: processor seconds of a critic step, a generator step and an epoch of both implementations, their
+ratios, and what part of the speed of one large matrix product of that precision (measured in the same run) the steps
+reach. The plain implementation computes in float32. A step is the median of a few, taken in turn; an epoch is computed
+from them, as ⌈n/64⌉ times five critic steps and a generator step. Networks have the published widths, and the loss is
+that of the public code: pre-trained classifier, one fake soul per class.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ import functools
 import json
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 import torch
@@ -27,7 +29,8 @@ from plain_lisgan import PlainTraining
 from zslbench.methods.generative import regularisers
 from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
 from zslbench.methods.generative.wgan import Critic, Generator, LossTerm, Networks
-from zslbench.methods.nn import linear, random_stream
+from zslbench.methods.nn import at_precision, linear, random_stream
+from zslbench.runner.resources import prepare_for_torch
 
 FEATURES, HIDDEN, BATCH, CRITIC_STEPS, SOULS, SOUL_ROWS = 2048, 4096, 64, 5, 3, 20
 WEIGHTS = {"cls_weight": 0.01, "l_r1": 1e-3, "l_r2": 1e-2}
@@ -69,7 +72,7 @@ SHAPES = {
     "flo": Shape(5631, 1024, 82),
     "sun": Shape(10320, 102, 645),
 }
-DRAWN = {"cub": 50, "sun": 64}
+DRAWN = {"cub": (50,), "sun": (64,)}
 """Classes that ``soul_classes`` draws where it is measured."""
 
 
@@ -149,88 +152,100 @@ class Bench:
         )
 
 
-def median_seconds(call: Callable[[], object], rounds: int) -> float:
-    """Return the median wall-clock seconds of a call, after one that is not counted."""
+def seconds_of(call: Callable[[], object]) -> float:
+    """Return the seconds that a call takes of processors: other work on the machine is not counted."""
+    start = time.process_time()
     call()
-    found = []
-    for _ in range(rounds):
-        start = time.perf_counter()
-        call()
-        found.append(time.perf_counter() - start)
-    return statistics.median(found)
+    return time.process_time() - start
 
 
-def peak_gflops(size: int = 4096) -> float:
-    """Return GFLOP/s of one large float32 matrix product."""
-    one, other = torch.rand(size, size), torch.rand(size, size)
-    return 2 * size**3 / median_seconds(lambda: one @ other, 3) / 1e9
+def peak_gflops(precision: str, size: int = 4096) -> float:
+    """Return GFLOP/s of one large matrix product: the median of three after one that is not counted."""
+    kind = torch.bfloat16 if precision == "bf16" else torch.float32
+    one, other = torch.rand(size, size).to(kind), torch.rand(size, size).to(kind)
+    return 2 * size**3 / statistics.median([seconds_of(lambda: one @ other) for _ in range(4)][1:]) / 1e9
 
 
-def measure(shape: Shape, drawn: list[int], rounds: int) -> list[dict[str, float]]:
-    """Return one row of figures for the exact L_R2 and one for each number of drawn classes."""
+def measure(shape: Shape, drawn: Sequence[int], precisions: Sequence[str], rounds: int) -> list[dict[str, float | str]]:
+    """Return one row of figures for each precision and number of classes in L_R2.
+
+    All implementations take their steps in turn in each round, so that load of other work falls on all of them.
+    """
     bench = Bench(shape)
     labels = torch.arange(BATCH) % shape.classes
     plain = bench.plain()
-    critic = median_seconds(plain.critic_step, 2 * rounds)
-    generator = median_seconds(functools.partial(plain.generator_step, labels), rounds)
-    del plain  # its weights and both of its Adams
-    rows = []
-    for count in [shape.classes, *drawn]:
-        fast = bench.fast(count)
+    trainings = {(precision, count): bench.fast(count) for count in drawn for precision in precisions}
+    steps: dict[object, Callable[[], object]] = {
+        "critic": plain.critic_step,
+        "generator": functools.partial(plain.generator_step, labels),
+    }
 
-        def five(fast: GanTraining = fast) -> None:
-            for batch in fast.draw():
-                fast.critic_step(batch)
+    def take(key: tuple[str, int], part: str) -> None:
+        training = trainings[key]
+        with at_precision(key[0], torch.device("cpu")):
+            if part == "generator":
+                training.generator_step(labels)
+            else:
+                for batch in training.draw():
+                    training.critic_step(batch)
 
-        ours = median_seconds(five, rounds) / CRITIC_STEPS
-        own = median_seconds(functools.partial(fast.generator_step, labels), rounds)
-        epoch, plain_epoch = (
-            shape.steps * (CRITIC_STEPS * step + last) for step, last in ((ours, own), (critic, generator))
-        )
+    for key in trainings:
+        steps |= {(*key, part): functools.partial(take, key, part) for part in ("critic", "generator")}
+    each_round = [{key: seconds_of(call) for key, call in steps.items()} for _ in range(rounds + 1)][1:]
+    median = {key: statistics.median(seconds[key] for seconds in each_round) for key in steps}
+    plain_epoch = shape.steps * (CRITIC_STEPS * median["critic"] + median["generator"])
+    rows: list[dict[str, float | str]] = []
+    for precision, count in trainings:
+        critic, generator = median[precision, count, "critic"] / CRITIC_STEPS, median[precision, count, "generator"]
+        epoch = shape.steps * (CRITIC_STEPS * critic + generator)
         rows.append(
             {
+                "precision": precision,
                 "soul_classes": count,
-                "critic_step": ours,
-                "generator_step": own,
+                "critic_step": critic,
+                "generator_step": generator,
                 "epoch": epoch,
-                "plain_critic_step": critic,
-                "plain_generator_step": generator,
+                "plain_critic_step": median["critic"],
+                "plain_generator_step": median["generator"],
                 "plain_epoch": plain_epoch,
-                "critic_ratio": critic / ours,
-                "generator_ratio": generator / own,
+                "critic_ratio": median["critic"] / critic,
+                "generator_ratio": median["generator"] / generator,
                 "epoch_ratio": plain_epoch / epoch,
-                "critic_gflops": shape.critic_flops / ours / 1e9,
-                "generator_gflops": shape.generator_flops(count) / own / 1e9,
+                "critic_gflops": shape.critic_flops / critic / 1e9,
+                "generator_gflops": shape.generator_flops(count) / generator / 1e9,
             }
         )
     return rows
 
 
-def _line(name: str, row: dict[str, float], peak: float) -> list[str]:
+def _line(name: str, row: dict[str, Any], peak: float) -> list[str]:
     def both(part: str, digits: str) -> str:
         return f"{row[f'plain_{part}']:{digits}} → {row[part]:{digits}}"
 
     ratios = [f"{row[f'{part}_ratio']:.2f}" for part in ("critic", "generator", "epoch")]
     shares = [f"{row[f'{part}_gflops'] / peak:.0%}" for part in ("critic", "generator")]
     steps = [both("critic_step", ".3g"), both("generator_step", ".3g"), both("epoch", ".0f")]
-    return [name, f"{row['soul_classes']:.0f}", *steps, *ratios, *shares]
+    return [name, row["precision"], str(row["soul_classes"]), *steps, *ratios, *shares]
 
 
 @click.command()
 @click.option("--shapes", default=",".join(SHAPES), show_default=True, help="Which data sets' shapes.")
+@click.option("--precisions", default="float32,bf16", show_default=True, help="Of the package; plain is float32.")
 @click.option("--rounds", default=4, show_default=True, help="Measured repetitions of a step.")
 @click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write the figures to a file.")
-def main(shapes: str, rounds: int, json_file: Path | None) -> None:
+def main(shapes: str, precisions: str, rounds: int, json_file: Path | None) -> None:
     """Measure LisGAN's steps against a plain implementation, on the CPU."""
-    figures: dict[str, object] = {"threads": torch.get_num_threads(), "matrix_product_gflops": peak_gflops()}
-    peak = float(figures["matrix_product_gflops"])  # type: ignore[arg-type]
-    print(f"{torch.get_num_threads()} threads; one large matrix product reaches {peak:.0f} GFLOP/s", flush=True)
+    prepare_for_torch()  # of which the plain implementation profits, too
+    peaks = {precision: peak_gflops(precision) for precision in precisions.split(",")}
+    figures: dict[str, object] = {"threads": torch.get_num_threads(), "matrix_product_gflops": peaks}
+    reached = ", ".join(f"{peak:.0f} GFLOP/s in {precision}" for precision, peak in peaks.items())
+    print(f"{torch.get_num_threads()} threads; one large matrix product reaches {reached}", flush=True)
     table = []
     for name in shapes.split(","):
-        found = measure(SHAPES[name], [DRAWN[name]] if name in DRAWN else [], rounds)
-        figures[name] = found
-        table += [_line(name, row, peak) for row in found]
-    heads = ["shape", "classes in L_R2", "critic step, s", "generator step, s", "epoch, s"]
+        shape = SHAPES[name]
+        figures[name] = rows = measure(shape, [shape.classes, *DRAWN.get(name, ())], list(peaks), rounds)
+        table += [_line(name, row, peaks[str(row["precision"])]) for row in rows]
+    heads = ["shape", "precision", "classes in L_R2", "critic step, s", "generator step, s", "epoch, s"]
     heads += ["critic ×", "generator ×", "epoch ×", "critic of peak", "generator of peak"]
     print(tabulate(table, heads, disable_numparse=True))
     if json_file:

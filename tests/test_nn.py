@@ -24,7 +24,7 @@ from zslbench.methods.networks.cnzsl import CNZSL
 from zslbench.methods.networks.dem import DEM
 from zslbench.methods.nn import linear, random_stream, resolve_device
 from zslbench.methods.ranking.sje import SJE
-from zslbench.runner.resources import WAITING, let_threads_sleep
+from zslbench.runner.resources import WAITING, prepare_for_torch
 
 SMALL = {"hidden": 8, "epochs": 1, "pretrain_epochs": 1, "final_epochs": 2, "per_class": 3}
 
@@ -163,12 +163,15 @@ def test_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in WAITING:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("GOMP_SPINCOUNT", "1000")
-    let_threads_sleep()
+    prepare_for_torch()
     assert "OMP_WAIT_POLICY" not in os.environ
     monkeypatch.delenv("GOMP_SPINCOUNT")
     monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
-    let_threads_sleep()
+    prepare_for_torch()
     assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE"
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
+    prepare_for_torch()
+    assert os.environ["THP_MEM_ALLOC_ENABLE"] == "0"
 
 
 @pytest.mark.parametrize(("load", "alone"), [(0.1, True), (999.0, False)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import spied
+import torch
 import toy_methods
 from toy_methods import Grid, Ridge
 
@@ -14,7 +15,7 @@ from zslbench.errors import BadValue, StoreError, UnknownName
 from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.protocols.gzsl import GZSL
 from zslbench.results.records.store import ResultStore
-from zslbench.runner import execute
+from zslbench.runner import execute, resources
 from zslbench.runner import plan as planning
 from zslbench.runner.jobs import RunConditions, group_into_batches
 from zslbench.runner.plan import RunGroup, RunOptions, plan
@@ -379,6 +380,25 @@ def test_seeds_at_once_give_the_records_of_single_runs(runs):
     assert len({record.timings["fit"] for record in together}) == 1  # divided among them
     parts = sum(together[0].timings[phase] for phase in ("pretrain", "critic", "generator"))
     assert 0 < parts <= together[0].timings["fit"] * 1.01
+
+
+@pytest.mark.parametrize(("instructions", "used"), [(["AMX"], "bf16"), ([], "float32")])
+def test_precision_auto_is_recorded_and_captioned_as_what_was_used(runs, monkeypatch, instructions, used):
+    monkeypatch.setattr(resources, "list_bf16_instructions", lambda: instructions)
+    asked = {"precision": "auto", "device": "cpu"}
+    (record,) = zslbench.run(SMALL_GAN, "digits", "zsl", runs=runs, **asked).records
+    assert record.provenance["precision"] == used
+    again = zslbench.run(SMALL_GAN, "digits", "zsl", runs=runs, precision=used, device="cpu")
+    assert (again.records[0].id, again.remarks) == (record.id, ())
+    caption = [text for text in str(zslbench.table(runs=runs)).splitlines() if "Matrix products" in text]
+    assert [line.split(":")[0] for line in caption] == ["Matrix products of the training in bf16"] * (used == "bf16")
+
+
+@pytest.mark.parametrize(("has", "used"), [(True, "bf16"), (False, "float32")])
+def test_precision_auto_takes_bf16_where_the_gpu_has_it(monkeypatch, has, used):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: has or including_emulation)
+    assert resources.choose_precision("auto") == used
 
 
 def test_who_is_fitted_with_whom():

@@ -16,13 +16,22 @@ from gan_data import problem
 from plain_lisgan import PlainTraining
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method
-from zslbench.methods.generative import AdversarialMethod, regularisers
+from zslbench.methods.generative import AdversarialMethod, regularisers, wgan
 from zslbench.methods.generative.fclswgan import FCLSWGAN
 from zslbench.methods.generative.gazsl import GAZSL
 from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
-from zslbench.methods.generative.wgan import CHUNK_ROWS, Critic, CriticBatch, CriticLoss, Generator, LossTerm, Networks
-from zslbench.methods.nn import linear, random_stream
+from zslbench.methods.generative.wgan import (
+    CHUNK_ROWS,
+    BlockwisePass,
+    Critic,
+    CriticBatch,
+    CriticLoss,
+    Generator,
+    LossTerm,
+    Networks,
+)
+from zslbench.methods.nn import at_precision, linear, random_stream
 
 D, A, H, C, M = 5, 3, 7, 4, 6
 
@@ -141,6 +150,43 @@ def test_generator_matches_a_loop(output: str, slope: float) -> None:
             h = first @ np.concatenate([noise[c, r].numpy(), semantics[c].numpy()]) + w["from_noise.bias"]
             wanted = last(w["out.weight"] @ np.where(h > 0, h, slope * h) + w["out.bias"])
             np.testing.assert_allclose(found[c, r], wanted, rtol=1e-10)
+
+
+@pytest.mark.usefixtures("_float64")
+def test_a_pass_block_by_block_has_the_values_and_gradients_of_the_whole_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wgan, "BLOCK_ROWS", 7)  # two classes of three rows; the last block has one
+    generator, stream = Generator(4, 3, 6, 5, random_stream(0)), random_stream(1)
+    for weights in generator.parameters():
+        weights.data = torch.randn(weights.shape, generator=stream)
+    noise, semantics, cotangent = (
+        torch.randn(5, rows, width, generator=stream) for rows, width in ((3, 4), (1, 3), (3, 5))
+    )
+    layers = (generator.from_noise.weight, generator.from_noise.bias, generator.out.weight, generator.out.bias)
+    whole = generator(noise, semantics)
+    blockwise = BlockwisePass.apply(noise, generator.from_semantics(semantics), *layers, generator.slope)
+    torch.testing.assert_close(blockwise, whole)
+    assert 0 < int((whole > 0).sum()) < whole.numel()
+    of_whole, of_blocks = (
+        torch.autograd.grad(made, list(generator.parameters()), cotangent) for made in (whole, blockwise)
+    )
+    torch.testing.assert_close(of_blocks, of_whole)
+
+
+def test_in_bf16_the_generator_gets_the_gradients_of_float32_up_to_rounding(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(wgan, "BLOCK_ROWS", 16)
+    train, _, _ = problem()
+    gradients = {}
+    for precision in ("float32", "bf16"):
+        training = LisGAN(hidden=64, noise=4, l_r2=10.0, cls_weight=0.1, fake_souls="mean")._begin(train, Context(0))
+        with at_precision(precision, torch.device("cpu")):
+            training.generator_step(torch.arange(training.batch) % len(training.rows.semantics))
+        gradients[precision] = {name: weights.grad for name, weights in training.generator.named_parameters()}
+    for name, wanted in gradients["float32"].items():
+        given = gradients["bf16"][name]
+        assert wanted is not None
+        assert given is not None
+        assert given.dtype == torch.float32
+        assert 0 < float((given - wanted).norm()) < 0.05 * float(wanted.norm()), name
 
 
 def test_synthesis_in_chunks_is_synthesis() -> None:

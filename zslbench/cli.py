@@ -20,7 +20,7 @@ import zslbench
 from zslbench.commands import screen
 from zslbench.commands.shared_options import BAD_INPUT, INTERRUPTED, verb
 from zslbench.errors import ZslbenchError
-from zslbench.runner.resources import let_threads_sleep
+from zslbench.runner.resources import prepare_for_torch
 from zslbench.visible import PatientStream, set_up_streams, shorten
 
 click.rich_click.TEXT_MARKUP = "ansi"
@@ -114,7 +114,7 @@ for _group, _verbs in VERBS.items():
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; a user's error is one line on standard error and exit code 2."""
-    let_threads_sleep()
+    prepare_for_torch()
     set_up_streams()
     for name in ("COLUMNS", "LINES"):  # rich takes ², or 5,000 digits, for a number, and shows nothing in no columns
         if not re.fullmatch("([1-9][0-9]{0,4})?", os.environ.get(name, "")):

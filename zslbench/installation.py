@@ -254,17 +254,16 @@ def _find_torch() -> Finding:
 
 def _find_instructions() -> Finding:
     """Return which vector instructions torch uses here, and whether those for bfloat16 are among them."""
-    from zslbench.runner.resources import list_bf16_instructions
+    from zslbench.runner.resources import choose_precision, list_bf16_instructions
 
-    purpose = "`--precision bf16`"
     try:
         torch = importlib.import_module("torch")
         level = torch.backends.cpu.get_cpu_capability()
     except Exception:  # the finding on torch says so
-        return Finding("CPU", platform.processor() or "unknown", purpose=purpose)
+        return Finding("CPU", platform.processor() or "unknown", purpose="`--precision`")
     names = list_bf16_instructions()
     text = f"{level} with {' and '.join(names)}: bf16 is fast" if names else f"{level}; no bf16 instructions were found"
-    return Finding("CPU", text, purpose=purpose)
+    return Finding("CPU", text, purpose=f"`--precision`; auto takes {choose_precision('auto')} here")
 
 
 def _find_threads() -> Finding:

@@ -88,9 +88,10 @@ BESIDE = {"plan", "runs", "device", "rerun", "resume", "dry_run", "quiet", "log"
 )
 @shared.choice_option(
     "--precision",
-    choices=["float32", "tf32", "bf16"],
+    choices=["float32", "tf32", "bf16", "auto"],
     default="float32",
-    help="Precision of matrix products while a generative method trains: float32, tf32 (needs CUDA) or bf16. Recorded.",
+    help="Precision of matrix products while a generative method trains: float32, tf32 (needs CUDA), bf16, or auto: "
+    "bf16 where the processor or GPU has it, else float32. What was used is recorded.",
 )
 @click.option("--calibrate", is_flag=True, help="Run the dev folds too, which `table --calibrate` needs (gzsl only).")
 @click.option(

@@ -17,7 +17,7 @@ from zslbench.runner.class_lookup import built, recorded_method
 from zslbench.runner.execute import build_method
 from zslbench.runner.handout import dataset_of
 from zslbench.runner.plan import Precision, RunOptions, plan
-from zslbench.runner.resources import let_threads_sleep
+from zslbench.runner.resources import prepare_for_torch
 from zslbench.sources import SourceCheck
 
 
@@ -55,7 +55,7 @@ def fit(
         ZslbenchError: a request that cannot be met, with the same message as `run`. Exceptions of the method itself
             are passed on.
     """
-    let_threads_sleep()
+    prepare_for_torch()
     fold = 1 if stage == "dev" and fold is None else fold
     name = str(method)  # `zslbench.arguments` has made a text of a class
     root = None if data_root is None else str(data_root)

@@ -26,13 +26,13 @@ from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore, Tu
 from zslbench.runner.class_lookup import built, method_class, protocol_class
 from zslbench.runner.executors import Executor, engine
 from zslbench.runner.jobs import Batch, DatasetRef, Run, RunConditions, dataset_ref, group_into_batches
-from zslbench.runner.resources import check_device, devices
+from zslbench.runner.resources import check_device, choose_precision, devices
 from zslbench.runner.run_states import reuse_finished_run
 from zslbench.sources import source_of
 from zslbench.spec import Spec, brackets, expand, parse
 from zslbench.visible import join_words
 
-Precision = Literal["float32", "tf32", "bf16"]
+Precision = Literal["float32", "tf32", "bf16", "auto"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 SeedsAtOnce = Literal["auto", "always", "never"]
 DEFAULT_PROTOCOLS = ("zsl", "gzsl")
@@ -80,6 +80,7 @@ class RunOptions(Struct, frozen=True):
         for name, allowed in (("precision", PRECISIONS), ("seeds_at_once", get_args(SeedsAtOnce))):
             if getattr(self, name) not in allowed:
                 raise BadValue(f"{name} {getattr(self, name)!r} is not allowed; choose one of: {', '.join(allowed)}.")
+        precision = choose_precision(device) if self.precision == "auto" else self.precision
         if self.precision == "tf32" and (device in ("cpu", "mps") or not _has_gpu()):
             raise BadValue("precision 'tf32' needs a CUDA device; choose float32 or bf16, or another device.")
         if self.keep_features < 0:
@@ -87,7 +88,7 @@ class RunOptions(Struct, frozen=True):
                 f"keep_features={self.keep_features} is not allowed; give a number of rows a class, or 0 for none."
             )
         kept = self.keep_features, self.save_model
-        return RunConditions(device, int(every[1] or 0), self.precision, self.profile, *kept)
+        return RunConditions(device, int(every[1] or 0), precision, self.profile, *kept)
 
     def refuse_beside(self, plan: str) -> None:
         """Refuse anything asked for beside a plan file, which says what is run (BadValue: it names what was given)."""

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from zslbench.errors import BadValue
 
@@ -29,11 +30,14 @@ _FEW = 4
 _BF16_FLAGS = ("avx512_bf16", "amx_bf16")
 
 
-def let_threads_sleep() -> None:
-    """Let OpenMP's threads sleep while they wait, unless the user chose otherwise; to be called before torch is loaded.
+def prepare_for_torch() -> None:
+    """Set what OpenMP and torch read when they are loaded, unless the user chose otherwise.
 
-    By default a waiting thread keeps its processor busy, which takes time from the thread that it waits for.
+    Threads sleep while they wait: by default a waiting thread keeps its processor busy, which takes time from the
+    thread that it waits for. Large tensors lie in huge pages: otherwise a step of a GAN spends a tenth of its time and
+    more on getting its memory page by page.
     """
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
     if not any(name in os.environ for name in WAITING):
         os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 
@@ -71,6 +75,18 @@ def list_bf16_instructions() -> list[str]:
     if any(asked.values()):
         return [name for name, ask in asked.items() if ask is not None and ask()]
     return [flag.upper() for flag in _BF16_FLAGS if flag in _read_cpu_flags()]  # an older torch
+
+
+def choose_precision(device: str) -> Literal["float32", "bf16"]:
+    """Return what precision ``auto`` takes on a device: bf16 where it has instructions for it (imports torch)."""
+    import torch
+
+    from zslbench.methods.nn import resolve_device
+
+    kind = resolve_device(device).type
+    if kind == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    return "bf16" if kind == "cpu" and list_bf16_instructions() else "float32"
 
 
 def _read_cpu_flags() -> set[str]:

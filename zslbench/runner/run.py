@@ -40,7 +40,7 @@ from zslbench.runner.plan import (
 )
 from zslbench.runner.probe import forecast, show_preparation
 from zslbench.runner.progress_display import choose_console, show_progress
-from zslbench.runner.resources import let_threads_sleep
+from zslbench.runner.resources import prepare_for_torch
 from zslbench.runner.run_records import RunResult
 from zslbench.runner.run_states import (
     RERUNS,
@@ -121,7 +121,8 @@ def run(
         dry_run: only say what would be run, and how long it would take.
         seeds_at_once: whether methods that can train several seeds together (the generative ones) do so: ``auto`` (on a
             GPU, where it is faster), ``always`` or ``never``.
-        precision: of matrix products while a generative method trains: ``float32``, ``tf32`` (CUDA) or ``bf16``.
+        precision: of matrix products while a generative method trains: ``float32``, ``tf32`` (CUDA), ``bf16``, or
+            ``auto``: ``bf16`` where the device has instructions for it, else ``float32``.
         profile: wait for the device after each phase, so that the seconds of a phase in the record are its own.
         oracle: mark the runs as candidates for oracle selection (†). Tables show them only when asked for the best on
             the test images.
@@ -148,7 +149,7 @@ def run(
     """
     # Every field of RunOptions is an argument of this function by the same name (a test holds them together).
     given = {**locals(), "data_root": None if data_root is None else str(data_root)}
-    let_threads_sleep()
+    prepare_for_torch()
     console = choose_console(console, progress)
     options = RunOptions(**{name: given[name] for name in RunOptions.__struct_fields__})
     study = StudyPlan({"": options})

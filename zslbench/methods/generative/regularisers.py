@@ -166,7 +166,8 @@ def decay_term(weight: float) -> LossTerm:
     """Return the sum of the generator's squared weights, biases left out."""
 
     def squared_weights(networks: Networks, _fakes: Tensor, _labels: Tensor) -> Tensor:
-        parameters = networks.generator.named_parameters()
-        return torch.stack([p.square().sum() for name, p in parameters if name.endswith("weight")]).sum()
+        weights = [p for name, p in networks.generator.named_parameters() if name.endswith("weight")]
+        exact = torch.promote_types(weights[0].dtype, torch.float32)  # of sums, where products are in bf16
+        return torch.stack([p.to(exact).square().sum() for p in weights]).sum()
 
     return LossTerm("decay", weight, squared_weights)

@@ -340,7 +340,11 @@ class GanTraining:
         given = [(*term.held, *term.draw()) for term in self.terms]
         self.critic.requires_grad_(False)
         semantics = self.rows.semantics[labels]
-        values: tuple[Tensor, ...] = self.generator_loss(self._noise(len(labels)), labels, semantics, *given)
+        inputs = self._noise(len(labels)), labels, semantics, *given
+        # rounded once and not at each use, as autocast would
+        low = self.device.type == "cpu" and torch.is_autocast_enabled("cpu")
+        weights = {name: value.bfloat16() for name, value in self.generator_loss.named_parameters() if low}
+        values: tuple[Tensor, ...] = functional_call(self.generator_loss, weights, inputs)
         self.critic.requires_grad_(True)
         return values
 

@@ -129,6 +129,9 @@ def describe_rows(
     if any(row.setting == "transductive" for row in rows):
         below.append(TRANSDUCTIVE)
     add("oracle", *_describe_oracle(named), short="† best on the test images (oracle selection).")
+    trained = group_values((precision, name) for row, name in named for precision in sorted(_precisions(row)))
+    for precision in trained.keys() - {"float32"}:
+        add("parameters", f"Matrix products of the training in {precision}: {', '.join(distinct(trained[precision]))}.")
     replaced = group_values((name, named.where(row)) for row, name in named if row.replaced)
     below += describe_replaced(replaced)
     of_changed = ((row, name) for row, name in named if row.source_state != "current")
@@ -326,6 +329,11 @@ def _describe_rules(named: _NamedRows) -> str:
 def _criteria(rows: Sequence[Row]) -> str:
     names = {criterion_metric(dict.fromkeys(row.metrics, 0.0)) for row in rows}
     return " and ".join(sorted(names, key=lambda name: (name != "T1", name)))
+
+
+def _precisions(row: Row) -> set[str]:
+    """Return the precisions that the networks of a row's seeds were trained at; empty without training."""
+    return {str(record.provenance["precision"]) for record in row.records if "precision" in record.provenance}
 
 
 def _describe_choice(row: Row) -> str:

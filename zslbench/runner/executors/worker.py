@@ -16,7 +16,7 @@ from zslbench.loss_curve import read_losses
 from zslbench.runner.execute import execute
 from zslbench.runner.handout import PackedHandout
 from zslbench.runner.job_in_progress import Send
-from zslbench.runner.resources import let_threads_sleep
+from zslbench.runner.resources import prepare_for_torch
 from zslbench.runner.run_records import Done, Logged, Message
 
 LOG_EVERY = 0.1
@@ -84,7 +84,7 @@ class CoordinatorEnvironment:
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
         """Be there, as far as this machine has the same folders; for work in a process that something else started."""
-        let_threads_sleep()
+        prepare_for_torch()
         for entry in self.path:
             if entry not in sys.path and os.path.exists(entry or self.folder):  # noqa: PTH110  ("" is an entry, too)
                 sys.path.append(entry)
