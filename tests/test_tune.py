@@ -416,6 +416,7 @@ def test_a_grid_point_keeps_its_row_beside_the_preset_that_chose_the_same_values
     assert "Not in the grid: eszsl@tuned." in grid
 
 
+@pytest.mark.filterwarnings("ignore:.*of replaced presets not shown")
 def test_a_row_of_a_replaced_preset_is_named_as_such_and_never_the_best(runs):
     def type_there(*words):
         return CliRunner().invoke(cli, [*words, "--runs", str(runs)]).stdout
