@@ -279,7 +279,7 @@ REFUSED: Mapping[str, tuple[Callable[[Path], object], str]] = {
     "device": (under("device", "cuda:0"), "the device was cuda:0, and is cpu"),
     "processor": (under("processor", "abacus"), "the processor was abacus, and is "),
     "threads": (under("number of threads", "7 of 7"), "the number of threads was 7 of 7, and is "),
-    "judging": (under("time of judging", "every 1 epochs"), "the time of judging was every 1 epochs, and is "),
+    "judging": (under("value of checkpoints", "every:1"), "the value of checkpoints was every:1, and is last"),
     "other networks": (widened, "its numbers are those of other networks"),
     "an array less": (without("stream 0"), "its numbers are those of other networks"),
     "steps": (changed(progress={"losses": [], "taken": 9999, "seconds": 1.0, "phases": {}}), "another number of steps"),
@@ -408,6 +408,16 @@ def test_watch_and_status_say_from_which_step(half, typed):
     assert {fit.resumed_from for fit in heard} == {header.step}
     assert heard[0].say_phase().endswith(f"training {header.step}/{header.total}, resumed from step {header.step}")
     assert "half trained" not in zslbench.status(runs).text
+
+
+def test_the_plan_that_status_writes_goes_on_from_the_state(tmp_path, every, killing):
+    every(3)
+    killing[:] = [9]
+    assert run(tmp_path / "runs", FCLSWGAN, precision="bf16", checkpoints="every:2").interrupted
+    ((_, header),) = read_headers(tmp_path / "runs")
+    zslbench.status(tmp_path / "runs", write_plan=tmp_path / "missing.toml")
+    outcome = zslbench.run(plan=tmp_path / "missing.toml")
+    assert (outcome.remarks, resumed_from(tmp_path / "runs")) == ((), [header.step] * 2)
 
 
 def test_the_time_left_of_a_resumed_fit_counts_the_steps_that_are_left():

@@ -81,9 +81,9 @@ class TrainingKeeper:
         """Return the arrays and notes that were kept last; None: the training begins anew."""
         progress = JOBS_IN_PROGRESS[self.number]
         how, source = progress.job.how, source_of(method_class(progress.job.first.method)).digest
-        judged = f"every {how.checkpoint_every} epochs" if how.checkpoint_every else "after the last step"
+        judged = f"every:{how.checkpoint_every}" if how.checkpoint_every else "last"
         versions = {f"version of {name}": version for name, version in library_versions().items()}
-        self._conditions = {"source of its method": source, **versions, **conditions, "time of judging": judged}
+        self._conditions = {"source of its method": source, **versions, **conditions, "value of checkpoints": judged}
         self._last = clock()
         if not self._states.resume:
             self._remove()

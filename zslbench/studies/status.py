@@ -287,7 +287,8 @@ def examine(
     versions = Counter(str(record.provenance.get("zslbench", zslbench.__version__)) for record in counted)
     del versions[zslbench.__version__]
     folder = Path(os.path.abspath(plan or DEFAULT_PLAN)).parent  # noqa: PTH100  (links stay as they were written)
-    to_do = plan_text(spanned, data, store.root, stage, folder)
+    half_trained = tuple(header for _, header in read_headers(store.root) if runs_now.isdisjoint(header.runs))
+    to_do = plan_text(spanned, data, store.root, stage, folder, half_trained)
     verification = verify_metrics(store, chosen) if verify else None
     commands = [Command("tune first", text) for text in tune_commands(spanned, data, tuned)]
     if to_do:
@@ -307,7 +308,7 @@ def examine(
         oracle=sum(record.selection == "oracle" for record in chosen),
         stage=stage,
         versions=dict(sorted(versions.items())),
-        half_trained=tuple(header for _, header in read_headers(store.root) if runs_now.isdisjoint(header.runs)),
+        half_trained=half_trained,
         broken=(*(reason for _, reason in store.broken), *problems),
         running=len(running),
         damaged=bool(altered) or any(path.is_dir() for path, _ in store.broken),

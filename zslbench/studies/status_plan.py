@@ -24,6 +24,7 @@ from zslbench.identity import expand_home
 from zslbench.results.analysis.gather import is_dataset
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import data_options, runs_option
+from zslbench.results.records.training_states import StateHeader
 from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.runner.plan import RunOptions
 from zslbench.studies.survey import DataChoice, ExpectedRun, Survey, finishing_time, is_of_session, method_in, place_of
@@ -146,7 +147,14 @@ def runs_to_do(survey: Survey) -> list[ExpectedRun]:
     ]
 
 
-def plan_text(survey: Survey, data: DataPlaces, runs: Path, stage: Stage, folder: Path) -> str:
+def plan_text(
+    survey: Survey,
+    data: DataPlaces,
+    runs: Path,
+    stage: Stage,
+    folder: Path,
+    half_trained: Sequence[StateHeader] = (),
+) -> str:
     """Return a plan file, to be kept in `folder`, for the missing runs and no others; empty if none is missing."""
     to_do = runs_to_do(survey)
     if not to_do:
@@ -160,8 +168,25 @@ def plan_text(survey: Survey, data: DataPlaces, runs: Path, stage: Stage, folder
     head = [_FIRST_LINE, f"runs = {path_text(runs)}"]
     if root := data.find_root(slot.place for slot in to_do):
         head.append(f"data_root = {_write_toml(root) if root == DATA_ROOT_PLACEHOLDER else path_text(root)}")
+    head += _write_conditions(half_trained)
     blocks = ["\n".join(lines) for lines in (head, *_write_studies(to_do, survey, data, stage))]
     return "\n\n".join(blocks) + "\n"
+
+
+def _write_conditions(half_trained: Iterable[StateHeader]) -> list[str]:
+    """Return the keys, as lines of TOML, without which these trainings would begin anew; none where they differ."""
+    values: dict[str, set[str]] = {}
+    for state in half_trained:
+        for key, name, usual in (
+            ("precision", "precision", "float32"),
+            ("checkpoints", "value of checkpoints", "last"),
+        ):
+            values.setdefault(key, set()).add(state.conditions.get(name, usual))
+    return [
+        f"{key} = {_write_toml(*each)}"
+        for key, each in values.items()
+        if len(each) == 1 and not each & {"float32", "last"}
+    ]
 
 
 def _write_studies(slots: Iterable[ExpectedRun], survey: Survey, data: DataPlaces, stage: Stage) -> list[list[str]]:
