@@ -392,6 +392,9 @@ def test_precision_auto_is_recorded_and_captioned_as_what_was_used(runs, monkeyp
     assert (again.records[0].id, again.remarks) == (record.id, ())
     caption = [text for text in str(zslbench.table(runs=runs)).splitlines() if "Matrix products" in text]
     assert [line.split(":")[0] for line in caption] == ["Matrix products of the training in bf16"] * (used == "bf16")
+    zslbench.run(SMALL_GAN, "digits", "zsl", runs=runs, seeds=2)
+    mixed = " in bf16: f-CLSWGAN (some of its runs)." in str(zslbench.table(runs=runs))
+    assert mixed == (used == "bf16")
 
 
 @pytest.mark.parametrize(("has", "used"), [(True, "bf16"), (False, "float32")])

@@ -129,7 +129,11 @@ def describe_rows(
     if any(row.setting == "transductive" for row in rows):
         below.append(TRANSDUCTIVE)
     add("oracle", *_describe_oracle(named), short="† best on the test images (oracle selection).")
-    trained = group_values((precision, name) for row, name in named for precision in sorted(_precisions(row)))
+    trained = group_values(
+        (precision, f"{name} (some of its runs)" if len(_precisions(row)) > 1 else name)
+        for row, name in named
+        for precision in sorted(_precisions(row))
+    )
     for precision in trained.keys() - {"float32"}:
         add("parameters", f"Matrix products of the training in {precision}: {', '.join(distinct(trained[precision]))}.")
     replaced = group_values((name, named.where(row)) for row, name in named if row.replaced)
