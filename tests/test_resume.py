@@ -194,6 +194,7 @@ def test_a_worker_that_was_killed(tmp_path, monkeypatch):
     monkeypatch.setenv(STEP, str(step))
     (record,) = run(tmp_path / "killed", DYING, protocols="zsl", engine=engine).records
     assert record.status == "crashed"
+    assert "the same command with --rerun failed goes on from step 16" in zslbench.status(tmp_path / "killed").text
     (record,) = run(tmp_path / "killed", DYING, protocols="zsl", engine=engine).records
     assert (record.status, record.provenance["resumed_from"]) == ("ok", 16)
     same_numbers(tmp_path / "whole", tmp_path / "killed")

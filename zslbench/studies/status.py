@@ -430,10 +430,10 @@ def remarks(status: StatusReport) -> list[str]:
         for row in dict.fromkeys(slot.row for slot, state in survey.states.items() if state != "done")
         if is_of_session(row)
     ]
-    lines += [
-        f"half trained: {header.name}: the same command goes on from step {header.step} of {header.total}"
-        for header in status.half_trained[:MOST_SHOWN]
-    ]
+    failed = {survey.records[slot].id for slot in survey.of("failed")}
+    for header in status.half_trained[:MOST_SHOWN]:
+        command = "the same command" + ("" if failed.isdisjoint(header.runs) else " with --rerun failed")
+        lines.append(f"half trained: {header.name}: {command} goes on from step {header.step} of {header.total}")
     lines += [f"not checked: {row}: {why}" for row, why in survey.unimportable.items()]
     lines += [f"{format_count(number, 'run')} of zslbench {version}" for version, number in status.versions.items()]
     other = "dev" if status.stage == "final" else "final"
