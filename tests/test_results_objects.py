@@ -18,7 +18,7 @@ from result_records import WITHOUT_LEFT_OUT, record, saved
 
 import zslbench
 from zslbench.cli import cli
-from zslbench.errors import BadValue, CaptionLeftOut, RecordsLeftOut
+from zslbench.errors import BadValue, CaptionLeftOut, RecordsLeftOut, UnknownName
 from zslbench.results.tables.render import write_columns
 
 pytestmark = WITHOUT_LEFT_OUT
@@ -313,6 +313,12 @@ def test_the_published_numbers_of_a_data_set_stand_side_by_side() -> None:
     assert ["li2019lisgan", "CUB", "res101,", "att", "58.8", "46.5", "57.9", "51.6"] in rows
     numbers = [value for row in rows for value in row if re.fullmatch(r"\d+(\.\d)?", value)]
     assert sorted(numbers) == sorted(value for source, *_, value, _ in described.published if source == "li2019lisgan")
+
+
+def test_info_of_a_method_with_presets_and_parameters_describes_the_method() -> None:
+    assert zslbench.info("LisGAN@public[epochs=2]").text == zslbench.info("lisgan").text
+    with pytest.raises(UnknownName, match="unknown name 'nothing@public'"):
+        zslbench.info("nothing@public")
 
 
 def test_what_stands_first_in_info_and_that_nothing_is_wider_than_a_terminal() -> None:

@@ -272,7 +272,8 @@ def _list_registered(kind: Kind) -> list[Registered]:
 def info(name: str) -> Info:
     """Return everything that a method, data set or protocol declares, by its registered name or ``pkg.module:Class``.
 
-    The name may also be the folder of a data set of one's own, which is then read.
+    The name may also be the folder of a data set of one's own, which is then read, and a method may stand with presets
+    and parameters, as in `run`.
 
     Raises:
         UnknownName: nothing has this name; the message offers the nearest one.
@@ -289,6 +290,9 @@ def info(name: str) -> Info:
         return _describe_added(dataset)
     if folder_of(name) is not None:
         return _describe_folder(name)
+    if (method := re.split(r"[@\[]", name)[0]) != name:
+        with contextlib.suppress(UnknownName):  # of a method, whose page has its presets and parameters
+            return _describe(METHODS.entry(method))
     registered = [known for registry in _REGISTRIES.values() for known in registry.entries]
     raise UnknownName("name", name, [*registered, *added.names()])
 
