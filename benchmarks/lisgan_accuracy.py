@@ -29,7 +29,7 @@ from tabulate import tabulate
 from plain_lisgan import PlainClassifier, PlainTraining, plain_cascade
 from zslbench.data.dataset import Dataset
 from zslbench.data.loading import load_dataset
-from zslbench.methods.base import Context, Method
+from zslbench.methods.base import Context, Method, fitted_state
 from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.methods.generative.wgan import Critic, Generator
 from zslbench.methods.nn import linear, random_stream
@@ -69,7 +69,7 @@ def package_results(
             return
         for name, cascade in CLASSIFIERS.items():
             point = LisGAN(**values | {"cascade": cascade})
-            vars(point).update({key: value for key, value in vars(method).items() if key.endswith("_")})
+            vars(point).update(fitted_state(method))
             guesses = {
                 rules: classes[rules][
                     point.scores(dataset.features[rows[rules]], dataset.class_table(classes[rules])).argmax(1)

@@ -84,6 +84,11 @@ def write_text(path: Path, text: str, what: str) -> None:
     write_atomically(path, lambda file: file.write(text.encode("utf-8", "backslashreplace")), what)
 
 
+def name_file(path: Path) -> str:
+    """Return the name of a file, quoted, or what was typed where that has no name, such as ``.``."""
+    return repr(path.name or str(path))
+
+
 def write_output(text: str, path: Path | str | None, kind: str) -> str:
     """Write a text into the file that was asked for, if any, and return it; `kind` names it in errors."""
     if path is not None:

@@ -96,6 +96,15 @@ def parse_recorded(text: str) -> Spec:
         return Spec(text)
 
 
+def presets_in(label: str) -> list[str]:
+    """Return the presets that the label of a record names, whatever else it holds.
+
+    >>> presets_in("lisgan@paper@S1[epochs=2]")
+    ['paper', 'S1']
+    """
+    return label.partition("[")[0].split("@")[1:]
+
+
 def expand(spec: Spec) -> list[Spec]:
     """Return one spec per grid point, in order; the last grid varies fastest.
 

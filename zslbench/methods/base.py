@@ -376,6 +376,11 @@ class Method(abc.ABC):
         return cls.synthesise is not Method.synthesise
 
 
+def fitted_state(method: Method) -> dict[str, Any]:
+    """Return what `fit` has set on a method: the attributes whose names end in an underscore."""
+    return {name: value for name, value in vars(method).items() if name.endswith("_")}
+
+
 def report_losses(
     method: Method,
     ctx: Context,

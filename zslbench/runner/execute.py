@@ -19,7 +19,7 @@ import numpy as np
 from zslbench.arrays import AnyArray, Array, BoolArray, copy_rows
 from zslbench.errors import MethodFault
 from zslbench.loss_curve import LossCurve
-from zslbench.methods.base import Context, Judge, Method, Size
+from zslbench.methods.base import Context, Method, Size, fitted_state
 from zslbench.methods.preprocess import Preprocessor
 from zslbench.methods.saved_state import pack_state
 from zslbench.results.records.store import MOST_IN_ARRAYS
@@ -132,7 +132,7 @@ def _fit_alone(progress: JobInProgress, facts: Mapping[str, Any]) -> list[Unjudg
         method = build_method(job.first)
         start = time.perf_counter()
         with CheckpointScorer(progress) as scorer:
-            ctx = _context(job, scorer, scorer if job.how.checkpoint_every else None)
+            ctx = _context(job, scorer)
             losses = ctx.losses
             reset_peaks()
             with ctx.phase("data"):
@@ -173,8 +173,6 @@ def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, 
     with CheckpointScorer(progress) as scorer:
         judged = bool(batch.first.how.checkpoint_every)
         contexts = [_context(job, scorer if job is batch.first else None) for job in batch.jobs]
-        if judged:
-            contexts[0] = _context(batch.first, scorer, scorer)
         start = time.perf_counter()
         ctx, cls = contexts[0], type(points[0])
         reset_peaks()
@@ -213,7 +211,7 @@ def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, 
             yield job, _scored(progress, method, seconds, facts, losses)
             if one_seed:
                 progress.facts.clear()
-            for name in [name for name in vars(point) if name.endswith("_")]:  # one fit at a time is in memory
+            for name in fitted_state(point):  # one fit at a time is in memory
                 delattr(point, name)
             ctx.seconds.clear()
             ctx.shared, ctx.losses = 0.0, LossCurve()
@@ -280,8 +278,9 @@ def _work(method: Method, train: Train) -> dict[str, float]:
     return {} if work is None else {"work": float(work)}
 
 
-def _context(job: Job, scorer: CheckpointScorer | None, judge: Judge | None = None) -> Context:
+def _context(job: Job, scorer: CheckpointScorer | None) -> Context:
     how = job.how
+    judge = scorer if how.checkpoint_every else None
     on_log = scorer.log if scorer else None
     keeper = TrainingKeeper(scorer.number) if scorer and how.states else None
     return Context(
@@ -437,7 +436,7 @@ class CheckpointScorer:
 def _with_params_of(job: Job, method: Method) -> Method:
     """Return a job's method with the fitted state of one that differs from it in what only `scores` reads."""
     point = build_method(job.first)
-    vars(point).update({name: value for name, value in vars(method).items() if name.endswith("_")})
+    vars(point).update(fitted_state(method))
     return point
 
 

@@ -223,9 +223,10 @@ def plan(options: RunOptions, tuned: PresetStore | None = None) -> Plan:
             )
         parts.append(("dev", generalized[:1]))
     once: dict[str, Run] = {}
+    store = None if tuned is None else ResultStore(tuned.root)
     for stage, rules in parts:
         for run in planner.runs(stage, rules):
-            again = run if tuned is None else reuse_finished_run(run, ResultStore(tuned.root))
+            again = run if store is None else reuse_finished_run(run, store)
             once.setdefault(again.id, again)
     return Plan(tuple(once.values()), tuple(planner.remarks), tuple(planner.unseeded))
 

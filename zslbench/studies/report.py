@@ -12,7 +12,7 @@ from pathlib import Path
 import zslbench
 from zslbench.data.splits import STAGES
 from zslbench.errors import BadSpec, BadValue, StoreError, ZslbenchError
-from zslbench.files import write_text
+from zslbench.files import name_file, write_text
 from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.advice import advise_near_chance
 from zslbench.results.analysis.gather import Gathered, RecordFilter, gather, mark_sources
@@ -68,7 +68,7 @@ class Report:
 def _check_path(path: Path | str) -> Path:
     path = Path(path)
     if path.suffix.lower() not in (".html", ".htm"):
-        raise BadValue(f"a report is an .html file, not {path.name or str(path)!r}; name it so, as in report.html.")
+        raise BadValue(f"a report is an .html file, not {name_file(path)}; name it so, as in report.html.")
     return path
 
 

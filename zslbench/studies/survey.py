@@ -193,6 +193,7 @@ def survey(
                 kept[slot] = done[seed]
     used, presets = {record.id for record in kept.values()}, tuned.load()
     unused = [record for record in records if record.id not in used]
+    replaced = {record.id: record for record in unused if is_replaced(record, presets)}
     return Survey(
         rows=tuple(rows),
         places=tuple(places),
@@ -204,8 +205,8 @@ def survey(
             for row, place, protocol, _ in expected
             if isinstance(meaning := meanings[row, place, protocol], Untuned)
         },
-        outdated=tuple(record for record in unused if not is_replaced(record, presets)),
-        replaced=tuple(record for record in unused if is_replaced(record, presets)),
+        outdated=tuple(record for record in unused if record.id not in replaced),
+        replaced=tuple(replaced.values()),
         unimportable=broken,
     )
 

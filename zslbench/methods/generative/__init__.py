@@ -15,7 +15,7 @@ import numpy as np
 from zslbench import params
 from zslbench.arrays import AnyArray, Array
 from zslbench.errors import BadValue
-from zslbench.methods.base import Context, Method, Size, report_losses
+from zslbench.methods.base import Context, Method, Size, fitted_state, report_losses
 from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import Preprocessor, check_chain, normed
 from zslbench.params import param
@@ -76,14 +76,13 @@ class AdversarialMethod(Method):
     def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
         """Train once for all points that differ only in `scoring`, which never changes the trained networks."""
 
-        def fitted_state(point: Self, **_values: params.Scalar) -> dict[str, Any]:
-            point.fit(train, ctx)
-            return {name: value for name, value in vars(point).items() if name.endswith("_")}
+        def trained(point: Self, **_values: params.Scalar) -> dict[str, Any]:
+            return fitted_state(point.fit(train, ctx))
 
         shared = Shared(points, ctx)
         training = [name for name in params.declared_params(cls) if name not in cls.scoring]
         for point in points:
-            vars(point).update(shared.once(point, fitted_state, point, by=training))
+            vars(point).update(shared.once(point, trained, point, by=training))
             yield point
 
     @classmethod

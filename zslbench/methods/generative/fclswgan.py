@@ -69,6 +69,10 @@ def command_values(row: Sequence[float], final_epochs: int, classes_in_batch: in
     return values | {"final_epochs": final_epochs, "final_batch": classes_in_batch * values["per_class"]}
 
 
+_PUBLIC_CODE = PUBLISHED | {"pretrain_epochs": 50}
+_CELLS = {cell: command_values(row[:5], 25, 1) for cell, row in COMMANDS.items()}
+
+
 @dataclasses.dataclass(kw_only=True)
 class GenerativeMethod(AdversarialMethod):
     """A conditional WGAN on seen classes, and a softmax classifier on the features that it synthesises for unseen ones.
@@ -209,21 +213,21 @@ class FCLSWGAN(GenerativeMethod):
             source="the public commands for each data set, with the epochs of LisGAN's commands on the same networks; "
             "the classifier of seen classes is trained for 50 epochs, in LisGAN for 100. The public code picks "
             "the epoch on test images; here the last counts",
-            values=PUBLISHED | {"pretrain_epochs": 50},
-            cells={cell: command_values(row[:5], 25, 1) for cell, row in COMMANDS.items()},
+            values=_PUBLIC_CODE,
+            cells=_CELLS,
         ),
         "public": Preset(
             source="the public code as its scripts behave, with the values of fclswgan@published. What the scripts do "
             "besides is to pick the epochs of GAN and classifier on test images, here oracle selection (†) over "
             "checkpoints and final_epochs",
-            values=PUBLISHED | {"pretrain_epochs": 50},
-            cells={cell: command_values(row[:5], 25, 1) for cell, row in COMMANDS.items()},
+            values=_PUBLIC_CODE,
+            cells=_CELLS,
         ),
         "gasl": Preset(
             source="an independent re-implementation (feng2022gasl, LiangjunFeng/Generative-Any-Shot-Learning), for "
             "AWA2, for which there is no public command; its zsl command for AWA2 reads AWA1. It does not scale "
             "features, and keeps the epoch that is best on test images; here the last counts",
-            values=PUBLISHED | {"pretrain_epochs": 50, "preprocess": "none"},
+            values=_PUBLIC_CODE | {"preprocess": "none"},
             cells={("awa2", "gzsl"): command_values((300, 1e-5, 1e-3, 4000, 0.01), 25, 1)},
         ),
         "quick": Preset(source=QUICK_SOURCE, values=QUICK),

@@ -59,6 +59,7 @@ _PUBLIC_CODE = PUBLISHED | {
     "entropy": "reference",
 }
 _PUBLIC_SOUL_SEED = 3
+_CELLS = {cell: command_values(row, 50, 2) for cell, row in COMMANDS.items()}
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -131,7 +132,7 @@ class LisGAN(GenerativeMethod):
             "reaches the cascade, which uses 0.6; this preset uses 0.6 too. Here the last epoch counts, and the "
             "second classifier is trained anew",
             values=_PUBLIC_CODE,
-            cells={cell: command_values(row, 50, 2) for cell, row in COMMANDS.items()},
+            cells=_CELLS,
         ),
         "public": Preset(
             source="the public code as its scripts behave, with the values of lisgan@published. The second softmax "
@@ -139,7 +140,7 @@ class LisGAN(GenerativeMethod):
             "epoch counts everywhere; the epochs that the scripts pick on test images are oracle selection (†) over "
             "checkpoints, final_epochs, confident_epoch and second_epochs: docs/explanation/lisgan.md has the plan",
             values=_PUBLIC_CODE | {"second_start": "first", "soul_seed": "fixed"},
-            cells={cell: command_values(row, 50, 2) for cell, row in COMMANDS.items()},
+            cells=_CELLS,
         ),
         "gasl": Preset(
             source="an independent re-implementation (feng2022gasl, LiangjunFeng/Generative-Any-Shot-Learning), for "

@@ -18,7 +18,7 @@ from zslbench.results.records.record import SELECTIONS, STAGES, Record
 from zslbench.results.records.store import ResultStore, runs_option
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore, is_replaced
 from zslbench.sources import SourceCheck
-from zslbench.spec import parse
+from zslbench.spec import parse, presets_in
 from zslbench.visible import describe_failure, format_count, list_names
 
 CALIBRATIONS = ("dev", "oracle")
@@ -120,7 +120,7 @@ class RecordFilter:
 def is_method(record: Record, term: str) -> bool:
     """Return whether a term such as ``lisgan@S3[souls=5]`` asks for a record's method, presets and parameters."""
     wanted, params = parse(term), record.method.get("params", {})
-    presets = record.label.partition("[")[0].split("@")[1:]
+    presets = presets_in(record.label)
     return (
         wanted.name.casefold() == str(record.method["name"]).casefold()
         and {*wanted.presets} <= {*presets}

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from zslbench.errors import UnknownName
 from zslbench.metrics import ACCURACIES
 from zslbench.results.analysis.rows import Ranked, Row
-from zslbench.spec import parse
+from zslbench.spec import parse, presets_in
 
 PREFERENCE = ("xian2018gbu", "zhang2017dem", "li2019lisgan", "feng2022gasl")
 """Which source is taken when none is asked for: the split's own authors first, an independent re-run last."""
@@ -120,7 +120,7 @@ def find_comparable_number(row: Row, metric: str, source: str) -> Published | No
     """
     if row.origin != "catalogue" or PROTOCOL.get(metric) != row.protocol:
         return None
-    names = cited_names(row.method, row.label.partition("[")[0].split("@")[1:])
+    names = cited_names(row.method, presets_in(row.label))
     entry = lookup(names, row.dataset, metric, None if source == "best" else source)
     return entry if entry and entry.transductive == (row.setting == "transductive") else None
 

@@ -469,7 +469,7 @@ def file_kind(path: Path, name: str = "figure") -> str:
     if kind not in FILES:
         example = "ranks.pdf" if name == "diagram" else "figure.pdf"
         raise BadValue(
-            f"a {name} is a .pdf, .svg or .png file, not {path.name or str(path)!r}; name it so, as in {example}."
+            f"a {name} is a .pdf, .svg or .png file, not {files.name_file(path)}; name it so, as in {example}."
         )
     return kind
 

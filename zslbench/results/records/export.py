@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from zslbench.errors import BadValue, Unavailable
-from zslbench.files import write_atomically
+from zslbench.files import name_file, write_atomically
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.visible import csv_cell
@@ -52,9 +52,7 @@ def export(output: Path | str, *, runs: Path | str = "runs", params: Params = "j
     """
     path = Path(output)
     if path.suffix.lower() not in SUFFIXES:
-        raise BadValue(
-            f"cannot export to {path.name or str(path)!r}; name a file that ends in {' or '.join(SUFFIXES)}."
-        )
+        raise BadValue(f"cannot export to {name_file(path)}; name a file that ends in {' or '.join(SUFFIXES)}.")
     store = ResultStore(runs)
     records = store.load()
     if not records:

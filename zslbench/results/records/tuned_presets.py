@@ -13,6 +13,7 @@ from zslbench.files import json_text, read_problem, read_regular, write_text
 from zslbench.identity import digest
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import safe_folder_name
+from zslbench.spec import presets_in
 from zslbench.visible import title_data
 
 SCHEMA = 1
@@ -152,7 +153,7 @@ def is_replaced(record: Record, presets: Sequence[TunedPreset]) -> bool:
     """Return whether a tuned preset gave a record its values and has others now, since it was tuned again."""
     if record.selection != "validated":
         return False
-    data, names = record.dataset, record.label.partition("[")[0].split("@")[1:]
+    data, names = record.dataset, presets_in(record.label)
     place = record.method["name"], data["name"], data.get("features"), data.get("semantics"), record.protocol["name"]
     current = {
         tuned.name: dict(tuned.values)

@@ -10,7 +10,7 @@ from zslbench.metrics import NEEDS_ONE_SCALE
 from zslbench.results.analysis.rows import CALIBRATED, CHANGED_MARK, Row, group_values
 from zslbench.results.analysis.selection import criterion_metric
 from zslbench.results.tables.table import Remark, RemarkKind, remarks
-from zslbench.spec import brackets
+from zslbench.spec import brackets, presets_in
 from zslbench.visible import one_line
 
 Name = TypeVar("Name")
@@ -124,7 +124,7 @@ def describe_rows(
         add("spread", f"± is the {spread} over seeds.", short=short)
         add("warning", TWO_SEEDS if intervals and any(stat.n == 2 for stat in spreads) else "")
     below += _describe_blocks(rows, rank_together)
-    if any(QUICK in row.label.partition("[")[0].split("@")[1:] for row in rows):
+    if any(QUICK in presets_in(row.label) for row in rows):
         below.append(NARROWER)
     if any(row.setting == "transductive" for row in rows):
         below.append(TRANSDUCTIVE)

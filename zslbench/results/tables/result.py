@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from zslbench.errors import BadValue, RecordsLeftOut, warn
-from zslbench.files import csv_text, json_text, write_output
+from zslbench.files import csv_text, json_text, name_file, write_output
 from zslbench.results.tables.html import write_html
 from zslbench.results.tables.render import (
     FORMATS,
@@ -118,7 +118,7 @@ class VerbResult(abc.ABC):
         path = Path(path)
         if path.suffix.lower() not in SUFFIXES:
             ends = join_words([*SUFFIXES], "or")
-            raise BadValue(f"cannot save a {self.noun} as {path.name or str(path)!r}; name a file that ends in {ends}.")
+            raise BadValue(f"cannot save a {self.noun} as {name_file(path)}; name a file that ends in {ends}.")
         write_output(self.write(SUFFIXES[path.suffix.lower()], **options), path, self.noun)
         return path
 
