@@ -308,6 +308,17 @@ def test_what_cannot_be_used_is_said_once_and_the_training_begins_anew(half, fin
     same_numbers(runs, finished[0])
 
 
+def test_a_state_of_another_precision_stays_until_a_new_one_takes_its_place(half, finished, killing):
+    runs, again = half
+    ((_, before),) = read_headers(runs)
+    killing[:] = [0]
+    assert again(precision="bf16").interrupted
+    assert [header for _, header in read_headers(runs)] == [before]
+    assert again().remarks == ()
+    assert (resumed_from(runs), files_beside(runs)) == ([before.step] * 2, [])
+    same_numbers(runs, finished[0])
+
+
 def test_no_resume_removes_the_state_in_python(half):
     runs, again = half
     assert again(resume=False).remarks == ()

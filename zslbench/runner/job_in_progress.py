@@ -100,7 +100,8 @@ class TrainingKeeper:
             return None
         for name, now in self._conditions.items():
             if (before := header.conditions.get(name)) != now:
-                self.refuse(f"the {name} was {before}, and is {now}")
+                # it stays until a state of this training takes its place: the command may have been typed by mistake
+                self._begin_anew(f"the {name} was {before}, and is {now}")
                 return None
         by_run: dict[int, dict[str, dict[str, AnyArray]]] = {}
         for name in [*arrays]:
@@ -120,12 +121,16 @@ class TrainingKeeper:
 
     def refuse(self, why: str) -> None:
         """Remove the state that was kept last, which cannot be used; the record and `run` say why."""
+        self._begin_anew(why)
+        self._remove()
+
+    def _begin_anew(self, why: str) -> None:
+        """Leave the state that was kept last unused; the record and `run` say why."""
         progress = JOBS_IN_PROGRESS[self.number]
         progress.facts.pop("resumed_from", None)
         progress.kept_judged, progress.judging = {}, (0.0, 0.0)
         why = why.rstrip(".")
         progress.facts["state_remark"] = f"{progress.job}: its training began anew; a state was kept, but {why}."
-        self._remove()
 
     def due(self) -> bool:
         """Return whether it is time to keep a state: there is a folder of records, and the last state is old enough."""
