@@ -82,6 +82,22 @@ def linear(
     return layer
 
 
+def uniform_linear(
+    inputs: int, outputs: int, stream: torch.Generator, bias: bool = True, fan_in: int = 0
+) -> torch.nn.Linear:
+    """Return a linear layer with weights and bias from U(−1/√inputs, 1/√inputs), torch's own default, on the CPU.
+
+    Args:
+        fan_in: the number to take for `inputs` where the layer is a part of a wider one; 0: `inputs`.
+    """
+    layer = EmptyLinear(inputs, outputs, bias=bias)
+    bound = (fan_in or inputs) ** -0.5
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            parameter.uniform_(-bound, bound, generator=stream)
+    return layer
+
+
 class _Adam(torch.optim.Adam):
     """torch's Adam without the wrappers that only `torch.compile` needs.
 

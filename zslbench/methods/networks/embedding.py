@@ -9,22 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zslbench.methods.nn import EmptyLinear
+from zslbench.methods.nn import EmptyLinear, uniform_linear
 
 BIAS = 0.1
 """Initial bias of both layers in DEM's public code."""
 EPSILON = 1e-5
 """Added to a variance before dividing by it."""
-
-
-def uniform_layer(inputs: int, outputs: int, stream: torch.Generator) -> torch.nn.Linear:
-    """Return a linear layer with weights and bias from U(−1/√inputs, 1/√inputs), torch's own default, on the CPU."""
-    layer = EmptyLinear(inputs, outputs)
-    bound = inputs**-0.5
-    with torch.no_grad():
-        layer.weight.uniform_(-bound, bound, generator=stream)
-        layer.bias.uniform_(-bound, bound, generator=stream)
-    return layer
 
 
 def truncated_layer(inputs: int, outputs: int, std: float, stream: torch.Generator) -> torch.nn.Linear:
@@ -118,10 +108,10 @@ class ClassNormNetwork(torch.nn.Module):
         def norm() -> torch.nn.Module:
             return torch.nn.Identity() if divide_by == "nothing" else ClassNorm(hidden, divide_by)
 
-        self.first = uniform_layer(attributes, hidden, stream)
-        self.second = uniform_layer(hidden, hidden, stream)
+        self.first = uniform_linear(attributes, hidden, stream)
+        self.second = uniform_linear(hidden, hidden, stream)
         self.before, self.after = norm(), norm()
-        self.last = uniform_layer(hidden, features, stream)
+        self.last = uniform_linear(hidden, features, stream)
         if proper_init:
             bound = (3 / (hidden * features)) ** 0.5
             with torch.no_grad():
