@@ -67,26 +67,8 @@ _CELLS = {cell: command_values(row[:5], 25, 1) for cell, row in COMMANDS.items()
 
 
 @dataclasses.dataclass(kw_only=True)
-class GenerativeMethod(FinalClassifierMethod, AdversarialMethod):
-    """A conditional WGAN on seen classes, and a softmax classifier on the features that it synthesises for unseen ones.
-
-    The architecture is that of Xian et al. (2018).
-    """
-
-    check_params = {
-        "hidden": 64,
-        "noise": 4,
-        "epochs": 8,
-        "batch": 128,
-        "critic_steps": 1,
-        "lr": 1e-2,
-        "cls_weight": 10.0,
-        "pretrain_epochs": 10,
-        "per_class": 20,
-        "final_epochs": 5,
-        "final_batch": 64,
-        "final_lr": 2e-2,
-    }
+class ClassifiedGan(AdversarialMethod):
+    """A conditional WGAN on seen classes whose fakes a pre-trained classifier of these must recognise."""
 
     epochs: int = param(30, low=1, high=10000, log=True, help="epochs of ⌈n/batch⌉ generator steps")
     pretrain_epochs: int = param(50, low=1, high=10000, log=True, help="epochs of the pre-trained seen classifier")
@@ -118,6 +100,29 @@ class GenerativeMethod(FinalClassifierMethod, AdversarialMethod):
             machine = f"{rows.features.device} {torch.__version__} {torch.get_num_threads()} threads"
             classifier = cache_result(make, "seen classifier 2", arrays, ctx, classes=classes, machine=machine, **given)
         return [classification_term(self.cls_weight, classifier)]
+
+
+@dataclasses.dataclass(kw_only=True)
+class GenerativeMethod(FinalClassifierMethod, ClassifiedGan):
+    """A conditional WGAN on seen classes, and a softmax classifier on the features that it synthesises for unseen ones.
+
+    The architecture is that of Xian et al. (2018).
+    """
+
+    check_params = {
+        "hidden": 64,
+        "noise": 4,
+        "epochs": 8,
+        "batch": 128,
+        "critic_steps": 1,
+        "lr": 1e-2,
+        "cls_weight": 10.0,
+        "pretrain_epochs": 10,
+        "per_class": 20,
+        "final_epochs": 5,
+        "final_batch": 64,
+        "final_lr": 2e-2,
+    }
 
 
 @dataclasses.dataclass(kw_only=True)
