@@ -190,6 +190,7 @@ RUNNING: Mapping[str, tuple[str, ...]] = {
         "zslbench run --plan plan.toml",
         "zslbench table",
         "zslbench table -p gzsl --calibrate --format json",
+        "zslbench table -p gzsl --calibrate both --caption full",
         "zslbench curve",
         "zslbench compare --over images --draws 500 -p gzsl",
         "zslbench status --verify",

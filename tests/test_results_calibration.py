@@ -9,6 +9,7 @@ import itertools
 import json
 import math
 import random
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from compiled_latex import compiled
 from hypothesis import given
 from hypothesis import strategies as st
 from result_records import record, table
 
 from zslbench.arrays import AnyArray
 from zslbench.cli import cli
-from zslbench.errors import BadValue, StoreError, UnknownName
+from zslbench.errors import BadValue, RecordsLeftOut, StoreError, UnknownName
 from zslbench.metrics import stacked_accuracies
 from zslbench.protocols.gzsl import GZSL
 from zslbench.results.analysis import calibration
@@ -222,6 +224,119 @@ def test_the_columns_are_those_of_loops(runs: Path, on_test: bool) -> None:
     assert row["gamma_folds"] == ([] if on_test else [1, 2, 3])
     if on_test:
         assert row["metrics"]["H cs†"]["mean"] >= row["metrics"]["H"]["mean"]
+
+
+def naive_constant(folds: list[dict[str, AnyArray]]) -> float:
+    """Sweep γ over the intervals between margins; of the best ones side by side, return the middle of the widest."""
+    margins = sorted({float(m) for f in folds for m in f["seen_score"] - f["unseen_score"]})
+    highest, plateaus = -1.0, list[tuple[float, float]]()
+    for low, high in itertools.pairwise(margins):
+        h = mean_h(folds, high)
+        if h > highest + 1e-12:
+            highest, plateaus = h, []
+        if abs(h - highest) <= 1e-12:
+            beside = plateaus and plateaus[-1][1] == low
+            plateaus[-1:] = [(plateaus[-1][0], high)] if beside else [*plateaus[-1:], (low, high)]
+    low, high = max(plateaus, key=lambda plateau: plateau[1] - plateau[0])
+    return (low + high) / 2
+
+
+def naive_area(found: dict[str, AnyArray]) -> float:
+    """Join the points of a sweep over γ by straight lines, and sum what is below them."""
+    points = sorted((naive(found, gamma)[:2] for gamma in constants(found)), key=lambda point: (point[0], -point[1]))
+    return sum((u1 - u0) * (s0 + s1) / 2 for (u0, s0), (u1, s1) in itertools.pairwise(points))
+
+
+def test_one_table_has_h_raw_calibrated_and_with_the_best_constant_on_test(runs: Path) -> None:
+    """Every number is that of a sweep over the kept predictions, seed by seed."""
+    (row,) = json.loads(table(runs, format="json", methods=["a"], protocols=["gzsl"], calibrate="both"))
+    load = ResultStore(runs).predictions
+    wanted: dict[str, list[float]] = {}
+    gammas: dict[str, list[float]] = {"gammas": [], "gammas†": []}
+    for final in of_a(runs):
+        on_dev = [load(run) for run in of_a(runs, "dev") if run.seed == final.seed]
+        gammas["gammas"].append(naive_constant(on_dev))
+        gammas["gammas†"].append(naive_constant([load(final)]))
+        for mark, gamma in ("", 0.0), (" cs", gammas["gammas"][-1]), (" cs†", gammas["gammas†"][-1]):
+            for name, value in zip("USH", naive(load(final), gamma), strict=True):
+                wanted.setdefault(name + mark, []).append(value)
+        wanted.setdefault("AUSUC", []).append(naive_area(load(final)))
+        wanted.setdefault("ΔH cs†", []).append(wanted["H cs†"][-1] - wanted["H cs"][-1])
+    assert {name: row[name] for name in gammas} == {name: pytest.approx(values) for name, values in gammas.items()}
+    means = {name: 100 * float(np.mean(values)) for name, values in wanted.items()}
+    assert {name: stat["mean"] for name, stat in row["metrics"].items()} == pytest.approx(means, abs=1e-5)
+    spread = 100 * float(np.std(wanted["ΔH cs†"], ddof=1))
+    assert row["metrics"]["ΔH cs†"]["std"] == pytest.approx(spread, abs=1e-5)
+    assert row["gamma_folds"] == [1, 2, 3]
+
+
+def test_a_program_reads_which_constant_a_number_rests_on(runs: Path) -> None:
+    with pytest.warns(RecordsLeftOut, match="zslbench run -m b -d cub .* -p gzsl --calibrate"):
+        text = table(runs, format="csv", protocols=["gzsl"], calibrate="both")
+    for line in csv.DictReader(io.StringIO(text)):
+        assert ("†" in line["marks"]) == line["metric"].endswith("†")
+        assert bool(line["gammas"]) == (" cs" in line["metric"])
+        assert bool(line["gamma_folds"]) == line["metric"].endswith(" cs")
+    with pytest.warns(RecordsLeftOut):
+        of_b = json.loads(table(runs, format="json", protocols=["gzsl"], calibrate="both"))[1]
+    assert list(of_b["metrics"]) == ["U", "S", "H", "U cs†", "S cs†", "H cs†", "AUSUC"]
+    assert len(of_b["gammas"]) == 1
+    assert of_b["gamma_folds"] == []
+
+
+@pytest.mark.parametrize(
+    ("format", "head", "meaning"),
+    [
+        ("terminal", "H U cs S cs H cs U cs† S cs† H cs† ΔH cs† AUSUC", "ΔH cs†: H cs† − H cs, what choosing γ"),
+        ("markdown", "CUB U cs† | CUB S cs† | CUB H cs† | CUB ΔH cs† | CUB AUSUC |", "ΔH cs†: H cs† − H cs, what"),
+        (
+            "latex",
+            r"U cs$^{\dagger}$ & S cs$^{\dagger}$ & H cs$^{\dagger}$ & $\Delta$H cs$^{\dagger}$ & AUSUC",
+            r"$\Delta$H cs$^{\dagger}$: H cs$^{\dagger}$ $-$ H cs, what choosing $\gamma$ on the test images",
+        ),
+    ],
+)
+def test_a_reader_sees_what_each_of_the_three_is(runs: Path, format: str, head: str, meaning: str) -> None:
+    width = {"latex": None, "markdown": 100}.get(format, 200)
+    text = table(runs, format=format, methods=["a"], protocols=["gzsl"], calibrate="both", width=width)
+    plain = " ".join(text.split())
+    assert head in plain
+    assert meaning in plain
+    assert plain.replace("--", "–").replace("$^{\\dagger}$", "†").count("on dev folds 1–3, cs† on the test images") == 1
+
+
+def test_latex_sets_the_three_without_a_warning(pdflatex: str, runs: Path, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"methods": ["a"], "protocols": ["gzsl"], "calibrate": "both"}
+    log = compiled(pdflatex, tmp_path, table(runs, format="latex", standalone=True, **asked))
+    assert not re.search("Overfull|Missing character|Warning: Citation", log)
+
+
+def test_without_any_dev_folds_the_others_are_shown(runs: Path) -> None:
+    text = table(runs, calibrate="both", methods=["b"], width=200)
+    assert "no constant of calibrated stacking for b on CUB (gzsl)" in text
+    heads = next(line for line in text.splitlines() if line.startswith("method")).split()
+    assert heads == ["method", *"USH", "U", "cs†", "S", "cs†", "H", "cs†", "AUSUC"]
+    assert "γ chosen on the test images (†)." in text
+
+
+def test_a_large_gain_from_the_test_images_is_not_marked_as_the_best(own_runs: Path) -> None:
+    store = ResultStore(own_runs)
+    for fold in range(4):
+        store.save(*gzsl("c", drawn(70 + fold, 60, False, 0.1), stage="dev" if fold else "final", fold=fold))
+    for columns, is_marked in (("H cs†", True), ("ΔH cs†", False)):
+        text = table(own_runs, format="markdown", methods=["a", "c"], calibrate="both", columns=[columns])
+        assert len(set(re.findall(r"\d+\.\d(?=\D*†)", text))) > 1
+        assert ("**" in text) == is_marked
+
+
+def test_a_narrow_table_is_parted_between_raw_calibrated_and_oracle(runs: Path) -> None:
+    text = table(runs, methods=["a"], protocols=["gzsl"], calibrate="both", width=72)
+    heads = [line.replace("method", "").split("  ") for line in text.splitlines() if line.startswith("method")]
+    assert [[head.strip() for head in line if head] for line in heads] == [
+        ["U", "S", "H"],
+        ["U cs", "S cs", "H cs"],
+        ["U cs†", "S cs†", "H cs†", "ΔH cs†", "AUSUC"],
+    ]
 
 
 @pytest.mark.parametrize("format", FORMATS)

@@ -62,12 +62,13 @@ _AROUND_LIST = 4
 )
 @shared.choice_option(
     "--calibrate",
-    metavar="dev|oracle",
-    choices=["dev", "oracle"],
+    metavar="dev|oracle|both",
+    choices=["dev", "oracle", "both"],
     is_flag=False,
     flag_value="dev",
-    help="Add U, S and H after calibrated stacking. Its constant is chosen on the dev folds or, with "
-    "--calibrate=oracle, on the test images (marked †).",
+    help="Add U, S and H after calibrated stacking. Its constant is chosen on the dev folds; with "
+    "--calibrate=oracle on the test images (marked †); with --calibrate=both on each, next to AUSUC and what the "
+    "test images would add to H.",
 )
 @click.option("--per-fold", is_flag=True, help="Show each fold of the dev stage instead of the mean over folds.")
 @click.option(

@@ -140,11 +140,10 @@ class OpenedHandout:
     def __exit__(self, *raised: object) -> None:
         self._sealed.close()
 
-    def train(self, unseen: bool = False) -> Train:
-        """Return what `Method.fit` receives: training rows, the seen classes, and the unseen ones if asked."""
+    def train(self) -> Train:
+        """Return what `Method.fit` receives: copies of the training rows, and the seen classes."""
         handout = self._handout()
-        classes = self._classes(handout.seen), self._classes(handout.unseen) if unseen else None
-        return Train(self._features(handout.rows), copy_rows(handout.labels), *classes)
+        return Train(self._features(handout.rows), copy_rows(handout.labels), self._classes(handout.seen))
 
     def query(self, run: Run) -> Query:
         """Return what `Method.scores` receives for a run."""

@@ -13,11 +13,9 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.files import csv_text, write_output
-from zslbench.metrics import stacked_accuracies
 from zslbench.results.analysis.advice import advise_on_folds
 from zslbench.results.analysis.calibration import (
     Curve,
-    best_constant,
     calibrate,
     is_generalized,
     without_curve,
@@ -25,7 +23,7 @@ from zslbench.results.analysis.calibration import (
 from zslbench.results.analysis.calibration import curve as curve_of
 from zslbench.results.analysis.gather import RecordFilter, choose, drop_candidates, prefer_current
 from zslbench.results.analysis.row_names import describe_shared, row_keys
-from zslbench.results.analysis.rows import CALIBRATED, Row, Stat, stat, summarise
+from zslbench.results.analysis.rows import Row, Stat, stat, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.captions import describe_rows
@@ -129,16 +127,13 @@ def _trace_runs(
     final: Sequence[Record], everything: Sequence[Record], store: ResultStore
 ) -> tuple[list[RunCurve], list[str]]:
     dev = [record for record in everything if record.ok and record.stage == "dev"]
-    on_dev = calibrate(final, dev, store.predictions)
+    calibrated = calibrate(final, dev, store.predictions, on=("dev", "test"))
     traced = []
-    for record, calibrated in zip(final, on_dev.records, strict=True):
-        predictions = store.predictions(record)
-        whole = curve_of(predictions)
-        best = best_constant([whole])
-        on_test = {f"{name}{CALIBRATED}†": value for name, value in stacked_accuracies(predictions, best).items()}
-        shown = dataclasses.replace(calibrated, metrics={**record.metrics, **on_test, **calibrated.metrics})
-        traced.append(RunCurve(shown, whole, calibrated.provenance.get("calibrated", {}).get("gamma"), best))
-    return traced, [*([advise_on_folds(on_dev.lacking, store.root)] if on_dev.lacking else []), *store.left_out]
+    for record in calibrated.records:
+        gammas = record.provenance["calibrated"]
+        traced.append(RunCurve(record, curve_of(store.predictions(record)), gammas.get("dev"), gammas["test"]))
+    advice = [advise_on_folds(calibrated.lacking, store.root)] if calibrated.lacking else []
+    return traced, [*advice, *store.left_out]
 
 
 def _lay_out(traced: Sequence[RunCurve]) -> Table:
@@ -170,7 +165,11 @@ def _lay_out(traced: Sequence[RunCurve]) -> Table:
         blocks=tuple(Block(tuple(TableRow(key.short, key.marks, cells[key]) for key in block)) for block in blocks),
         remarks=(
             *describe_rows(
-                rows, [key.short for key in keys], ("H", "AUSUC"), rank_together=False, parameters=describe_shared(keys)
+                rows,
+                [key.short for key in keys],
+                ("H", "H cs", "AUSUC"),
+                rank_together=False,
+                parameters=describe_shared(keys),
             ),
             *_REMARKS,
         ),

@@ -93,7 +93,7 @@ def table(
             (hyper-parameters or step chosen in the dev stage) or ``oracle`` (best on test, †). None given: as recorded,
             without oracle.
         calibrate: add U, S and H after calibrated stacking. True: its constant is chosen on the dev folds; ``oracle``:
-            on test (†).
+            on test (†); ``both``: one after the other, with what the second adds to H (``ΔH cs†``), and AUSUC.
         per_fold: one group of columns per fold of the dev stage; otherwise folds are averaged.
         ci: after ±, write the half-width of the 95 % t interval over seeds.
         rank_together: rank inductive, transductive and oracle rows together.
@@ -172,7 +172,7 @@ def table(
         rows, metrics = keep_columns(rows, chosen), [choice.metric for choice in chosen]
 
     def choose_rows(everything: bool) -> tuple[list[Row], list[Row], tuple[str, ...], list[citations.CitedRow] | None]:
-        shown = _choose_metrics(rows, metrics, everything)
+        shown = _choose_metrics(rows, metrics, everything or calibrate == "both")
         ordered, by_data = sort_rows([row for row in rows if any(name in row.metrics for name in shown)], record_filter)
         cited = citations.cited_rows(ordered, shown, source, methods) if source and layout != "full" else None
         if sort:

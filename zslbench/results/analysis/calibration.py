@@ -6,12 +6,13 @@ The constant is chosen where the dev folds' mean H is highest; chosen on test it
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.metrics import NEEDS_ONE_SCALE, Predictions, stacked_accuracies, stacking_curve
+from zslbench.metrics import NEEDS_ONE_SCALE, ORACLE_GAIN, Predictions, stacked_accuracies, stacking_curve
 from zslbench.results.analysis.rows import CALIBRATED, group_values, setup_key
 from zslbench.results.records.record import Record
 
@@ -93,26 +94,29 @@ class Calibration:
 
 
 def calibrate(
-    final: Iterable[Record], dev: Iterable[Record], load: Callable[[Record], Predictions], on_test: bool = False
+    final: Iterable[Record],
+    dev: Iterable[Record],
+    load: Callable[[Record], Predictions],
+    on: Collection[str] = ("dev",),
 ) -> Calibration:
     """Return the `final` records with calibrated stacking: γ chosen for each on the dev folds of the same run and seed.
 
     A constant per seed, since each fit has a scale of scores of its own; so ± holds what choosing γ adds to the spread.
-    What was chosen is in ``provenance["calibrated"]``: gamma, folds, on (``dev`` or ``test``). Chosen `on_test`, on the
-    predictions that are judged, it is oracle selection, and the metrics' names end in †.
+    What was chosen is in ``provenance["calibrated"]``: ``dev``, ``test`` and the dev ``folds``. Chosen `on` ``test``,
+    on the predictions that are judged, it is oracle selection, and the metrics' names end in †; with both there is the
+    difference of their H, too.
     """
     final = list(final)
-    folds = {} if on_test else _folds(final, dev)
+    folds = _folds(final, dev) if "dev" in on else {}
     calibrated, lacking, other_step = list[Record](), list[Record](), list[Record]()
     for record in final:
         dev_runs = folds.get((setup_key(record), record.seed), [])
         if is_generalized(record):
             if not record.provenance.get("selected", {}).get("last", True):
                 other_step.append(record)
-            elif not on_test and not dev_runs:
-                lacking.append(record)
             else:
-                record = _stack(record, dev_runs, load)
+                lacking += [record] if "dev" in on and not dev_runs else []
+                record = _stack(record, dev_runs, load, on_test="test" in on)
         calibrated.append(record)
     return Calibration(tuple(calibrated), tuple(lacking), tuple(other_step))
 
@@ -131,16 +135,22 @@ def _folds(final: Iterable[Record], dev: Iterable[Record]) -> dict[tuple[str, in
     }
 
 
-def _stack(record: Record, dev_runs: Sequence[Record], load: Callable[[Record], Predictions]) -> Record:
-    """Return a record with its metrics after calibrated stacking, γ chosen on its dev runs, on itself without any."""
-    predictions = load(record)
-    gamma = best_constant([curve(load(run)) for run in dev_runs] or [curve(predictions)])
-    mark = CALIBRATED + ("" if dev_runs else "†")
-    metrics = {name + mark: value for name, value in stacked_accuracies(predictions, gamma).items()}
-    chosen = {"gamma": gamma, "folds": [run.fold for run in dev_runs], "on": "dev" if dev_runs else "test"}
-    return dataclasses.replace(
-        record, metrics={**record.metrics, **metrics}, provenance={**record.provenance, "calibrated": chosen}
-    )
+def _stack(record: Record, dev_runs: Sequence[Record], load: Callable[[Record], Predictions], on_test: bool) -> Record:
+    """Return a record with its metrics after calibrated stacking, γ chosen on its dev runs, on itself, or neither."""
+    predictions = load(record) if dev_runs or on_test else {}
+    metrics, chosen = dict(record.metrics), dict[str, Any]()
+    for on, mark, judged in (("dev", "", dev_runs), ("test", "†", [record] if on_test else [])):
+        if judged:
+            chosen[on] = best_constant([curve(predictions if run is record else load(run)) for run in judged])
+            stacked = stacked_accuracies(predictions, chosen[on])
+            metrics |= {name + CALIBRATED + mark: value for name, value in stacked.items()}
+    if not chosen:
+        return record
+    if len(chosen) == 2:
+        gain = metrics[f"H{CALIBRATED}†"] - metrics[f"H{CALIBRATED}"]
+        metrics[ORACLE_GAIN] = max(gain, 0.0)  # the highest H is known to `_ROUNDING`
+    chosen["folds"] = [run.fold for run in dev_runs]
+    return dataclasses.replace(record, metrics=metrics, provenance={**record.provenance, "calibrated": chosen})
 
 
 def is_generalized(record: Record) -> bool:

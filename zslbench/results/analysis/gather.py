@@ -21,7 +21,8 @@ from zslbench.sources import SourceCheck
 from zslbench.spec import parse, presets_in
 from zslbench.visible import describe_failure, format_count, list_names
 
-CALIBRATIONS = ("dev", "oracle")
+CALIBRATIONS = {"dev": ("dev",), "oracle": ("test",), "both": ("dev", "test")}
+"""On what γ is chosen, by the name of the choice."""
 
 _Rule = tuple[str, Sequence[str], Callable[[Record, str], bool], Callable[[Record], str]]
 """A kind of name, the terms asked for, whether a record fits a term, and what a record has there."""
@@ -232,7 +233,8 @@ def gather(
 
     Args:
         selection: rules to apply, rows of each; none: records as they are, candidates of oracle selection left out.
-        calibration: where the constant of calibrated stacking is chosen: ``dev``, ``oracle`` (on test), None: nowhere.
+        calibration: where the constant of calibrated stacking is chosen: ``dev``, ``oracle`` (on test), ``both`` (a
+            constant on each), None: nowhere.
         per_fold: keep the folds of the dev stage apart; else each seed gets the mean over them.
 
     Raises:
@@ -242,7 +244,7 @@ def gather(
     for name in selection:
         if name not in SELECTIONS:
             raise UnknownName("selection rule", name, SELECTIONS)
-    if calibration not in (None, *CALIBRATIONS):
+    if calibration is not None and calibration not in CALIBRATIONS:
         raise UnknownName("place to calibrate on", str(calibration), CALIBRATIONS)
     everything = store.load()
     every = choose(store, everything, record_filter)
@@ -314,7 +316,7 @@ def _calibrate(
     if not any(is_generalized(record) for record in records):
         refusal = "--calibrate moves seen against unseen classes: no run asked for compares them; ask for gzsl."
         raise BadValue(note or refusal)
-    calibrated = calibrate(records, dev, store.predictions, on_test=calibration == "oracle")
+    calibrated = calibrate(records, dev, store.predictions, on=CALIBRATIONS[calibration])
     if calibrated.lacking:
         notes.append(advise_on_folds(calibrated.lacking, store.root))
     if calibrated.other_step:

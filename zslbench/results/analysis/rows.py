@@ -96,8 +96,8 @@ class Row(Ranked):
         folds: of the dev stage: the one, or those that the metrics are means over; empty in the final stage.
         selected: what a selection rule chose, and among how much (see `zslbench.results.analysis.selection`); empty
             where the records are as they were run.
-        gammas: the constant of calibrated stacking of each seed; gamma_folds: of the dev stage that it was chosen on
-            (none: on test).
+        gammas: the constant of calibrated stacking of each seed, chosen on the `gamma_folds` of the dev stage;
+            oracle_gammas: chosen on test.
         source_state: of the method: ``current``, ``changed`` since any of the runs, or ``unknown``.
         replaced: whether the preset that gave the values was tuned again since, and has others now.
         records: of each seed, ascending; lead: the one whose label names the row, the shortest of several.
@@ -126,6 +126,7 @@ class Row(Ranked):
     selected: Mapping[str, Any]
     gammas: tuple[float, ...]
     gamma_folds: tuple[int, ...]
+    oracle_gammas: tuple[float, ...]
     source_state: str
     replaced: bool
     stochastic: bool
@@ -296,8 +297,9 @@ def _row(group: Sequence[Record]) -> Row:
         metrics={name: stat((r.metrics[name] for r in group if name in r.metrics), stochastic) for name in names},
         folds=tuple(lead.provenance.get("folds", ())) or ((lead.fold,) if lead.stage == "dev" else ()),
         selected=dict(lead.provenance.get("selected", {})),
-        gammas=tuple(constant["gamma"] for constant in constants),
+        gammas=tuple(constant["dev"] for constant in constants if "dev" in constant),
         gamma_folds=tuple(sorted({fold for constant in constants for fold in constant["folds"]})),
+        oracle_gammas=tuple(constant["test"] for constant in constants if "test" in constant),
         source_state=source_state,
         replaced=lead.selection == "validated" and "replaced" in lead.provenance,
         stochastic=stochastic,

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
-from zslbench.metrics import NEEDS_ONE_SCALE
+from zslbench.metrics import NEEDS_ONE_SCALE, ORACLE_GAIN
 from zslbench.results.analysis.rows import CALIBRATED, CHANGED_MARK, Row, group_values
 from zslbench.results.analysis.selection import criterion_metric
 from zslbench.results.tables.table import Remark, RemarkKind, remarks
@@ -35,6 +35,7 @@ _ACCURACIES = {
     "S": "S on seen test images among all classes",
 }
 _OTHERS = {"H": "H: harmonic mean of U and S", "AUSUC": "AUSUC: area under the seen–unseen accuracy curve"}
+_GAIN = f"{ORACLE_GAIN}: H cs† − H cs, what choosing γ on the test images would have added."
 _NO_CURVE = (
     "– for AUSUC and calibrated stacking: scores of different rows are on different scales (a cascade), so no "
     "single constant can be subtracted from all of them."
@@ -114,7 +115,7 @@ def describe_rows(
         add(kind, text and text.removesuffix(".") + ".", short=short)
     if choices := named.write_each(_describe_choice):
         add("chosen", f"Chosen: {choices}.")
-    add("calibration", *_describe_calibration(named), short=_shorten_calibration(rows))
+    add("calibration", *_describe_calibration(named, metrics), short=_shorten_calibration(rows, metrics))
     lacking = any("H" in row.metrics and not row.metrics.keys() >= {*NEEDS_ONE_SCALE} for row in rows)
     if lacking and any(name in NEEDS_ONE_SCALE or CALIBRATED in name for name in metrics):
         add("calibration", _NO_CURVE, short=_NO_CURVE_SHORT)
@@ -348,29 +349,44 @@ def _describe_choice(row: Row) -> str:
     return " at ".join(filter(None, parts))
 
 
-def _describe_calibration(named: _NamedRows) -> list[str]:
+def _describe_calibration(named: _NamedRows, metrics: Sequence[str]) -> list[str]:
     """Say what calibrated stacking is, and on what its constant was chosen."""
-    folds = distinct(row.gamma_folds for row in named.rows if row.gammas)
-    if not folds:
+    folds, on_test = _calibrated_on(named.rows, metrics)
+    if not folds and not on_test:
         return []
-    text = "cs: calibrated stacking (Chao et al., 2016) subtracts a constant γ from the scores of seen classes; for "
-    "each seed, γ is "
-    if not any(folds):
+    text = (
+        "cs: calibrated stacking (Chao et al., 2016) subtracts a constant γ from the scores of seen classes; for each "
+        "seed, γ is "
+    )
+    if not folds:
         return [f"{text}the one with the highest H on the test images (†)."]
     which = name_folds(folds[0]) if len(folds) == 1 else "folds"
-    sentences = [f"{text}the one with the highest mean H over its dev {which}."]
+    bound = "; in cs† the one with the highest H on the test images: a bound and no result" if on_test else ""
+    sentences = [
+        f"{text}the one with the highest mean H over its dev {which}{bound}.",
+        _GAIN if ORACLE_GAIN in metrics else "",
+    ]
     if len(folds) > 1:
         uneven = named.write_each(lambda row: format_number_ranges(row.gamma_folds) if row.gammas else "")
         sentences.append(f"Dev folds that γ was chosen on: {uneven}.")
     return sentences
 
 
-def _shorten_calibration(rows: Sequence[Row]) -> str:
-    folds = distinct(row.gamma_folds for row in rows if row.gammas)
-    if not folds:
-        return ""
+def _shorten_calibration(rows: Sequence[Row], metrics: Sequence[str]) -> str:
+    folds, on_test = _calibrated_on(rows, metrics)
     dev = f"dev {name_folds(folds[0])}" if len(folds) == 1 else "dev folds"
-    return f"cs: after calibrated stacking, γ chosen on {dev if any(folds) else 'the test images (†)'}."
+    text = "cs: after calibrated stacking, γ chosen on "
+    if folds and on_test:
+        gain = f" {_GAIN}" if ORACLE_GAIN in metrics else ""
+        return f"{text}{dev}, cs† on the test images: a bound and no result.{gain}"
+    return f"{text}{dev if folds else 'the test images (†)'}." if folds or on_test else ""
+
+
+def _calibrated_on(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[list[tuple[int, ...]], bool]:
+    """Return the dev folds that constants of the metrics shown were chosen on, and whether any was chosen on test."""
+    on_dev, on_test = (any(name.endswith(CALIBRATED + mark) for name in metrics) for mark in ("", "†"))
+    folds = distinct(row.gamma_folds for row in rows if row.gammas and (on_dev or ORACLE_GAIN in metrics))
+    return folds, on_test and any(row.oracle_gammas for row in rows)
 
 
 def _describe_oracle(named: _NamedRows) -> list[str]:

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Collection, Mapping
 from typing import Literal, TypeVar
 
+from zslbench.metrics import ORACLE_GAIN
 from zslbench.results.analysis.comparison import SIDES
 from zslbench.results.analysis.paired import PairedIntervals
 from zslbench.results.analysis.row_names import RowKey
@@ -81,6 +82,8 @@ class Ranking:
                 self.tested = True
             return tied
 
+        if metric == ORACLE_GAIN:  # to gain much by looking at the test images is no merit
+            return set()
         unranked, replaced = unselected_settings(rows), {key for key, row in rows.items() if row.replaced}
         self._unranked |= dict.fromkeys(key.plain + key.marks for key in unranked)
         self._replaced |= dict.fromkeys(key.short + key.marks for key in replaced)

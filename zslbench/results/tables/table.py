@@ -416,9 +416,17 @@ def _part_group(table: Table, numbers: Sequence[int], widths: Sequence[float], r
         else:
             units.append([number])
 
+    def width_of(unit: Sequence[int]) -> float:
+        return sum(widths[number] for number in unit)
+
+    # U cs, S cs and H cs stay together: metrics with the same words after their name
+    alike = itertools.groupby(units, lambda unit: table.columns[unit[0]].metric.partition(" ")[2])
+    together = [list(itertools.chain(*of_kind)) for _, of_kind in alike]
+    if len(together) > 1 and max(map(width_of, together)) <= room:
+        units = together
+
     def fill(limit: float) -> list[list[int]]:
-        runs = pack(units, lambda unit: sum(widths[number] for number in unit), limit)
-        return [list(itertools.chain(*run)) for run in runs]
+        return [list(itertools.chain(*run)) for run in pack(units, width_of, limit)]
 
     fewest = fill(room)
     limit = sum(widths[number] for number in numbers) / len(fewest)

@@ -50,7 +50,9 @@ def table_rows(
         step = row.selected.get("step")
         facts = pick_facts(row, *_ROW) | {"step": "last" if step is None else step}
         facts |= {key: row.selected.get(key) for key in ("steps", "points")}
-        facts |= {"seeds": row.seeds, "n": len(row.seeds)} | pick_facts(row, "gammas", "gamma_folds")
+        facts |= {"seeds": row.seeds, "n": len(row.seeds)}
+        facts |= {"gammas": row.gammas or row.oracle_gammas, "gamma_folds": row.gamma_folds}
+        facts |= {"gammas†": row.oracle_gammas} if row.gammas and row.oracle_gammas else {}
         stats = {name: row.metrics[name] for name in metrics if name in row.metrics}
         facts["metrics"] = {name: {**_numbers(stat), "n": stat.n} for name, stat in stats.items()}
         if source and cited is None:
@@ -69,10 +71,12 @@ def table_rows(
 def _flatten(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Yield the facts of each metric of a row."""
     numbers_of, published, source = facts.pop("metrics"), facts.pop("published", None), facts.pop("source", "")
-    constants = {key: facts.pop(key, ()) for key in ("gammas", "gamma_folds")}
+    on_dev = {key: facts.pop(key, ()) for key in ("gammas", "gamma_folds")}
+    on_test = {"gammas": facts.pop("gammas†", on_dev["gammas"]), "gamma_folds": ()}
+    none: dict[str, Any] = {"gammas": (), "gamma_folds": ()}
     for name, numbers in numbers_of.items():
         flat = facts | {"metric": name} | numbers
-        flat |= {key: values if CALIBRATED in name else () for key, values in constants.items()}
+        flat |= none if CALIBRATED not in name else on_test if name.endswith("†") else on_dev
         if name.endswith("†") and "†" not in facts["marks"]:
             flat["marks"] = "†" + facts["marks"]
         if source != "":
