@@ -10,7 +10,7 @@ import gc
 import hashlib
 import pickle
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -92,6 +92,21 @@ class TransductiveSpy(Spy):
     """The same, declared to use the unlabelled rows that it is asked about."""
 
     card: ClassVar[MethodCard] = card(title="Transductive spy", setting=Setting.TRANSDUCTIVE)
+
+
+@dataclasses.dataclass(kw_only=True)
+class SemanticSpy(Spy):
+    """The same, declared to use the semantics of unseen classes in fit, if `shift` is not 0; points of a grid share."""
+
+    card: ClassVar[MethodCard] = card(title="Semantic spy", setting=Setting.SEMANTIC)
+
+    @property
+    def setting(self) -> Setting:
+        return Setting.SEMANTIC if self.shift else Setting.INDUCTIVE
+
+    @classmethod
+    def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
+        yield from (point.fit(train, ctx) for point in points)
 
 
 def fingerprint(content: object) -> str:

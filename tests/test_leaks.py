@@ -16,7 +16,7 @@ import spied
 from data_folders import column, write_folder
 from scipy.io import loadmat
 from scipy.stats import kstest, mannwhitneyu
-from spies import Spy, TransductiveSpy
+from spies import SemanticSpy, Spy, TransductiveSpy
 
 import zslbench
 from zslbench.data import array_store
@@ -69,7 +69,7 @@ def fresh() -> Callable[[], None]:
     """Forget what spies received, now and when it is called."""
 
     def forget() -> None:
-        for cls in SPIES:
+        for cls in (*SPIES, SemanticSpy):
             cls.fits, cls.received, cls.answered = [], [], []
         spied.NOWHERE.asked.clear()
 
@@ -128,6 +128,27 @@ def test_what_fit_and_checkpoint_receive_does_not_depend_on_the_test(
     assert all(received[0])
 
 
+@pytest.mark.parametrize("stage", ["final", "dev"])
+def test_unseen_classes_reach_the_fits_of_semantic_points_alone(tmp_path: Path, worlds: list[Path], stage: Any) -> None:
+    """Their ids and semantics, and not those of the test classes while a method is validated."""
+    asked = ["spies:Spy", "spies:TransductiveSpy", "spies:SemanticSpy[shift=[0,1,2]]"]
+    assert not zslbench.run(asked, str(worlds[0]), runs=tmp_path, stage=stage).failed
+    dataset = load_dataset(str(worlds[0]))
+    chosen = [split(dataset, stage, fold) for fold in ([1, 2, 3] if stage == "dev" else [0])]
+    for cls in (Spy, TransductiveSpy, SemanticSpy):
+        tables = [train.unseen for train in cls.fits]
+        if cls is not SemanticSpy:
+            assert tables == [None] * len(chosen)
+            continue
+        assert len(tables) == 3 * len(chosen)
+        assert [table is None for table in tables].count(True) == len(chosen)
+        known = [table for table in tables if table is not None]
+        assert {tuple(table.ids) for table in known} == {tuple(each.unseen) for each in chosen}
+        for table in known:
+            assert np.array_equal(table.semantics, dataset.semantics[table.ids])
+            assert table.semantics.base is None
+
+
 def test_the_comparison_of_worlds_would_see_a_leak(
     tmp_path: Path, worlds: list[Path], fresh: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,8 +157,8 @@ def test_the_comparison_of_worlds_would_see_a_leak(
 
     real = OpenedHandout.train
 
-    def leaking(material: OpenedHandout) -> Train:
-        train = real(material)
+    def leaking(material: OpenedHandout, unseen: bool = False) -> Train:
+        train = real(material, unseen)
         object.__setattr__(train, "count", len(array_store.load_array(material.folder, "test_unseen")))
         return train
 

@@ -73,11 +73,13 @@ class Train:
         features: (n, d) float32, read-only.
         labels: (n,) int64 class ids, each in ``classes.ids``.
         classes: the seen classes.
+        unseen: the unseen classes; None unless the method's setting is semantic.
     """
 
     features: Array
     labels: IntArray
     classes: ClassTable
+    unseen: ClassTable | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -8,6 +8,7 @@ import numpy as np
 
 from zslbench import seeding
 from zslbench.arrays import Array, IntArray, copy_rows
+from zslbench.methods.base import Method
 from zslbench.task import ClassTable, Train
 
 SEEN, UNSEEN = 32, 16
@@ -42,6 +43,10 @@ class EasyTask:
     def candidates(self) -> ClassTable:
         """Seen and unseen classes in mixed order."""
         return _copy(self.classes, seeding.stream(0, "easy candidates").permutation(len(self.classes)))
+
+    def train_for(self, method: Method) -> Train:
+        """Return what a method is fitted on: with the unseen classes in the semantic setting."""
+        return dataclasses.replace(self.train, unseen=self.unseen) if method.knows_unseen else self.train
 
     @property
     def unseen_rows(self) -> IntArray:

@@ -80,7 +80,7 @@ class CheckedMethod:
     def fit(self, task: EasyTask, ctx: Context | None = None) -> Method:
         """Return a fresh instance fitted to a task."""
         method = self.cls(**self.values)
-        method.fit(task.train, ctx or Context(SEED))
+        method.fit(task.train_for(method), ctx or Context(SEED))
         return method
 
     def score(self, method: Method) -> Array:
@@ -98,7 +98,7 @@ class CheckedMethod:
         ear = _StreamRecorder()
         method = self.cls(**self.values)
         before = params.current_values(method)
-        require(method.fit(self.task.train, ear) is method, "fit does not return self.")
+        require(method.fit(self.task.train_for(method), ear) is method, "fit does not return self.")
         after = params.current_values(method)
         require(before == after, f"fit changes the parameters from {before} to {after}.")
         return method, ear.opened
@@ -139,7 +139,7 @@ class CheckedMethod:
     def refitted(self) -> Method:
         """An instance fitted to the easy task after another task, and not asked for scores since."""
         method = self.of_shuffled[0]
-        method.fit(self.task.train, Context(SEED))
+        method.fit(self.task.train_for(method), Context(SEED))
         return method
 
     def require_close(self, scores: Array, wanted: Array, why: str) -> None:
@@ -377,7 +377,9 @@ def _streams(subject: CheckedMethod) -> None:
 
 @CONTRACT.check("a grid gives what single fits give, to the bit", applies=lambda subject: subject.cls.offers_grid())
 def _grid(subject: CheckedMethod) -> None:
-    train, values = subject.task.train, subject.grid_points
+    first = subject.cls(**subject.values)
+    train = subject.task.train_for(first)
+    values = [point for point in subject.grid_points if subject.cls(**point).knows_unseen is first.knows_unseen]
     points = [subject.cls(**point) for point in values]
     count = 0
     for count, point in enumerate(subject.cls.fit_grid(points, train, Context(SEED)), 1):

@@ -83,12 +83,13 @@ def class_folds(dataset: Dataset) -> tuple[Fold, ...]:
     return draw_class_folds(dataset.seen, len(dataset.unseen), SEEDED_FOLDS, FOLD_SEED)
 
 
-def build_train(dataset: Dataset, chosen: Split) -> Train:
-    """Return what `Method.fit` receives: copies of the training rows, and the seen classes."""
+def build_train(dataset: Dataset, chosen: Split, unseen: bool = False) -> Train:
+    """Return what `Method.fit` receives: copies of the training rows, the seen classes, the unseen ones if asked."""
     return Train(
         features=copy_rows(dataset.features, chosen.train),
         labels=copy_rows(dataset.labels, chosen.train),
         classes=dataset.class_table(chosen.seen),
+        unseen=dataset.class_table(chosen.unseen) if unseen else None,
     )
 
 

@@ -29,7 +29,7 @@ class Setting(enum.StrEnum):
     INDUCTIVE = "inductive"
     """No semantics of unseen classes in fit."""
     SEMANTIC = "semantic"
-    """Semantics of unseen classes known in fit."""
+    """Semantics of unseen classes known in fit, as `train.unseen`."""
     TRANSDUCTIVE = "transductive"
     """Unlabelled test features are used (marked ‡)."""
 
@@ -297,6 +297,11 @@ class Method(abc.ABC):
     def batchwise(self) -> bool:
         """Whether a row's scores may depend on the other rows of the batch."""
         return self.setting is Setting.TRANSDUCTIVE
+
+    @property
+    def knows_unseen(self) -> bool:
+        """Whether `fit` receives the unseen classes with their semantics."""
+        return self.setting is Setting.SEMANTIC
 
     @property
     def one_scale(self) -> bool:

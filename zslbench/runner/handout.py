@@ -140,10 +140,11 @@ class OpenedHandout:
     def __exit__(self, *raised: object) -> None:
         self._sealed.close()
 
-    def train(self) -> Train:
-        """Return what `Method.fit` receives: copies of the training rows, and the seen classes."""
+    def train(self, unseen: bool = False) -> Train:
+        """Return what `Method.fit` receives: training rows, the seen classes, and the unseen ones if asked."""
         handout = self._handout()
-        return Train(self._features(handout.rows), copy_rows(handout.labels), self._classes(handout.seen))
+        classes = self._classes(handout.seen), self._classes(handout.unseen) if unseen else None
+        return Train(self._features(handout.rows), copy_rows(handout.labels), *classes)
 
     def query(self, run: Run) -> Query:
         """Return what `Method.scores` receives for a run."""

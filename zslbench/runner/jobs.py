@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping
@@ -262,6 +263,8 @@ def group_into_batches(
             key = job.first.key_without("protocol", "seed")
         elif cls.offers_grid():
             key = job.training_key if how.checkpoint_every else job.first.key_without("protocol", "params")
+            with contextlib.suppress(Exception):  # what cannot be made fails when it is fitted
+                key += f" {cls(**job.first.params).knows_unseen}"  # an inductive point must not be handed their table
         else:
             key = job.first.key_without("protocol")
         grouped.setdefault(key, []).append(job)

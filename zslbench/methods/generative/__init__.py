@@ -1,4 +1,4 @@
-"""What the methods built on a Wasserstein GAN share: preparation, training, divergence, synthesis.
+"""What the methods built on a Wasserstein GAN share: networks, training, divergence, synthesis.
 
 Torch is imported inside the functions, so that the classes can be listed and described without it.
 """
@@ -10,14 +10,11 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import numpy as np
-
-from zslbench import params
-from zslbench.arrays import AnyArray, Array
+from zslbench.arrays import Array
 from zslbench.errors import BadValue
-from zslbench.methods.base import Context, Method, Size, fitted_state, report_losses
-from zslbench.methods.fit_cache import Shared
-from zslbench.methods.preprocess import Preprocessor, check_chain, normed
+from zslbench.methods.base import Context, Size, report_losses
+from zslbench.methods.generative.synthesis import SynthesisMethod
+from zslbench.methods.preprocess import normed
 from zslbench.params import param
 from zslbench.step_reports import TRAINING
 from zslbench.task import ClassTable, Train
@@ -29,12 +26,9 @@ if TYPE_CHECKING:
     from zslbench.methods.generative.training import GanTraining, SeenRows
     from zslbench.methods.generative.wgan import LossTerm
 
-PICTURED = "pictured synthesis"
-"""The random stream of rows for figures, a separate one so that scores do not depend on whether such rows are made."""
-
 
 @dataclasses.dataclass(kw_only=True)
-class AdversarialMethod(Method):
+class AdversarialMethod(SynthesisMethod):
     """A method that trains a generator of features from semantics against a Wasserstein critic.
 
     Random numbers that are drawn per class use the order of `ClassTable.canonical`, so neither ids nor the order of
@@ -42,17 +36,10 @@ class AdversarialMethod(Method):
     and batches.
     """
 
-    libraries: ClassVar[tuple[str, ...]] = (
-        "zslbench.methods.generative.training",
-        "zslbench.methods.generative.final_classifiers",
-    )
     betas: ClassVar[tuple[float, float]] = (0.5, 0.999)
     """Of both Adams."""
     conditional: ClassVar[bool] = True
     """Whether the critic sees the semantics as well."""
-    later: ClassVar[tuple[str, ...]] = ("synthesis",)
-    """Purposes of the random streams that `scores` opens."""
-    scoring: ClassVar[tuple[str, ...]] = ("per_class",)
     slow_from = 1e11
     round_name: ClassVar[str] = "epoch"
     """The name of a round of training in error messages."""
@@ -64,26 +51,11 @@ class AdversarialMethod(Method):
     lr: float = param(1e-4, low=1e-6, high=1e-1, log=True, help="learning rate of generator and critic")
     gp: float = param(10.0, low=0.0, high=1000.0, help="weight β of the gradient penalty")
     cls_weight: float = param(0.01, low=0.0, high=10.0, log=True, help="weight λ of the classification loss; 0: none")
-    preprocess: str = param("minmax", validate=check_chain, help="none, minmax, standard, l2, clip, or a chain by '+'")
-    semantic_norm: str = param("l2", choices=("l2", "none"), help="whether each class vector is scaled to length 1")
 
     def fit(self, train: Train, ctx: Context) -> Self:
         """Train generator and critic on seen classes; the semantics of unseen classes are not needed."""
         (fitted,) = self.fit_seeds([self], train, [ctx])
         return fitted
-
-    @classmethod
-    def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
-        """Train once for all points that differ only in `scoring`, which never changes the trained networks."""
-
-        def trained(point: Self, **_values: params.Scalar) -> dict[str, Any]:
-            return fitted_state(point.fit(train, ctx))
-
-        shared = Shared(points, ctx)
-        training = [name for name in params.declared_params(cls) if name not in cls.scoring]
-        for point in points:
-            vars(point).update(shared.once(point, trained, point, by=training))
-            yield point
 
     @classmethod
     def fit_seeds(cls, points: Sequence[Self], train: Train, contexts: Sequence[Context]) -> Iterator[Self]:
@@ -171,7 +143,7 @@ class AdversarialMethod(Method):
         if self._branch_weight():
             critic.add_branch(len(rows.semantics), stream("branch init"))
         critic.to(device)
-        self.seeds_ = {purpose: ctx.stream_seed(purpose) for purpose in (*self.later, PICTURED)}
+        self._keep_seeds(ctx)
         options = GanOptions(
             batch=self.batch,
             critic_steps=self.critic_steps,
@@ -204,23 +176,6 @@ class AdversarialMethod(Method):
         """Return the options for `wgan.Generator` and `wgan.Critic`."""
         return {}, {}
 
-    def _prepare(self, train: Train, device: torch.device) -> SeenRows:
-        """Keep the preprocessed training rows on the device, and the classes that have rows in canonical order."""
-        from zslbench.methods.generative.training import SeenRows
-
-        order = train.classes.canonical()
-        self.classes_ = train.classes.take(order[np.isin(train.classes.ids[order], train.labels)])
-        self.preprocessor_ = Preprocessor(self.preprocess)
-        features = self.preprocessor_.fit_transform(train.features)
-        self._refuse_features(features)
-        self.device_ = device
-        self.rows_ = SeenRows(
-            features=self._tensor(features),
-            labels=self._tensor(self.classes_.positions(train.labels)),
-            semantics=self._tensor(normed(self.classes_.semantics, self.semantic_norm)),
-        )
-        return self.rows_
-
     def _refuse_features(self, features: Array) -> None:
         """Raise BadValue if the generator's output cannot reach the preprocessed training features."""
         if features.min() < 0:
@@ -229,11 +184,6 @@ class AdversarialMethod(Method):
                 f"{features.min():.3g}, but the output of a ReLU generator is never below 0; "
                 "choose minmax or standard+clip+minmax."
             )
-
-    def synthesise(self, classes: ClassTable, per_class: int) -> Array:
-        """Return (k, per_class, d) fakes of k classes, preprocessed as `preprocess` says; `scores` uses others."""
-        order = classes.canonical()
-        return self._synthesise(classes.take(order), per_class, PICTURED).cpu().numpy()[np.argsort(order)]
 
     def _synthesise(self, classes: ClassTable, rows: int, purpose: str = "synthesis") -> Tensor:
         """Return (k, rows, d) fakes of k classes; the same numbers at every call."""
@@ -244,8 +194,3 @@ class AdversarialMethod(Method):
         semantics = self._tensor(normed(classes.semantics, self.semantic_norm))
         with torch.no_grad():
             return self.generator_.synthesise(semantics, rows, random_stream(self.seeds_[purpose], self.device_))
-
-    def _tensor(self, array: AnyArray) -> Tensor:
-        from zslbench.methods.nn import tensor_on
-
-        return tensor_on(self.device_, array)

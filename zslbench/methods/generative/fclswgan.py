@@ -8,22 +8,15 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from zslbench.arrays import Array
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
-from zslbench.methods.fit_cache import cache_result, reuse_once
+from zslbench.methods.fit_cache import cache_result
 from zslbench.methods.generative import AdversarialMethod
+from zslbench.methods.generative.synthesis import FinalClassifierMethod
 from zslbench.params import Between, param
-from zslbench.task import ClassTable
 
 if TYPE_CHECKING:
-    import torch
-    from torch import Tensor
-
-    from zslbench.methods.generative.final_classifiers import SoftmaxTraining
     from zslbench.methods.generative.training import SeenRows
     from zslbench.methods.generative.wgan import LossTerm
 
@@ -74,38 +67,11 @@ _CELLS = {cell: command_values(row[:5], 25, 1) for cell, row in COMMANDS.items()
 
 
 @dataclasses.dataclass(kw_only=True)
-class GenerativeMethod(AdversarialMethod):
-    """A conditional WGAN on seen classes, and a softmax classifier on the features that it synthesises for unseen ones.
-
-    The architecture is that of Xian et al. (2018).
-    """
-
-    later = ("synthesis", "final classifier")
-    scoring: ClassVar[tuple[str, ...]] = ("per_class", "final_epochs", "final_batch", "final_tol", "final_lr")
-    check_params = {
-        "hidden": 64,
-        "noise": 4,
-        "epochs": 8,
-        "batch": 128,
-        "critic_steps": 1,
-        "lr": 1e-2,
-        "cls_weight": 10.0,
-        "pretrain_epochs": 10,
-        "per_class": 20,
-        "final_epochs": 5,
-        "final_batch": 64,
-        "final_lr": 2e-2,
-    }
+class ClassifiedGan(AdversarialMethod):
+    """A conditional WGAN on seen classes whose fakes a pre-trained classifier of these must recognise."""
 
     epochs: int = param(30, low=1, high=10000, log=True, help="epochs of ⌈n/batch⌉ generator steps")
     pretrain_epochs: int = param(50, low=1, high=10000, log=True, help="epochs of the pre-trained seen classifier")
-    per_class: int = param(300, low=1, high=20000, log=True, help="rows synthesised for each unseen class")
-    final_epochs: int = param(25, low=1, high=10000, log=True, help="epochs of the final softmax classifier")
-    final_batch: int = param(256, low=1, high=65536, log=True, help="rows per step of the final softmax classifier")
-    final_tol: float = param(
-        0.0, low=0.0, high=1.0, help="stop a final classifier when an epoch lowers its loss by less than this share"
-    )
-    final_lr: float = param(1e-3, low=1e-6, high=1.0, log=True, help="learning rate of the final softmax classifier")
 
     def _rounds(self, epoch_steps: int) -> Iterator[tuple[int, int, int]]:
         for epoch in range(1, self.epochs + 1):
@@ -135,52 +101,28 @@ class GenerativeMethod(AdversarialMethod):
             classifier = cache_result(make, "seen classifier 2", arrays, ctx, classes=classes, machine=machine, **given)
         return [classification_term(self.cls_weight, classifier)]
 
-    def scores(self, features: Array, classes: ClassTable) -> Array:
-        """Return (n, k) log-probabilities of a linear softmax classifier.
 
-        It is trained on real rows of the candidates that were seen in training, and on synthesised rows of the others.
-        """
-        order = classes.canonical()
-        references, labels = self._references(classes.take(order))
-        rows = self._tensor(self.preprocessor_.transform(features))
-        logs = self.classify(rows, references, labels, len(classes)).cpu().numpy()
-        return np.take(logs, np.argsort(order), axis=1)
+@dataclasses.dataclass(kw_only=True)
+class GenerativeMethod(FinalClassifierMethod, ClassifiedGan):
+    """A conditional WGAN on seen classes, and a softmax classifier on the features that it synthesises for unseen ones.
 
-    def classify(self, rows: Tensor, references: Tensor, labels: Tensor, classes: int) -> Tensor:
-        """Return (n, k) log-probabilities of (n, d) rows, by a softmax classifier of (r, d) references."""
-        from zslbench.methods.generative import final_classifiers
+    The architecture is that of Xian et al. (2018).
+    """
 
-        def make() -> torch.nn.Linear:
-            return self._softmax_training(references, labels, classes).train(self.final_epochs)
-
-        if self.batchwise:  # its rows are never scored by themselves
-            return final_classifiers.log_probabilities(make(), rows)
-        arrays = {"references": references.cpu().numpy(), "labels": labels.cpu().numpy()}
-        given = {"epochs": self.final_epochs, "device": str(references.device), **self._softmax_options()}
-        layer = reuse_once(make, "final classifier", arrays, classes=classes, **given)
-        return final_classifiers.log_probabilities(layer, rows)
-
-    def _softmax_options(self) -> dict[str, Any]:
-        options = {name: getattr(self, f"final_{name}") for name in ("batch", "lr", "tol")}
-        return options | {"seed": self.seeds_["final classifier"]}
-
-    def _softmax_training(self, references: Tensor, labels: Tensor, classes: int) -> SoftmaxTraining:
-        from zslbench.methods.generative.final_classifiers import SoftmaxTraining
-
-        return SoftmaxTraining(references, labels, classes, **self._softmax_options())
-
-    def _references(self, classes: ClassTable) -> tuple[Tensor, Tensor]:
-        """Return (r, d) rows and (r,) positions of candidates: real rows of seen ones, then fakes of the others."""
-        import torch
-
-        of_seen = np.full(len(self.classes_), -1, dtype=np.int64)
-        seen = np.isin(classes.ids, self.classes_.ids)
-        of_seen[self.classes_.positions(classes.ids[seen])] = np.flatnonzero(seen)
-        labels = self._tensor(of_seen)[self.rows_.labels]
-        real = labels >= 0
-        fakes = self._synthesise(classes.take(np.flatnonzero(~seen)), self.per_class).flatten(0, 1)
-        of_fakes = self._tensor(np.flatnonzero(~seen).repeat(self.per_class))
-        return torch.cat([self.rows_.features[real], fakes]), torch.cat([labels[real], of_fakes])
+    check_params = {
+        "hidden": 64,
+        "noise": 4,
+        "epochs": 8,
+        "batch": 128,
+        "critic_steps": 1,
+        "lr": 1e-2,
+        "cls_weight": 10.0,
+        "pretrain_epochs": 10,
+        "per_class": 20,
+        "final_epochs": 5,
+        "final_batch": 64,
+        "final_lr": 2e-2,
+    }
 
 
 @dataclasses.dataclass(kw_only=True)

@@ -1,0 +1,178 @@
+"""What the methods have in common that make rows for classes without images: preparation, and final classifiers.
+
+Torch is imported inside the functions, so that the classes can be listed and described without it.
+"""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+import numpy as np
+
+from zslbench import params
+from zslbench.arrays import AnyArray, Array
+from zslbench.methods.base import Context, Method, fitted_state
+from zslbench.methods.fit_cache import Shared, reuse_once
+from zslbench.methods.preprocess import Preprocessor, check_chain, normed
+from zslbench.params import param
+from zslbench.task import ClassTable, Train
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from zslbench.methods.generative.final_classifiers import SoftmaxTraining
+    from zslbench.methods.generative.training import SeenRows
+
+PICTURED = "pictured synthesis"
+"""The random stream of rows for figures, a separate one so that scores do not depend on whether such rows are made."""
+
+
+@dataclasses.dataclass(kw_only=True)
+class SynthesisMethod(Method):
+    """A method that learns on rows of seen classes to make rows for any class from its semantics."""
+
+    libraries: ClassVar[tuple[str, ...]] = (
+        "zslbench.methods.generative.training",
+        "zslbench.methods.generative.final_classifiers",
+    )
+    later: ClassVar[tuple[str, ...]] = ("synthesis",)
+    """Purposes of the random streams that `scores` opens."""
+    scoring: ClassVar[tuple[str, ...]] = ("per_class",)
+
+    preprocess: str = param("minmax", validate=check_chain, help="none, minmax, standard, l2, clip, or a chain by '+'")
+    semantic_norm: str = param("l2", choices=("l2", "none"), help="whether each class vector is scaled to length 1")
+
+    @classmethod
+    def fit_grid(cls, points: Sequence[Self], train: Train, ctx: Context) -> Iterator[Self]:
+        """Train once for all points that differ only in `scoring`, which never changes the trained networks."""
+
+        def trained(point: Self, **_values: params.Scalar) -> dict[str, Any]:
+            return fitted_state(point.fit(train, ctx))
+
+        shared = Shared(points, ctx)
+        training = [name for name in params.declared_params(cls) if name not in cls.scoring]
+        for point in points:
+            vars(point).update(shared.once(point, trained, point, by=training))
+            yield point
+
+    def _prepare(self, train: Train, device: torch.device) -> SeenRows:
+        """Keep the preprocessed training rows on the device, and the classes that have rows in canonical order."""
+        from zslbench.methods.generative.training import SeenRows
+
+        order = train.classes.canonical()
+        self.classes_ = train.classes.take(order[np.isin(train.classes.ids[order], train.labels)])
+        self.preprocessor_ = Preprocessor(self.preprocess)
+        features = self.preprocessor_.fit_transform(train.features)
+        self._refuse_features(features)
+        self.device_ = device
+        self.rows_ = SeenRows(
+            features=self._tensor(features),
+            labels=self._tensor(self.classes_.positions(train.labels)),
+            semantics=self._tensor(normed(self.classes_.semantics, self.semantic_norm)),
+        )
+        return self.rows_
+
+    def _refuse_features(self, features: Array) -> None:
+        """Raise BadValue if preprocessed training features are not what the method can learn; any are, by default."""
+
+    def _keep_seeds(self, ctx: Context) -> None:
+        """Keep the seeds of the random streams that are opened after `fit`."""
+        self.seeds_ = {purpose: ctx.stream_seed(purpose) for purpose in (*self.later, PICTURED)}
+
+    def synthesise(self, classes: ClassTable, per_class: int) -> Array:
+        """Return (k, per_class, d) fakes of k classes, preprocessed as `preprocess` says; `scores` uses others."""
+        order = classes.canonical()
+        return self._synthesise(classes.take(order), per_class, PICTURED).cpu().numpy()[np.argsort(order)]
+
+    @abc.abstractmethod
+    def _synthesise(self, classes: ClassTable, rows: int, purpose: str = "synthesis") -> Tensor:
+        """Return (k, rows, d) rows made for k classes; the same numbers at every call."""
+
+    def _tensor(self, array: AnyArray) -> Tensor:
+        from zslbench.methods.nn import tensor_on
+
+        return tensor_on(self.device_, array)
+
+
+@dataclasses.dataclass(kw_only=True)
+class FinalClassifierMethod(SynthesisMethod):
+    """A method whose scores are those of a classifier trained on rows of seen classes and on rows made for the others.
+
+    By default these are preprocessed features and fakes of them. A method that classifies another representation of
+    rows overrides `_represent`; where the references are not what `_represent` makes of features, also
+    `_seen_references` and `_unseen_references`.
+    """
+
+    later = ("synthesis", "final classifier")
+    scoring: ClassVar[tuple[str, ...]] = ("per_class", "final_epochs", "final_batch", "final_tol", "final_lr")
+    per_class: int = param(300, low=1, high=20000, log=True, help="rows synthesised for each unseen class")
+    final_epochs: int = param(25, low=1, high=10000, log=True, help="epochs of the final softmax classifier")
+    final_batch: int = param(256, low=1, high=65536, log=True, help="rows per step of the final softmax classifier")
+    final_tol: float = param(
+        0.0, low=0.0, high=1.0, help="stop a final classifier when an epoch lowers its loss by less than this share"
+    )
+    final_lr: float = param(1e-3, low=1e-6, high=1.0, log=True, help="learning rate of the final softmax classifier")
+
+    def scores(self, features: Array, classes: ClassTable) -> Array:
+        """Return (n, k) log-probabilities of a linear softmax classifier.
+
+        It is trained on real rows of the candidates that were seen in training, and on synthesised rows of the others.
+        """
+        order = classes.canonical()
+        references, labels = self._references(classes.take(order))
+        rows = self._represent(self._tensor(self.preprocessor_.transform(features)))
+        logs = self.classify(rows, references, labels, len(classes)).cpu().numpy()
+        return np.take(logs, np.argsort(order), axis=1)
+
+    def classify(self, rows: Tensor, references: Tensor, labels: Tensor, classes: int) -> Tensor:
+        """Return (n, k) log-probabilities of (n, d) rows, by a softmax classifier of (r, d) references."""
+        from zslbench.methods.generative import final_classifiers
+
+        def make() -> torch.nn.Linear:
+            return self._softmax_training(references, labels, classes).train(self.final_epochs)
+
+        if self.batchwise:  # its rows are never scored by themselves
+            return final_classifiers.log_probabilities(make(), rows)
+        arrays = {"references": references.cpu().numpy(), "labels": labels.cpu().numpy()}
+        given = {"epochs": self.final_epochs, "device": str(references.device), **self._softmax_options()}
+        layer = reuse_once(make, "final classifier", arrays, classes=classes, **given)
+        return final_classifiers.log_probabilities(layer, rows)
+
+    def _softmax_options(self) -> dict[str, Any]:
+        options = {name: getattr(self, f"final_{name}") for name in ("batch", "lr", "tol")}
+        return options | {"seed": self.seeds_["final classifier"]}
+
+    def _softmax_training(self, references: Tensor, labels: Tensor, classes: int) -> SoftmaxTraining:
+        from zslbench.methods.generative.final_classifiers import SoftmaxTraining
+
+        return SoftmaxTraining(references, labels, classes, **self._softmax_options())
+
+    def _references(self, classes: ClassTable) -> tuple[Tensor, Tensor]:
+        """Return (r, d) rows and (r,) positions of candidates: real rows of seen ones, then fakes of the others."""
+        import torch
+
+        of_seen = np.full(len(self.classes_), -1, dtype=np.int64)
+        seen = np.isin(classes.ids, self.classes_.ids)
+        of_seen[self.classes_.positions(classes.ids[seen])] = np.flatnonzero(seen)
+        rows, positions = self._seen_references()
+        labels = self._tensor(of_seen)[positions]
+        real = labels >= 0
+        fakes = self._unseen_references(classes.take(np.flatnonzero(~seen))).flatten(0, 1)
+        of_fakes = self._tensor(np.flatnonzero(~seen).repeat(self.per_class))
+        return torch.cat([rows[real], fakes]), torch.cat([labels[real], of_fakes])
+
+    def _seen_references(self) -> tuple[Tensor, Tensor]:
+        """Return (r, e) references of seen classes and (r,) positions of their classes in `classes_`."""
+        return self._represent(self.rows_.features), self.rows_.labels
+
+    def _unseen_references(self, classes: ClassTable) -> Tensor:
+        """Return (k, per_class, e) references of k other classes; the same numbers at every call."""
+        return self._represent(self._synthesise(classes, self.per_class))
+
+    def _represent(self, rows: Tensor) -> Tensor:
+        """Return (…, e) representations of (…, d) preprocessed rows, which are classified: the rows themselves."""
+        return rows
