@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.methods.generative.fclswgan import FCLSWGAN
-from zslbench.methods.generative.wgan import LossTerm
+from zslbench.methods.generative.loss_terms import LossTerm
 
 STEP = "DYING_STEP"
 """The variable that names the file; it is removed at the time of the kill."""

@@ -19,8 +19,9 @@ from zslbench.errors import BadValue
 from zslbench.methods.base import Context, overlay
 from zslbench.methods.generative import final_classifiers, regularisers
 from zslbench.methods.generative.gazsl import GAZSL
+from zslbench.methods.generative.loss_terms import Networks
 from zslbench.methods.generative.training import GanTraining
-from zslbench.methods.generative.wgan import Critic, Generator, Networks
+from zslbench.methods.generative.wgan import Critic, Generator
 from zslbench.methods.nn import random_stream
 
 D, A, H, C, M = 5, 3, 7, 4, 6
@@ -147,7 +148,7 @@ def test_training_is_set_up_as_published() -> None:
     published = overlay(GAZSL, "gazsl", ("published",), "cub", "gzsl")
     assert published["noise"] == 100
     training = GAZSL(**(published | {"hidden": 8, "iterations": 2}))._begin(problem()[0], Context())
-    for optimiser in (training.generator_adam, training.critic_adam):
+    for optimiser in training.adams.values():
         (group,) = optimiser.param_groups
         assert (group["betas"], group["lr"], group["weight_decay"]) == ((0.5, 0.9), 1e-4, 0)
     options, critic = training.options, training.critic
@@ -159,7 +160,9 @@ def test_iterations_are_generator_steps(monkeypatch: pytest.MonkeyPatch) -> None
     sizes: list[int] = []
     step = GanTraining.generator_step
     monkeypatch.setattr(
-        GanTraining, "generator_step", lambda self, labels: (sizes.append(len(labels)), step(self, labels))[1]
+        GanTraining,
+        "generator_step",
+        lambda self, labels, real: (sizes.append(len(labels)), step(self, labels, real))[1],
     )
     logged: list[tuple[int, int]] = []
     judged: list[int] = []

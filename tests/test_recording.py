@@ -15,7 +15,7 @@ from zslbench.methods import nn
 from zslbench.methods.base import Context
 from zslbench.methods.fit_cache import clear_cache
 from zslbench.methods.generative.fclswgan import FCLSWGAN
-from zslbench.methods.generative.training import EAGER_CALLS, RecordedIteration, RecordingFailed
+from zslbench.methods.generative.recording import EAGER_CALLS, RecordedIteration, RecordingFailed
 
 SMALL = {"hidden": 16, "noise": 3, "batch": 16, "epochs": 3, "pretrain_epochs": 2, "per_class": 6, "final_epochs": 2}
 CPU = torch.device("cpu")

@@ -75,13 +75,13 @@ def kill_after(left: list[int], patch: pytest.MonkeyPatch) -> None:
     """Kill the training in the middle of a step, after as many as the first number in the list, which then goes."""
     whole = GanTraining.generator_step
 
-    def step(training: GanTraining, labels: torch.Tensor) -> None:
+    def step(training: GanTraining, *given: torch.Tensor) -> None:
         if left:
             left[0] -= 1
             if left[0] < 0:
                 del left[0]
                 raise Killed
-        whole(training, labels)
+        whole(training, *given)
 
     patch.setattr(GanTraining, "generator_step", step)
 

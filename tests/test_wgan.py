@@ -20,17 +20,9 @@ from zslbench.methods.generative import AdversarialMethod, regularisers, wgan
 from zslbench.methods.generative.fclswgan import FCLSWGAN
 from zslbench.methods.generative.gazsl import GAZSL
 from zslbench.methods.generative.lisgan import LisGAN
+from zslbench.methods.generative.loss_terms import LossTerm, Networks
 from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
-from zslbench.methods.generative.wgan import (
-    CHUNK_ROWS,
-    BlockwisePass,
-    Critic,
-    CriticBatch,
-    CriticLoss,
-    Generator,
-    LossTerm,
-    Networks,
-)
+from zslbench.methods.generative.wgan import CHUNK_ROWS, BlockwisePass, Critic, CriticBatch, CriticLoss, Generator
 from zslbench.methods.nn import at_precision, linear, random_stream
 
 D, A, H, C, M = 5, 3, 7, 4, 6

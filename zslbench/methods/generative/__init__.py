@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from zslbench.methods.generative.training import GanTraining, SeenRows
-    from zslbench.methods.generative.wgan import LossTerm
+    from zslbench.methods.generative.loss_terms import FakeSource, FurtherNetwork, LossTerm
+    from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -61,7 +61,8 @@ class AdversarialMethod(SynthesisMethod):
     def fit_seeds(cls, points: Sequence[Self], train: Train, contexts: Sequence[Context]) -> Iterator[Self]:
         """Train all points, several in batched products; each result equals that of its own `fit`, up to rounding."""
         from zslbench.methods import nn
-        from zslbench.methods.generative.training import JointTraining, KeptTraining
+        from zslbench.methods.generative.kept_training import KeptTraining
+        from zslbench.methods.generative.training import JointTraining
 
         first, ctx = points[0], contexts[0]
         trainings = [first._begin(train, ctx)]
@@ -90,7 +91,8 @@ class AdversarialMethod(SynthesisMethod):
             if not resumed and kept.advance(0):
                 break
         for point in points:
-            point.generator_.requires_grad_(False).zero_grad(set_to_none=True)
+            for network in (point.generator_, *point.further_.values()):
+                network.requires_grad_(False).zero_grad(set_to_none=True)
             yield point
 
     def phases(self) -> tuple[str, ...]:
@@ -119,7 +121,7 @@ class AdversarialMethod(SynthesisMethod):
             like: a method with the same parameters that has prepared the same data; its data is used.
         """
         from zslbench.methods import nn
-        from zslbench.methods.generative.training import GanOptions, GanTraining
+        from zslbench.methods.generative.training import GanTraining
         from zslbench.methods.generative.wgan import Critic, Generator
 
         device = nn.resolve_device(ctx.device)
@@ -144,25 +146,39 @@ class AdversarialMethod(SynthesisMethod):
             critic.add_branch(len(rows.semantics), stream("branch init"))
         critic.to(device)
         self._keep_seeds(ctx)
-        options = GanOptions(
-            batch=self.batch,
-            critic_steps=self.critic_steps,
-            lr=self.lr,
-            gp=self.gp,
-            branch_weight=self._branch_weight(),
-            betas=self.betas,
-        )
         streams = {purpose: stream(purpose, device) for purpose in ("batches", "noise", "interpolation")}
-        terms = self.terms(rows, self.generator_.noise, ctx)
-        return GanTraining(self.generator_, critic, rows, terms, options, streams)
+        given = rows, self.generator_.noise, ctx
+        further = self.further_networks(*given)
+        self.further_ = {name: each.network.to(device) for name, each in further.items()}
+        networks = self.generator_, critic
+        return GanTraining(*networks, rows, self.terms(*given), self._options(), streams, further, self._sources())
 
     @abc.abstractmethod
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
-        """Return the terms of the generator's loss besides the Wasserstein one; a weight of 0 means no term.
+        """Return the terms of the generator's loss besides the Wasserstein one, and those of the critic's steps.
+
+        A weight of 0 means no term.
 
         Args:
             rows: the seen rows; noise: dimensions of the generator's noise.
         """
+
+    def further_networks(self, rows: SeenRows, noise: int, ctx: Context) -> dict[str, FurtherNetwork]:
+        """Return the networks that are trained besides, by name (see `FurtherNetwork`); arguments as of `terms`."""
+        return {}
+
+    def _sources(self) -> Sequence[FakeSource]:
+        """Return where the fakes come from, in each of the equal parts of a round."""
+        from zslbench.methods.generative.loss_terms import FakeSource
+
+        return (FakeSource(),)
+
+    def _options(self) -> GanOptions:
+        """Return how generator and critic are trained."""
+        from zslbench.methods.generative.training import GanOptions
+
+        given = {name: getattr(self, name) for name in ("batch", "critic_steps", "lr", "gp", "betas")}
+        return GanOptions(**given, branch_weight=self._branch_weight())
 
     @abc.abstractmethod
     def _rounds(self, epoch_steps: int) -> Iterator[tuple[int, int, int]]:

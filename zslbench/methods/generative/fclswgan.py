@@ -17,8 +17,8 @@ from zslbench.methods.generative.synthesis import FinalClassifierMethod
 from zslbench.params import Between, param
 
 if TYPE_CHECKING:
+    from zslbench.methods.generative.loss_terms import LossTerm
     from zslbench.methods.generative.training import SeenRows
-    from zslbench.methods.generative.wgan import LossTerm
 
 PUBLISHED: dict[str, Any] = {
     "hidden": 4096,

@@ -18,8 +18,8 @@ from zslbench.params import Between, param
 from zslbench.task import ClassTable
 
 if TYPE_CHECKING:
+    from zslbench.methods.generative.loss_terms import LossTerm
     from zslbench.methods.generative.training import SeenRows
-    from zslbench.methods.generative.wgan import LossTerm
 
 JUDGED_EVERY = 40
 """Iterations between two reports and checkpoints, as in the public code."""
@@ -142,7 +142,7 @@ class GAZSL(AdversarialMethod):
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the classification loss, the visual pivot and the squared weights, each if its weight is not 0."""
         from zslbench.methods.generative import regularisers
-        from zslbench.methods.generative.wgan import LossTerm
+        from zslbench.methods.generative.loss_terms import LossTerm
 
         means = regularisers.class_means(rows.features, rows.labels, len(rows.semantics))
         terms = [

@@ -23,8 +23,8 @@ from zslbench.step_reports import TRAINING
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from zslbench.methods.generative.loss_terms import LossTerm, Networks
     from zslbench.methods.generative.training import SeenRows
-    from zslbench.methods.generative.wgan import LossTerm, Networks
 
 _PAPER = {
     "hidden": 4096,
@@ -292,7 +292,7 @@ class LisGAN(GenerativeMethod):
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the classification loss, L_R1 and L_R2, each if its weight is not 0."""
         from zslbench.methods.generative import regularisers
-        from zslbench.methods.generative.wgan import LossTerm
+        from zslbench.methods.generative.loss_terms import LossTerm
 
         if self._branch_weight():
             terms = [regularisers.classification_term(self.cls_weight)]
@@ -323,7 +323,7 @@ class LisGAN(GenerativeMethod):
 
         from zslbench.methods import nn
         from zslbench.methods.generative import regularisers
-        from zslbench.methods.generative.wgan import LossTerm
+        from zslbench.methods.generative.loss_terms import LossTerm
 
         batch, clusters = self.soul_over == "batch", self.fake_souls == "clusters"
         some = 0 < self.soul_classes < len(real) and not batch

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zslbench.arrays import AnyArray, Array, IntArray
-from zslbench.methods.generative.wgan import LossTerm, Networks
+from zslbench.methods.generative.loss_terms import LossTerm, Networks
 
 LLOYD_STEPS = 10
 

@@ -3,16 +3,18 @@
 On a CUDA device an iteration is recorded once as a graph and replayed: one launch, whereas a step of small matrices
 needs hundreds. Several fits have weights with a leading axis over fits and batched products. Each fit keeps its own
 random streams, so it computes the numbers that it would compute alone, up to the rounding of batched products. On a
-GPU that a single fit leaves idle, eight fits cost little more than one. Torch is imported at the top.
+GPU that a single fit leaves idle, eight fits cost little more than one. A method may train further networks beside
+generator and critic: see `FurtherNetwork`. Torch is imported at the top.
 """
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
-import time
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -20,90 +22,22 @@ from torch import Tensor
 from torch.func import functional_call, vmap
 
 from zslbench.arrays import AnyArray
-from zslbench.documents import convert
-from zslbench.errors import ZslbenchError
-from zslbench.methods.base import Context, Cost
-from zslbench.methods.generative.wgan import (
-    Critic,
-    CriticBatch,
-    CriticLoss,
-    Generator,
+from zslbench.methods.generative.loss_terms import (
+    CriticTerms,
+    FakeSource,
+    FurtherNetwork,
     GeneratorLoss,
     LossTerm,
     Networks,
 )
+from zslbench.methods.generative.recording import RecordedIteration
+from zslbench.methods.generative.wgan import Critic, CriticBatch, CriticLoss, Generator
 from zslbench.methods.nn import BETAS, adam
-from zslbench.step_reports import RESUMING
 
 Phase = Callable[[str], AbstractContextManager[object]]
 Weights = dict[str, Tensor]
 _OF_LOSSES = ("sum ", "count ")
 """How the names of arrays in a state begin that are of the losses of a round."""
-EAGER_CALLS = 3
-"""Calls before the recording, in which optimisers, caches and sums make their tensors."""
-
-
-class RecordingFailed(ZslbenchError):
-    """A CUDA graph could not be recorded."""
-
-
-class RecordedIteration:
-    """Calls a step again and again; on CUDA, from the fourth call on, as one recorded graph.
-
-    The step is passed at each call, and must be the same. If it were kept here, it would tie its owner, and the owner's
-    memory on the device, into a reference cycle. The step must take its inputs from tensors that stay where they are,
-    must ask nothing of the device (no size that depends on values), and must draw only from the given streams. These
-    are registered, so that a replay draws the numbers that a call would draw.
-    """
-
-    def __init__(self, streams: Iterable[torch.Generator], device: torch.device) -> None:
-        self.streams, self.device = tuple(streams), device
-        self.calls = 0
-        self._graph: torch.cuda.CUDAGraph | None = None
-        self._side: torch.cuda.Stream | None = None
-
-    @property
-    def recorded(self) -> bool:
-        """Whether calls replay a graph."""
-        return self._graph is not None
-
-    def __call__(self, step: Callable[[], object]) -> None:
-        """Do one iteration: call `step`, or replay it.
-
-        Raises:
-            RecordingFailed: the step does something that a graph cannot hold. The device cannot be used any more.
-        """
-        if self.device.type != "cuda":
-            step()
-            return
-        self.calls += 1
-        with torch.cuda.device(self.device):  # streams, recordings and replays belong to the current device
-            if self._side is None:
-                self._side = torch.cuda.Stream(self.device)  # type: ignore[no-untyped-call]
-            if self.calls <= EAGER_CALLS:  # on a stream of its own, as is asked before a recording
-                self._side.wait_stream(torch.cuda.current_stream(self.device))
-                with torch.cuda.stream(self._side):
-                    step()
-                torch.cuda.current_stream(self.device).wait_stream(self._side)
-                return
-            if self._graph is None:
-                self._graph = self._record(step)
-            self._graph.replay()
-
-    def _record(self, step: Callable[[], object]) -> torch.cuda.CUDAGraph:
-        """Record the step without executing it."""
-        graph = torch.cuda.CUDAGraph()
-        for stream in self.streams:
-            graph.register_generator_state(stream)
-        try:
-            with torch.cuda.graph(graph, stream=self._side):
-                step()
-        except RuntimeError as error:
-            why = str(error).strip().splitlines()[0]
-            raise RecordingFailed(
-                f"an iteration could not be recorded as a CUDA graph ({why}); --profile trains without one."
-            ) from error
-        return graph
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -130,6 +64,10 @@ class GanOptions:
         critic_steps: before each generator step.
         lr, betas: of both Adams.
         gp, branch_weight: weights of the penalty and of the branch's classification loss in the critic's loss.
+        gp_adapt: whether `gp` is only the first weight of the penalty. After the critic steps of an iteration it is
+            multiplied by 1.1 if the mean penalty is above 1.05, and divided by 1.1 if it is below 1.001 (TF-VAEGAN).
+        critic_weight, adversarial_weight: factors of the critic's loss, without its further terms, and of −E D(x̃, a)
+            in the generator's loss.
     """
 
     batch: int
@@ -138,17 +76,22 @@ class GanOptions:
     gp: float
     branch_weight: float = 0.0
     betas: tuple[float, float] = BETAS
+    gp_adapt: bool = False
+    critic_weight: float = 1.0
+    adversarial_weight: float = 1.0
 
 
 class GanTraining:
-    """Alternates critic steps and generator steps (both by Adam), and sums their losses on the device.
+    """Alternates critic steps and generator steps (each network by its Adam), and sums their losses on the device.
 
     Tensors stay on the device and nothing waits for them.
 
     Args:
         rows: the seen rows; batches are drawn from them without replacement, anew for every critic step.
-        terms: the terms of the generator's loss besides −E D(x̃, a).
+        terms: the terms of the generator's loss besides −E D(x̃, a), and those of the critic's steps.
         streams: generators ``batches``, ``noise`` and ``interpolation``.
+        further: the networks that are trained besides, by name.
+        sources: where fakes come from, for each of the equal parts of a round (see `steps`).
     """
 
     def __init__(
@@ -159,23 +102,49 @@ class GanTraining:
         terms: Sequence[LossTerm],
         options: GanOptions,
         streams: Mapping[str, torch.Generator],
+        further: Mapping[str, FurtherNetwork] = MappingProxyType({}),
+        sources: Sequence[FakeSource] = (FakeSource(),),
     ) -> None:
         self.generator, self.critic, self.terms = generator, critic, tuple(terms)
         self.rows, self.options, self.streams = rows, options, streams
+        self.further, self.sources = dict(further), tuple(sources)
         self.batch, self.device = min(options.batch, len(rows.features)), rows.features.device
+        self.networks = Networks(generator, critic, {name: each.network for name, each in further.items()})
+        self.gp = torch.full((), options.gp, device=self.device) if options.gp_adapt else None
         self.critic_loss = CriticLoss(critic, options.gp, options.branch_weight)
-        self.generator_loss = GeneratorLoss(Networks(generator, critic), terms)
+        self.critic_terms = CriticTerms(self.networks, self.terms)
+        self.generator_loss = GeneratorLoss(self.networks, self.terms, options.adversarial_weight)
         self.drawing = [*streams.values(), *(stream for term in terms for stream in term.streams)]
         self._sums: dict[str, Tensor] = {}
         self._notes: dict[str, int] = {}
-        self._prepare_steps(generator.parameters(), critic.parameters(), self.drawing)
+        self._prepare_steps(dict(self.networks.named_parameters()), self.drawing)
 
-    def _prepare_steps(
-        self, generator: Iterable[Tensor], critic: Iterable[Tensor], drawing: Iterable[torch.Generator]
-    ) -> None:
-        self.generator_adam = adam(generator, self.options.lr, self.options.betas)
-        self.critic_adam = adam(critic, self.options.lr, self.options.betas)
-        self._repeated = RecordedIteration(drawing, self.device)
+    def _prepare_steps(self, weights: Weights, drawing: Iterable[torch.Generator]) -> None:
+        """Make the Adam of each network; `weights` are those of `networks`."""
+        self._weights: dict[str, Weights] = {}
+        self.adams: dict[str, torch.optim.Adam] = {}
+        for name in ("critic", "generator", *self.further):
+            start = f"further.{name}." if name in self.further else f"{name}."
+            held = {full.removeprefix(start): value for full, value in weights.items() if full.startswith(start)}
+            how = self.further.get(name, self.options)
+            self._weights[name], self.adams[name] = held, adam(held.values(), how.lr, how.betas)
+            if self._keeps_gradient(name):
+                for parameter in held.values():
+                    parameter.grad = torch.zeros_like(parameter)
+        streams = tuple(drawing)
+        self._recordings = [RecordedIteration(streams, self.device) for _ in self.sources]
+        self._use_source(0)
+
+    def _use_source(self, number: int) -> None:
+        self._repeated, self.generator_loss.source = self._recordings[number], self.sources[number]
+
+    def _stepped(self, step: str) -> list[str]:
+        """Return the names of the networks whose weights the terms of a step may change."""
+        return [step, *(name for name, each in self.further.items() if step in each.steps)]
+
+    def _keeps_gradient(self, name: str) -> bool:
+        """Return whether the gradient of a network's weights is added to that of the step before."""
+        return name in self.further and self.further[name].zeroed != "step"
 
     @property
     def epoch_steps(self) -> int:
@@ -192,7 +161,8 @@ class GanTraining:
     ) -> list[dict[str, float]]:
         """Take `count` iterations; return, for each fit, the mean of every loss by name.
 
-        Of these, `taken` were taken before the state was kept from which the training goes on.
+        Of these, `taken` were taken before the state was kept from which the training goes on. Each of the sources of
+        fakes has an equal part of them.
 
         On CUDA the iterations are recorded as a graph, unless `record` is false, which allows to time their phases
         separately. After each iteration (on CUDA: after it was given to the device) `advance` is called with the number
@@ -201,9 +171,13 @@ class GanTraining:
         if not taken:
             for total in self._sums.values():
                 total.zero_()
+            for name, each in self.further.items():
+                if each.zeroed == "round":
+                    self.adams[name].zero_grad(set_to_none=False)
         graph = record and self.device.type == "cuda"
         with phase("iterations") if graph else contextlib.nullcontext():
             while taken < count:
+                self._use_source(taken * len(self.sources) // count)
                 self._repeated(self.iterate) if graph else self.iterate(phase)
                 taken += 1
                 if advance(taken):
@@ -219,37 +193,77 @@ class GanTraining:
         self._notes = {}
         with phase("critic"):
             batches = self.draw()
-            for batch in batches:
-                self.critic_step(batch)
+            penalties = [self.critic_step(batch) for batch in batches]
+            if self.gp is not None:
+                adapt_penalty_weight(self.gp, torch.stack(penalties).mean(0))
         with phase("generator"):
-            self.generator_step(batches[-1].labels)
+            self.generator_step(batches[-1].labels, batches[-1].real)
 
     def draw(self) -> list[CriticBatch]:
         """Return the batches of the critic steps before one generator step; their fakes are made in one pass.
 
-        The generator does not change between these steps, so one pass over all batches equals one pass per batch.
+        The generator does not change between these steps, so one pass over all batches equals one pass per batch. Where
+        fakes are `remade`, each batch has the noise of its fakes instead, until `critic_step` makes them.
         """
         noise, picked, mix = self._draw_inputs()
         labels = self.rows.labels[picked]
-        semantics = self.rows.semantics[labels]
-        with torch.no_grad():
-            fake = self._generate(noise, semantics)
-        parts = zip(self.rows.features[picked], fake, labels, semantics, mix, strict=True)
-        return [CriticBatch(*part) for part in parts]
+        semantics, real = self.rows.semantics[labels], self.rows.features[picked]
+        fake = noise if self.generator_loss.source.remade else self._generate(noise, real, semantics)
+        return [CriticBatch(*part) for part in zip(real, fake, labels, semantics, mix, strict=True)]
 
-    def critic_step(self, batch: CriticBatch) -> None:
-        """Update the critic on one batch."""
+    def critic_step(self, batch: CriticBatch) -> Tensor:
+        """Update the critic on one batch, and the further networks of the critic's step; return the penalty."""
+        by_terms = self._take_term_steps(batch)
+        if self.generator_loss.source.remade:
+            fake = self._generate(batch.fake[None], batch.real[None], batch.semantics[None])[0]
+            batch = batch._replace(fake=fake)
         loss, penalty = self._set_critic_gradients(batch)
-        self.critic_adam.step()
+        for weights, gradient in itertools.zip_longest(self._weights["critic"].values(), by_terms):
+            assert weights.grad is not None
+            if self.options.critic_weight != 1:
+                weights.grad.mul_(self.options.critic_weight)
+            if gradient is not None:
+                weights.grad.add_(gradient)
+        self.adams["critic"].step()
         self._note("critic", loss)
         self._note("penalty", penalty)
+        return penalty
 
-    def generator_step(self, labels: Tensor) -> None:
-        """Update the generator on fresh fakes of (m,) labels."""
-        loss, *values = self._generator_losses(labels)
-        self.generator_adam.zero_grad()
-        loss.sum().backward()  # type: ignore[no-untyped-call]
-        self.generator_adam.step()
+    def _take_term_steps(self, batch: CriticBatch) -> Sequence[Tensor | None]:
+        """Update the further networks by the terms of the critic's step.
+
+        Return the gradients of these terms by the critic's weights.
+        """
+        if not self.critic_terms.terms:
+            return ()
+        stepped = self._stepped("critic")
+        loss, *values = self._call(self.critic_terms, batch, *self._given("critic"))
+        self._set_gradients(loss, stepped)
+        for name in stepped[1:]:
+            self.adams[name].step()
+        for name, value in zip(self.critic_terms.names, values, strict=True):
+            self._note(name, value)
+        return [weights.grad for weights in self._weights["critic"].values()]
+
+    def _set_gradients(self, loss: Tensor, networks: Sequence[str]) -> None:
+        """Set the gradients of networks' weights, or add to those that are kept."""
+        for name in networks:
+            if not self._keeps_gradient(name):
+                self.adams[name].zero_grad()
+        held = [weights for name in networks for weights in self._weights[name].values()]
+        loss.sum().backward(inputs=held)  # type: ignore[no-untyped-call]
+
+    def generator_step(self, labels: Tensor, real: Tensor | None = None) -> None:
+        """Update the generator, and the further networks of its step, on fresh fakes of (m,) labels.
+
+        Args:
+            real: (m, d) rows of these labels, for terms and sources that look at them.
+        """
+        loss, *values = self._generator_losses(labels, real)
+        stepped = self._stepped("generator")
+        self._set_gradients(loss, stepped)
+        for name in stepped:
+            self.adams[name].step()
         for name, value in zip(("generator", *self.generator_loss.names), (loss, *values), strict=True):
             self._note(name, value)
 
@@ -271,15 +285,6 @@ class GanTraining:
         Raises:
             ValueError: it is that of another training; this one has not changed.
         """
-        for optimiser in (self.critic_adam, self.generator_adam):
-            for weights in optimiser.param_groups[0]["params"]:
-                # as Adam makes them at its first step; only a fused one counts on the device
-                step = torch.zeros((), device=weights.device if optimiser.defaults["fused"] else None)
-                optimiser.state[weights] = {
-                    "step": step,
-                    "exp_avg": torch.zeros_like(weights),
-                    "exp_avg_sq": torch.zeros_like(weights),
-                }
         losses = {name for name in state if name.startswith(_OF_LOSSES)}
         mine, given = (
             {name: (array.shape, array.dtype) for name, array in arrays.items() if not name.startswith(_OF_LOSSES)}
@@ -300,12 +305,22 @@ class GanTraining:
                 self._notes[loss] = int(state[name])
 
     def _trained(self) -> Weights:
-        """Return the weights of both networks and the moments of their Adams."""
-        tensors: Weights = {}
-        for name, optimiser in (("critic", self.critic_adam), ("generator", self.generator_adam)):
+        """Return what changes besides streams and losses: weights, moments of their Adams, gradients that are kept.
+
+        Moments that an Adam does not have yet are made as it makes them at its first step.
+        """
+        tensors: Weights = {} if self.gp is None else {"weight of the penalty": self.gp}
+        for name, optimiser in self.adams.items():
             for number, weights in enumerate(optimiser.param_groups[0]["params"]):
+                if not optimiser.state[weights]:  # only a fused Adam counts on the device, and always in float32
+                    fused = {"device": weights.device, "dtype": torch.float32} if optimiser.defaults["fused"] else {}
+                    step = torch.zeros((), **fused)
+                    moments = {name: torch.zeros_like(weights).detach() for name in ("exp_avg", "exp_avg_sq")}
+                    optimiser.state[weights] = {"step": step, **moments}
                 tensors[f"{name} {number}"] = weights.detach()
                 tensors |= {f"{name} {number} {moment}": held for moment, held in optimiser.state[weights].items()}
+                if self._keeps_gradient(name):
+                    tensors[f"{name} {number} gradient"] = weights.grad
         return tensors
 
     def _note(self, name: str, value: Tensor) -> None:
@@ -325,27 +340,40 @@ class GanTraining:
         return self._noise(*shape), keys.topk(self.batch).indices, mix
 
     def _noise(self, *rows: int) -> Tensor:
-        return torch.randn(*rows, self.generator.noise, generator=self.streams["noise"], device=self.device)
+        width = self.generator_loss.source.noise or self.generator.noise
+        return torch.randn(*rows, width, generator=self.streams["noise"], device=self.device)
 
-    def _generate(self, noise: Tensor, semantics: Tensor) -> Tensor:
-        fakes: Tensor = self.generator(noise, semantics)
-        return fakes
+    def _given(self, step: str) -> list[tuple[Tensor, ...]]:
+        """Return the held and freshly drawn tensors of each of the terms of a step."""
+        return [(*term.held, *term.draw()) for term in self.terms if term.step == step]
+
+    def _generate(self, noise: Tensor, real: Tensor, semantics: Tensor) -> Tensor:
+        """Return the (k, m, d) fakes of k batches of the critic, without a gradient."""
+        with torch.no_grad():
+            return self.generator_loss.source.for_critic(self.networks, noise, real, semantics)[0]
 
     def _set_critic_gradients(self, batch: CriticBatch) -> tuple[Tensor, Tensor]:
         """Set the gradients of the critic's weights for a batch; return the loss and its part, the penalty."""
-        return self.critic_loss.set_gradients(batch)
+        return self.critic_loss.set_gradients(batch, self.gp)
 
-    def _generator_losses(self, labels: Tensor) -> tuple[Tensor, ...]:
-        """Return the generator's loss on fresh fakes of (m,) labels, and the values of its terms."""
-        given = [(*term.held, *term.draw()) for term in self.terms]
-        self.critic.requires_grad_(False)
-        semantics = self.rows.semantics[labels]
-        inputs = self._noise(len(labels)), labels, semantics, *given
+    def _call(self, losses: GeneratorLoss | CriticTerms, *inputs: object) -> tuple[Tensor, ...]:
+        """Return the values of a module of losses with the present weights."""
         # rounded once and not at each use, as autocast would
         low = self.device.type == "cpu" and torch.is_autocast_enabled("cpu")
-        weights = {name: value.bfloat16() for name, value in self.generator_loss.named_parameters() if low}
-        values: tuple[Tensor, ...] = functional_call(self.generator_loss, weights, inputs)
-        self.critic.requires_grad_(True)
+        weights = {name: value.bfloat16() for name, value in losses.named_parameters() if low}
+        values: tuple[Tensor, ...] = functional_call(losses, weights, inputs)
+        return values
+
+    def _generator_losses(self, labels: Tensor, real: Tensor | None) -> tuple[Tensor, ...]:
+        """Return the generator's loss on fresh fakes of (m,) labels, and the values of its terms."""
+        given = self._given("generator")
+        frozen = [self.critic, *(each.network for each in self.further.values() if "generator" not in each.steps)]
+        for network in frozen:
+            network.requires_grad_(False)
+        semantics = self.rows.semantics[labels]
+        values = self._call(self.generator_loss, self._noise(len(labels)), real, labels, semantics, *given)
+        for network in frozen:
+            network.requires_grad_(True)
         return values
 
 
@@ -358,128 +386,83 @@ class JointTraining(GanTraining):
 
     def __init__(self, members: Sequence[GanTraining]) -> None:
         first, self.members = members[0], tuple(members)
-        super().__init__(first.generator, first.critic, first.rows, first.terms, first.options, first.streams)
-        self._critics = _stack_weights([member.critic for member in members])
-        self._generators = _stack_weights([member.generator for member in members])
+        super().__init__(
+            *(first.generator, first.critic, first.rows, first.terms, first.options, first.streams),
+            *(first.further, first.sources),
+        )
+        if self.gp is not None:
+            self.gp = self.gp.repeat(len(members))
         terms = zip(*(member.terms for member in members), strict=True)
         self._held = [_stack([term.held for term in each]) for each in terms]
         drawing = (stream for member in members for stream in member.drawing)
-        self._prepare_steps(self._generators.values(), self._critics.values(), drawing)
+        self._stacked = _stack_weights([member.networks for member in members])
+        self._prepare_steps(self._stacked, drawing)
 
     def write_back(self) -> None:
         """Copy the weights to the networks of the fits."""
         with torch.no_grad():
             for at, member in enumerate(self.members):
-                for network, weights in ((member.critic, self._critics), (member.generator, self._generators)):
-                    for name, parameter in network.named_parameters():
-                        parameter.copy_(weights[name][at])
+                for name, parameter in member.networks.named_parameters():
+                    parameter.copy_(self._stacked[name][at])
 
     def _draw_inputs(self) -> tuple[Tensor, Tensor, Tensor]:
         """Draw what each fit draws, with a second axis over fits."""
         noise, picked, mix = _stack([member._draw_inputs() for member in self.members], dim=1)
         return noise, picked, mix
 
-    def _generate(self, noise: Tensor, semantics: Tensor) -> Tensor:
-        def generate(weights: Weights, noise: Tensor, semantics: Tensor) -> Tensor:
-            fakes: Tensor = functional_call(self.generator, weights, (noise, semantics))
-            return fakes
+    def _given(self, step: str) -> list[tuple[Tensor, ...]]:
+        terms = zip(*(member.terms for member in self.members), strict=True)
+        return [
+            (*held, *_stack([term.draw() for term in each]))
+            for held, each in zip(self._held, terms, strict=True)
+            if each[0].step == step
+        ]
 
-        made: Tensor = vmap(generate, in_dims=(0, 1, 1), out_dims=1)(self._generators, noise, semantics)
+    def _generate(self, noise: Tensor, real: Tensor, semantics: Tensor) -> Tensor:
+        def generate(weights: Weights, *inputs: Tensor) -> Tensor:
+            made: tuple[Tensor, ...] = functional_call(self.networks, weights, (source.for_critic, *inputs))
+            return made[0]
+
+        source = self.generator_loss.source
+
+        with torch.no_grad():
+            made: Tensor = vmap(generate, in_dims=(0, 1, 1, 1), out_dims=1)(self._stacked, noise, real, semantics)
         return made
 
     def _set_critic_gradients(self, batch: CriticBatch) -> tuple[Tensor, Tensor]:
-        weights = {name: value.detach() for name, value in self._critics.items()}
+        weights = {name: value.detach() for name, value in self._weights["critic"].items()}
+        adapted = () if self.gp is None else (self.gp,)
         with torch.no_grad():
-            losses, penalties, gradients = vmap(self.critic_loss.by_weights)(weights, batch)
-        for name, parameter in self._critics.items():
-            parameter.grad = gradients[name].to(parameter.dtype)
+            losses, penalties, gradients = vmap(self.critic_loss.by_weights)(weights, batch, *adapted)
+        for name, parameter in self._weights["critic"].items():
+            parameter.grad = gradients[name].to(parameter.dtype).contiguous()  # as a fused Adam reads it
         return losses, penalties
 
-    def _generator_losses(self, labels: Tensor) -> tuple[Tensor, ...]:
+    def _call(self, losses: GeneratorLoss | CriticTerms, *inputs: object) -> tuple[Tensor, ...]:
         def losses_of(weights: Weights, *inputs: object) -> tuple[Tensor, ...]:
-            values: tuple[Tensor, ...] = functional_call(self.generator_loss, weights, inputs)
+            values: tuple[Tensor, ...] = functional_call(losses, weights, inputs)
             return values
 
-        terms = zip(*(member.terms for member in self.members), strict=True)
-        drawn = [_stack([term.draw() for term in each]) for each in terms]
-        given = [(*held, *fresh) for held, fresh in zip(self._held, drawn, strict=True)]
-        weights = {f"networks.generator.{name}": value for name, value in self._generators.items()}
-        weights |= {f"networks.critic.{name}": value.detach() for name, value in self._critics.items()}
-        noise = torch.stack([member._noise(labels.shape[1]) for member in self.members])
-        values: tuple[Tensor, ...] = vmap(losses_of)(weights, noise, labels, self.rows.semantics[labels], *given)
+        stepped = self._stepped(losses.step)
+        weights = {
+            f"networks.{'further.' if name in self.further else ''}{name}.{part}": value
+            if name in stepped
+            else value.detach()
+            for name, parts in self._weights.items()
+            for part, value in parts.items()
+        }
+        values: tuple[Tensor, ...] = vmap(losses_of)(weights, *inputs)
         return values
 
-
-@dataclasses.dataclass(frozen=True)
-class _Notes:
-    """What is kept of a training beside its state.
-
-    Attributes:
-        losses: of each round that is done, for each fit; taken: iterations of the next round.
-        seconds, phases: that it took.
-    """
-
-    losses: list[list[dict[str, float]]]
-    taken: int
-    seconds: float
-    phases: dict[str, float]
+    def _generator_losses(self, labels: Tensor, real: Tensor | None) -> tuple[Tensor, ...]:
+        given = self._given("generator")
+        noise = torch.stack([member._noise(labels.shape[1]) for member in self.members])
+        return self._call(self.generator_loss, noise, real, labels, self.rows.semantics[labels], *given)
 
 
-class KeptTraining:
-    """The position of a training in its rounds; its state is kept now and then, where the context has a keeper.
-
-    Args:
-        rounds: the iterations of each; fits: how many are trained together.
-
-    Attributes:
-        losses: of each round that is done, for each fit.
-        taken: iterations of the round after these.
-        total: iterations that there will be.
-    """
-
-    def __init__(self, training: GanTraining, ctx: Context, rounds: Sequence[int], fits: int) -> None:
-        self.training, self.ctx, self.rounds, self.fits = training, ctx, rounds, fits
-        self.losses: list[list[dict[str, float]]] = []
-        self.taken, self.total = 0, sum(rounds)
-        self._began, self._before = time.perf_counter(), dict(ctx.seconds)
-
-    @property
-    def step(self) -> int:
-        """Iterations that are done."""
-        return sum(self.rounds[: len(self.losses)]) + self.taken
-
-    def resume(self, conditions: Mapping[str, str]) -> None:
-        """Go on from the state that was kept last under these conditions, if there is one."""
-        if self.ctx.keeper is None or (kept := self.ctx.keeper.begin(conditions)) is None:
-            return
-        try:
-            notes = convert(kept[1], _Notes)
-            after = self.rounds[len(notes.losses) : len(notes.losses) + 1] or [0]
-            each = {len(losses) for losses in notes.losses}
-            if len(notes.losses) > len(self.rounds) or not 0 <= notes.taken <= after[0] or each - {self.fits}:
-                raise ValueError("it is of another number of steps")
-            self.training.restore(kept[0])
-        except ValueError as error:
-            self.ctx.keeper.refuse(str(error))
-            return
-        self.losses, self.taken = notes.losses, notes.taken
-        self.ctx.charge(Cost(notes.seconds, notes.phases))
-        self._began -= notes.seconds
-        self.ctx.progress(self.step, self.total, RESUMING)
-
-    def advance(self, taken: int) -> bool:
-        """Note the iterations of this round that were taken; return whether the training is only being timed."""
-        self.taken, keeper = taken, self.ctx.keeper
-        if keeper is not None and self.step and keeper.due():
-            phases = {name: value - self._before.get(name, 0.0) for name, value in self.ctx.seconds.items()}
-            notes = _Notes(self.losses, taken, time.perf_counter() - self._began, phases)
-            keeper.keep(self.training.state(), dataclasses.asdict(notes), self.step, self.total)
-        return self.ctx.progress(self.step, self.total)
-
-    def end_round(self, losses: list[dict[str, float]]) -> None:
-        """Note that a round is done, with the losses of each fit."""
-        self.losses.append(losses)
-        self.taken = 0
+def adapt_penalty_weight(weight: Tensor, penalty: Tensor) -> None:
+    """Multiply, in place, weights of the gradient penalty by 1.1 or 1 / 1.1 (see `GanOptions`)."""
+    weight.mul_(torch.where(penalty > 1.05, 1.1, torch.where(penalty < 1.001, 1 / 1.1, 1.0)))
 
 
 def _stack_weights(networks: Sequence[torch.nn.Module]) -> Weights:

@@ -1,7 +1,5 @@
 """Conditional Wasserstein GAN with gradient penalty: its networks and its losses (Gulrajani et al., 2017).
 
-The generator's loss takes further terms, each with a name and a weight, so that a method is the list of its terms.
-
 The gradient of the critic's loss is written out: a few matrix products and no graph. For a critic of one hidden layer,
 D(x, a) = w₂ᵀ φ(W_x x + W_a a + b₁) + b₂ with φ a leaky ReLU, every derivative of the loss (Eq. 2) is a product of
 matrices that the forward pass computes; so is the second derivative that the penalty needs, since ∇ₓD = W_xᵀ(s ∘ w₂) is
@@ -11,9 +9,8 @@ computes the gradients of critics of two layers. Torch is imported at the top.
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -47,7 +44,7 @@ class Generator(torch.nn.Module):
 
     Args:
         stream: of the initial weights, from Glorot's normal distribution with `xavier`, otherwise from N(0, 0.02²).
-        output: ``relu``, ``tanh`` or ``linear``.
+        output: ``relu``, ``sigmoid``, ``tanh`` or ``linear``.
         slope: of the leaky ReLU below zero.
     """
 
@@ -70,8 +67,12 @@ class Generator(torch.nn.Module):
         self.from_semantics = linear(semantics, hidden, stream, bias=False, std=first)
         self.out = linear(hidden, features, stream, std=_initial_std(hidden, features, xavier))
 
-    def forward(self, noise: Tensor, semantics: Tensor) -> Tensor:
-        """Return (…, d) features of (…, z) noise and (…, a) semantics; leading axes broadcast."""
+    def forward(self, noise: Tensor, semantics: Tensor, feedback: Tensor | None = None) -> Tensor:
+        """Return (…, d) features of (…, z) noise and (…, a) semantics; leading axes broadcast.
+
+        Args:
+            feedback: (…, h), added to the activations of the hidden layer (TF-VAEGAN).
+        """
         per_class = noise.dim() == semantics.dim() == 3 and semantics.shape[1] == 1
         if per_class and self.output == "relu" and self.out.weight.dtype == torch.bfloat16:  # as L_R2 does on a CPU
             layers = (self.from_noise.weight, self.from_noise.bias, self.out.weight, self.out.bias)
@@ -80,19 +81,31 @@ class Generator(torch.nn.Module):
             )
             return made
         hidden = functional.leaky_relu(self.from_noise(noise) + self.from_semantics(semantics), self.slope)
-        out: Tensor = self.out(hidden)
+        out: Tensor = self.out(hidden if feedback is None else hidden + feedback)
         if self.output == "linear":
             return out
+        if self.output == "sigmoid":  # in bf16 many values would be exactly 1, where nothing is learned
+            return out.to(torch.promote_types(out.dtype, torch.float32)).sigmoid()
         return out.tanh() if self.output == "tanh" else functional.relu(out)
 
-    def synthesise(self, semantics: Tensor, rows: int, stream: torch.Generator) -> Tensor:
-        """Return (c, rows, d) features of (c, a) classes from fresh noise, in chunks that limit the memory needed."""
+    def synthesise(
+        self,
+        semantics: Tensor,
+        rows: int,
+        stream: torch.Generator,
+        make: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> Tensor:
+        """Return (c, rows, d) features of (c, a) classes from fresh noise, in chunks that limit the memory needed.
+
+        Args:
+            make: makes them of (c, rows, z) noise and (c, 1, a) semantics; None: the generator alone.
+        """
         each = max(1, CHUNK_ROWS // rows)
         out = semantics.new_empty(len(semantics), rows, self.out.out_features)
         for start in range(0, len(semantics), each):
             some = semantics[start : start + each]
             noise = torch.randn(len(some), rows, self.noise, generator=stream, device=semantics.device)
-            out[start : start + each] = self(noise, some[:, None, :])
+            out[start : start + each] = (make or self)(noise, some[:, None, :])
         return out
 
 
@@ -275,13 +288,13 @@ class CriticLoss(torch.nn.Module):
         penalty = (torch.linalg.vector_norm(critic.input_gradient(between), dim=1) - 1).square().mean()
         return values[1].mean() - values[0].mean(), penalty, classification
 
-    def forward(self, batch: CriticBatch) -> tuple[Tensor, Tensor]:
+    def forward(self, batch: CriticBatch, gp: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the loss and the penalty, which is part of it."""
         wasserstein, penalty, classification = self.parts(batch)
-        loss = wasserstein + self.gp * penalty
+        loss = wasserstein + (self.gp if gp is None else gp) * penalty
         return loss if classification is None else loss + self.branch_weight * classification, penalty
 
-    def set_gradients(self, batch: CriticBatch) -> tuple[Tensor, Tensor]:
+    def set_gradients(self, batch: CriticBatch, gp: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Write the gradients into the critic's parameters, the largest one in place; return loss and penalty."""
         weights = {name: value.detach() for name, value in self.critic.named_parameters()}
         kind = batch.real.device.type
@@ -289,19 +302,23 @@ class CriticLoss(torch.nn.Module):
         if autocast:  # once for all the products that take it
             weights[LARGEST] = self._rounded.copy_(weights[LARGEST])
         with torch.no_grad():
-            loss, penalty, gradients = self.by_weights(weights, batch, self._largest)
+            loss, penalty, gradients = self.by_weights(weights, batch, gp, self._largest)
         for name, parameter in self.critic.named_parameters():
             parameter.grad = gradients[name].to(parameter.dtype)
         return loss, penalty
 
-    def by_weights(self, weights: Mapping[str, Tensor], batch: CriticBatch, into: Tensor | None = None) -> Gradients:
+    def by_weights(
+        self, weights: Mapping[str, Tensor], batch: CriticBatch, gp: Tensor | None = None, into: Tensor | None = None
+    ) -> Gradients:
         """Return the loss, the penalty and the gradients for weights of the critic by name.
 
         Args:
+            gp: a weight of the penalty other than that of this object.
             into: a tensor to write the gradient of `LARGEST` into.
         """
         if self.critic.second is not None:
-            return self._by_autograd(weights, batch)
+            return self._by_autograd(weights, batch, gp)
+        penalty_weight = self.gp if gp is None else gp
         real, fake, labels, semantics, mix = batch
         m, slope = len(real), self.critic.slope
         w_x, w_2 = weights[LARGEST], weights["value.weight"]
@@ -325,9 +342,9 @@ class CriticLoss(torch.nn.Module):
         lengths = torch.linalg.vector_norm(by_input, dim=1, keepdim=True)
         penalty = (lengths - 1).square().mean()
         safe = torch.where(lengths > 0, lengths, 1.0)
-        by_lengths = (2 * self.gp / m) * (lengths - 1) * torch.where(lengths > 0, by_input / safe, 0.0)
+        by_lengths = (2 * penalty_weight / m) * (lengths - 1) * torch.where(lengths > 0, by_input / safe, 0.0)
 
-        loss = (sign * values).sum() + self.gp * penalty
+        loss = (sign * values).sum() + penalty_weight * penalty
         gradients = {
             "value.weight": sign[None] @ active + (kinks * (by_lengths @ w_x.T)).sum(dim=0, keepdim=True),
             "value.bias": sign.sum(dim=0, keepdim=True),
@@ -362,64 +379,11 @@ class CriticLoss(torch.nn.Module):
         by_projected = (by_logits @ weights["branch.weight"]) * slopes
         return loss, by_projected, {"branch.weight": by_logits.T @ active, "branch.bias": by_logits.sum(dim=0)}
 
-    def _by_autograd(self, weights: Mapping[str, Tensor], batch: CriticBatch) -> Gradients:
+    def _by_autograd(self, weights: Mapping[str, Tensor], batch: CriticBatch, gp: Tensor | None) -> Gradients:
         def loss_of(weights: Mapping[str, Tensor]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
             named = {f"critic.{name}": value for name, value in weights.items()}
-            loss, penalty = functional_call(self, named, (batch,))
+            loss, penalty = functional_call(self, named, (batch, gp))
             return loss, (loss, penalty)
 
         gradients, (loss, penalty) = torch.func.grad(loss_of, has_aux=True)(dict(weights))
         return loss.detach(), penalty.detach(), gradients
-
-
-class Networks(torch.nn.Module):
-    """Generator and critic together: what the terms of a loss may call."""
-
-    def __init__(self, generator: Generator, critic: Critic) -> None:
-        super().__init__()
-        self.generator, self.critic = generator, critic
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class LossTerm:
-    """A weighted term of the generator's loss.
-
-    Attributes:
-        loss: ``loss(networks, fakes (m, d), labels (m,), *held, *drawn)`` returns a scalar. It is a pure function:
-            whatever differs between two fits is passed as an argument, so that fits can be trained together.
-        held: tensors that stay the same while training (souls, a frozen classifier).
-        draw: returns the tensors drawn anew for each step, from `streams`.
-        notes: names of further values that `loss` returns after the loss; they are reported beside it.
-    """
-
-    name: str
-    weight: float
-    loss: Callable[..., Tensor | tuple[Tensor, ...]]
-    held: tuple[Tensor, ...] = ()
-    draw: Callable[[], tuple[Tensor, ...]] = tuple
-    streams: tuple[torch.Generator, ...] = ()
-    notes: tuple[str, ...] = ()
-
-
-class GeneratorLoss(torch.nn.Module):
-    """The generator's loss (Eq. 1 with the method's terms) as a function of the weights and what is drawn."""
-
-    def __init__(self, networks: Networks, terms: Sequence[LossTerm]) -> None:
-        super().__init__()
-        self.networks, self.terms = networks, tuple(terms)
-        self.names = tuple(name for term in terms for name in (term.name, *term.notes))
-        self.notes = tuple(name for term in terms for name in term.notes)
-
-    def forward(
-        self, noise: Tensor, labels: Tensor, semantics: Tensor, *given: tuple[Tensor, ...]
-    ) -> tuple[Tensor, ...]:
-        """Return the loss, and the values of `names`; `given` are each term's held and drawn tensors."""
-        fake = self.networks.generator(noise, semantics)
-        loss = -self.networks.critic(fake, semantics).mean()
-        values: list[Tensor] = []
-        for term, tensors in zip(self.terms, given, strict=True):
-            value = term.loss(self.networks, fake, labels, *tensors)
-            parts = value if isinstance(value, tuple) else (value,)
-            loss = loss + term.weight * parts[0]
-            values += parts
-        return loss, *values
