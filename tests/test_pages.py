@@ -38,7 +38,7 @@ def test_a_page_tells_everything_that_is_declared(name: str) -> None:
         assert all("| " + "/".join(cell) + " |" in page for cell in preset.cells)
     for cited in load():
         if cited.method == name:
-            assert f"| {cited.source} | {cited.dataset} |" in page
+            assert f"| {cited.cited_from} | {cited.dataset} |" in page
 
 
 def test_every_row_of_a_table_has_as_many_cells_as_its_head() -> None:
@@ -64,6 +64,8 @@ def test_every_citation_has_an_entry_and_every_entry_is_cited() -> None:
 
 
 def test_entries_are_whole() -> None:
+    text = Path(bibliography.__file__).parents[1].joinpath("references.bib").read_text(encoding="utf-8")
+    assert len(re.findall(r"(?m)^@\w+\{", text)) == len(bibliography.entries()), "a key stands twice"
     for key, text in bibliography.entries().items():
         assert text.count("{") == text.count("}"), key
         assert re.search(r"^  title\s+= \{.+\},$", text, re.MULTILINE), key

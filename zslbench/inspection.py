@@ -399,7 +399,7 @@ def _describe_method(entry: Entry, cls: type[Method], rows: tuple[tuple[str, str
         rows,
         tuple(presets),
         tuple(
-            (row.source, row.dataset, f"{row.features}, {row.semantics}", row.metric, f"{row.value:g}", row.note)
+            (row.cited_from, row.dataset, f"{row.features}, {row.semantics}", row.metric, f"{row.value:g}", row.note)
             for row in cited_numbers()
             if row.method == entry.name
         ),

@@ -122,13 +122,13 @@ def _values(values: Mapping[str, Any]) -> str:
 def _published(found: Info) -> Sequence[str]:
     if not found.published:
         return ["## Published numbers", "None on record for the proposed splits."]
-    cells: dict[tuple[str, str, str], dict[str, str]] = {}
+    cells: dict[tuple[str, str, str, str], dict[str, str]] = {}
     notes: dict[tuple[str, str, str], list[str]] = {}
     for source, dataset, what, metric, value, note in found.published:
-        cells.setdefault((source, dataset, what), {})[metric] = value if "." in value else f"{value}.0"
+        cells.setdefault((source, dataset, what, note), {})[metric] = value if "." in value else f"{value}.0"
         if note:
             notes.setdefault((source, dataset, note), []).append(metric)
-    rows = [(*key, *(values.get(metric, "") for metric in _METRICS)) for key, values in cells.items()]
+    rows = [(*key[:3], *(values.get(metric, "") for metric in _METRICS)) for key, values in cells.items()]
     told = [
         f"* {source}, {dataset}, {', '.join(metrics)}: {note}." for (source, dataset, note), metrics in notes.items()
     ]

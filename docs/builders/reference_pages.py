@@ -13,12 +13,12 @@ from builders.markdown import literal, table
 from builders.notebook_page import notebook
 from zslbench import data, results
 from zslbench.inspection import Info, Registered, info, list_
+from zslbench.metrics import ACCURACIES
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
 from zslbench.results import bibliography
-from zslbench.results.analysis.published import PROTOCOL, Published, load, sources
+from zslbench.results.analysis.published import KINDS, PROTOCOL, USUAL_FEATURES, Published, find_rivals, load, sources
 
 _MARK = re.compile(r"^<!-- made: (\w+) -->$", re.MULTILINE)
-_RERUN = "independent re-run"
 _COUNTS = {
     "attributes": "attributes",
     "seen": "seen",
@@ -194,25 +194,37 @@ def published() -> str:
     for source in sources():
         parts += [f"## {source}", f"```bibtex\n{bibliography.bibtex(source)}\n```"]
         own = [one for one in load() if one.source == source]
-        for name in dict.fromkeys(one.table for one in own):
-            parts += _cited_table(name, [one for one in own if one.table == name])
+        for key in dict.fromkeys(map(_table_key, own)):
+            parts += _cited_table(_table_name(*key), [one for one in own if _table_key(one) == key])
     return "\n\n".join(parts)
 
 
 def differing() -> str:
     """Return a table of the cells of which several sources print different numbers; re-runs are left out."""
-    cells: dict[tuple[str, str, str], dict[str, list[Published]]] = {}
-    for one in load():
-        if one.table != _RERUN:
-            cell = cells.setdefault((one.method, one.dataset, PROTOCOL[one.metric]), {})
-            cell.setdefault(one.source, []).append(one)
-    quoting = [key for key in sources() if any(one.source == key and one.table != _RERUN for one in load())]
+    cells: dict[tuple[str, str, str, str, bool], dict[str, dict[str, Published]]] = {}
+    for entry in load():
+        if rivals := find_rivals(entry) if entry.kind in ("measured", "quoted") else []:
+            of_data = entry.dataset, f"{entry.features}, {entry.semantics}", entry.transductive
+            cell = cells.setdefault((entry.method, PROTOCOL[entry.metric], *of_data), {})
+            for printed in (entry, *rivals):
+                cell.setdefault(printed.cited_from, {})[printed.metric] = printed
     rows = []
-    for (method, dataset, _), by_source in cells.items():
-        texts = {source: _cell(cited, {}) for source, cited in by_source.items()}
-        if len(set(texts.values())) > 1:
-            rows.append((_method_link(method), _dataset_title(dataset), *(texts.get(source, "") for source in quoting)))
-    return table(("method", "data set", *quoting), rows)
+    for (_, _, dataset, described, _), by_source in cells.items():
+        title = _method_link(next(iter(next(iter(by_source.values())).values())))
+        texts = [f"{source}: {_cell(list(cited.values()), {})}" for source, cited in by_source.items()]
+        rows.append((title, f"{_dataset_title(dataset)} ({described})", "; ".join(sorted(texts, key=len))))
+    return table(("method", "data set", "printed"), rows)
+
+
+def _table_key(entry: Published) -> tuple[str, str, str, str]:
+    return entry.table, entry.kind, entry.features, entry.semantics
+
+
+def _table_name(name: str, kind: str, features: str, semantics: str) -> str:
+    """Return the name of a table, and what its numbers are where they are second-hand or on other data."""
+    data = f"{features}, {semantics}"
+    details = [KINDS[kind]] + [data] * (data != f"{USUAL_FEATURES}, att")
+    return ": ".join([name, ", ".join(detail for detail in details if detail)]).removesuffix(": ")
 
 
 def _cited_table(name: str, cited: Sequence[Published]) -> list[str]:
@@ -220,12 +232,13 @@ def _cited_table(name: str, cited: Sequence[Published]) -> list[str]:
     parts = [f"### {name}"]
     for protocol in ("zsl", "gzsl"):
         cells: dict[tuple[str, str], list[Published]] = {}
+        titles = {one.method + one.marks: one for one in cited}
         for one in cited:
             if PROTOCOL[one.metric] == protocol:
-                cells.setdefault((one.method, one.dataset), []).append(one)
+                cells.setdefault((one.method + one.marks, one.dataset), []).append(one)
         data = list(dict.fromkeys(dataset for _, dataset in cells))
         rows = [
-            (_method_link(method), *(_cell(cells.get((method, dataset), ()), letters) for dataset in data))
+            (_method_link(titles[method]), *(_cell(cells.get((method, dataset), ()), letters) for dataset in data))
             for method in dict.fromkeys(method for method, _ in cells)
         ]
         if rows:
@@ -236,14 +249,17 @@ def _cited_table(name: str, cited: Sequence[Published]) -> list[str]:
 
 def _cell(cited: Sequence[Published], letters: dict[str, str]) -> str:
     marks = ", ".join(sorted({letters[one.note] for one in cited if one.note in letters}))
-    text = " / ".join(f"{one.value:.1f}" for one in cited) + (f" ({marks})" if marks else "")
+    whole = not cited or len(cited) == len(ACCURACIES[PROTOCOL[cited[0].metric]])
+    text = " / ".join(f"{one.value:.1f}" if whole else f"{one.metric} {one.value:.1f}" for one in cited) + (
+        f" ({marks})" if marks else ""
+    )
     return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _method_link(text: str) -> str:
-    name, _, ablation = text.partition(":")
-    title: str = METHODS.load(name).card.title  # type: ignore[attr-defined]
-    return f"[{title}{'@' if ablation else ''}{ablation}](../methods/{name}.md)"
+def _method_link(entry: Published) -> str:
+    """Return the title of a method with its marks, linked to its page where zslbench has the method."""
+    name, title = entry.method.partition(":")[0], literal(entry.title)
+    return (f"[{title}](../methods/{name}.md)" if name in METHODS.builtin_names() else title) + entry.marks
 
 
 def _dataset_title(dataset: str) -> str:

@@ -6,15 +6,26 @@ import csv
 import dataclasses
 import functools
 import importlib.resources
-from collections.abc import Sequence
+import itertools
+import re
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
 
 from zslbench.errors import UnknownName
 from zslbench.metrics import ACCURACIES
+from zslbench.registry import METHODS
 from zslbench.results.analysis.rows import Ranked, Row
 from zslbench.spec import parse, presets_in
 
-PREFERENCE = ("xian2018gbu", "zhang2017dem", "li2019lisgan", "feng2022gasl")
-"""Which source is taken when none is asked for: the split's own authors first, an independent re-run last."""
+KINDS = {"measured": "", "quoted": "quoted", "rerun": "re-run", "other": "not comparable"}
+"""Whose number it is, first-hand ones first, and the word for it.
+
+It is that of the source (authors of a method or of the split), of a paper that the source quotes, or of a re-run. Those
+of kind ``other`` compare with no row here: they rest on other training images, another split, or images themselves.
+"""
+
+USUAL_FEATURES = "res101"
+"""The features of the field, whose numbers may stand beside those of rows on any other features, with a caution."""
 
 PROTOCOL = {metric: protocol for protocol, metrics in ACCURACIES.items() for metric in metrics}
 """The protocol that each published metric belongs to."""
@@ -22,17 +33,11 @@ PROTOCOL = {metric: protocol for protocol, metrics in ACCURACIES.items() for met
 _WHOLE = {("lisgan", "S4")}
 """Ablations that are the whole method, so that the method's own numbers are theirs."""
 
-_TRANSDUCTIVE = {"lisgan", "lisgan:S4"}
-"""Whose published numbers use unlabelled test features (LisGAN's cascade); all others are inductive."""
-
-_TITLES = {"devise": "DeViSE", "fclswgan": "f-CLSWGAN", "lisgan": "LisGAN"}
-"""Methods as LisGAN's tables print them; the others are in capitals."""
-
-_READ_ON_TEST, _READ_ON_TEST_IN = {"fclswgan", "gazsl", "lisgan"}, {"li2019lisgan", "feng2022gasl"}
+_NAMES = {"cvczsl": "cvc", "rffgzsl": "rff"}
+"""Methods whose name here is not their title without its punctuation."""
 
 
-@dataclasses.dataclass(frozen=True)
-class Published:
+class Published(NamedTuple):
     """One cited number.
 
     Attributes:
@@ -41,6 +46,9 @@ class Published:
         dataset, features, semantics, metric: what it was measured on.
         value: percent.
         note: an erratum or a remark; empty for most.
+        title: the method as it is printed, with a named ablation: ``LisGAN@S3``.
+        kind: of `KINDS`.
+        marks: † where public code picks the epoch on test images; ‡ where the method uses unlabelled test features.
     """
 
     source: str
@@ -52,17 +60,19 @@ class Published:
     metric: str
     value: float
     note: str
+    title: str = ""
+    kind: str = "measured"
+    marks: str = ""
 
     @property
-    def title(self) -> str:
-        """The method as it is printed, with a named ablation: ``LisGAN@S3``."""
-        name, _, preset = self.method.partition(":")
-        return _TITLES.get(name, name.upper()) + (f"@{preset}" if preset else "")
+    def cited_from(self) -> str:
+        """The source, with a word where it is not first-hand: ``li2019lisgan, quoted``."""
+        return f"{self.source}, {KINDS[self.kind]}" if KINDS[self.kind] else self.source
 
     @property
     def transductive(self) -> bool:
         """Whether the cited method uses unlabelled test features."""
-        return self.method in _TRANSDUCTIVE
+        return "‡" in self.marks
 
     @property
     def oracle(self) -> str:
@@ -70,22 +80,39 @@ class Published:
 
         Its numbers are read as those of oracle selection, since the papers do not say how the epoch was picked.
         """
-        read = self.source in _READ_ON_TEST_IN and self.method.partition(":")[0] in _READ_ON_TEST
-        return self.title.partition("@")[0] if read else ""
+        return self.title.partition("@")[0] if "†" in self.marks else ""
+
+    def distance(self, features: str, semantics: str) -> tuple[bool, bool, bool, bool]:
+        """Return how far it is from rows on some data; it compares with them where the first three are False."""
+        usual = self.features in (features, USUAL_FEATURES)
+        return self.kind == "other", self.semantics != semantics, not usual, self.features != features
 
 
 @functools.cache
 def load() -> tuple[Published, ...]:
-    """Return every cited number, in the order of the file."""
+    """Return every cited number, in the order of the file, which has those of a method on one data set in a line."""
     text = importlib.resources.files("zslbench.results.analysis").joinpath("published.csv").read_text(encoding="utf-8")
-    return tuple(Published(**{**line, "value": float(line["value"])}) for line in csv.DictReader(text.splitlines()))  # type: ignore[arg-type]
+    numbers = []
+    for line in csv.DictReader(text.splitlines()):
+        title, note = line.pop("method"), line.pop("note")
+        title, marks = title.rstrip("†‡"), "".join(mark for mark in "†‡" if mark in title)
+        values = {metric: line.pop(metric) for metric in PROTOCOL}
+        facts = line | {"method": _name(title), "title": title.replace(":", "@"), "marks": marks, "note": note}
+        numbers += [Published(**facts, metric=metric, value=float(value)) for metric, value in values.items() if value]
+    return tuple(numbers)
+
+
+def _name(title: str) -> str:
+    """Return the name of a method, or a name like it where zslbench does not have the method."""
+    method, colon, ablation = title.partition(":")
+    name = re.sub(r"[^a-z0-9+]", "", method.casefold())
+    return _NAMES.get(name, name) + colon + ablation
 
 
 @functools.cache
 def sources() -> tuple[str, ...]:
-    """Return the citation keys, the preferred first."""
-    keys = {entry.source for entry in load()}
-    return tuple(sorted(keys, key=lambda key: (PREFERENCE.index(key) if key in PREFERENCE else len(PREFERENCE), key)))
+    """Return the citation keys, of the same kind of numbers the preferred first."""
+    return tuple(dict.fromkeys(entry.source for entry in load()))
 
 
 def check_source(source: str) -> None:
@@ -95,12 +122,25 @@ def check_source(source: str) -> None:
 
 
 @functools.cache
-def _index() -> dict[tuple[str, str, str, str], Published]:
-    return {(entry.source, entry.method, entry.dataset, entry.metric): entry for entry in load()}
+def _index() -> dict[tuple[str, str, str], list[Published]]:
+    numbers: dict[tuple[str, str, str], list[Published]] = {}
+    for entry in load():
+        numbers.setdefault((entry.method, entry.dataset, entry.metric), []).append(entry)
+    return numbers
 
 
-def lookup(names: Sequence[str], dataset: str, metric: str, source: str | None = None) -> Published | None:
-    """Return the number of the first of some names that has one, from `source` or else from the most preferred one.
+def lookup(
+    names: Sequence[str],
+    dataset: str,
+    metric: str,
+    source: str | None = None,
+    data: tuple[str, str] = (USUAL_FEATURES, "att"),
+    transductive: bool | None = None,
+) -> Published | None:
+    """Return the number of the first of some names that has one for rows on some features and semantics (`data`).
+
+    Of several it is the one nearest to that data, then a first-hand one, then that of the preferred source. Without
+    `source` it is one that compares with such rows; a source is taken at its word.
 
     >>> entry = lookup(["lisgan"], "cub", "H")
     >>> entry.source, entry.table, entry.value
@@ -108,8 +148,17 @@ def lookup(names: Sequence[str], dataset: str, metric: str, source: str | None =
     """
     if source is not None:
         check_source(source)
-    keys = [(key, name) for name in names for key in (sources() if source is None else (source,))]
-    return next((entry for key, name in keys if (entry := _index().get((key, name, dataset, metric)))), None)
+    order = list(KINDS)
+    for name in names:
+        entries = [
+            entry
+            for entry in _index().get((name, dataset, metric), ())
+            if source in (None, entry.source) and transductive in (None, entry.transductive)
+            if source or not any(entry.distance(*data)[:3])
+        ]
+        if entries:
+            return min(entries, key=lambda entry: (entry.distance(*data), order.index(entry.kind)))
+    return None
 
 
 def find_comparable_number(row: Row, metric: str, source: str) -> Published | None:
@@ -120,9 +169,34 @@ def find_comparable_number(row: Row, metric: str, source: str) -> Published | No
     """
     if row.origin != "catalogue" or PROTOCOL.get(metric) != row.protocol:
         return None
-    names = cited_names(row.method, presets_in(row.label))
-    entry = lookup(names, row.dataset, metric, None if source == "best" else source)
-    return entry if entry and entry.transductive == (row.setting == "transductive") else None
+    names, asked = cited_names(row.method, presets_in(row.label)), None if source == "best" else source
+    transductive = row.setting == "transductive"
+    return lookup(names, row.dataset, metric, asked, (row.features, row.semantics), transductive)
+
+
+def find_left_out(rows: Iterable[Row], metrics: Sequence[str], shown: Sequence[Published]) -> list[Published]:
+    """Return the numbers of measured methods that compare with none of their rows, and are not shown."""
+    left_out: dict[Published, bool] = {}
+    for row in rows:
+        names = cited_names(row.method, presets_in(row.label)) if row.origin == "catalogue" else ()
+        cells = [(name, row.dataset, metric) for name in names for metric in metrics]
+        for entry in [entry for cell in cells for entry in _index().get(cell, ())]:
+            compares = entry.transductive == (row.setting == "transductive")
+            compares &= not any(entry.distance(row.features, row.semantics)[:3])
+            left_out[entry] = left_out.get(entry, True) and not compares
+    return [entry for entry, is_left_out in left_out.items() if is_left_out and entry not in shown]
+
+
+def find_rivals(entry: Published) -> list[Published]:
+    """Return what other sources print for the same number, where they print another value; re-runs are no rivals."""
+    same = (entry.features, entry.semantics, entry.transductive)
+    return [
+        other
+        for other in _index()[entry.method, entry.dataset, entry.metric]
+        if (other.features, other.semantics, other.transductive) == same
+        and other.kind in ("measured", "quoted")
+        and other.value != entry.value
+    ]
 
 
 def cited_names(method: str, presets: Sequence[str]) -> tuple[str, ...]:
@@ -150,23 +224,28 @@ class CitedRow(Ranked):
 def cited_rows(rows: Sequence[Row], metrics: Sequence[str], source: str, methods: Sequence[str]) -> list[CitedRow]:
     """Return what is published on the catalogued data sets of `rows`, the preferred source first.
 
-    `source` is a citation key, or ``best``: of each number the most preferred source alone. Without `methods` (specs)
-    these are all that a source has, named ablations left out.
+    `source` is a citation key, or ``best``: of each number the most preferred source alone, where it compares. Without
+    `methods` (specs) these are all that a source has, named ablations left out, and with ``best`` those of the methods
+    that zslbench has.
     """
-    datasets = dict.fromkeys(row.dataset for row in rows if row.origin == "catalogue")
-    wanted = [(dataset, metric) for dataset in datasets for metric in metrics if metric in PROTOCOL]
-    cited = [(entry.method,) for entry in load() if ":" not in entry.method]
-    names = [cited_names(spec.name.casefold(), spec.presets) for spec in map(parse, methods)] or cited
-    taken: set[tuple[object, ...]] = set()
-    out = []
-    for key in sources() if source == "best" else (source,):
-        for alike in dict.fromkeys(names):
-            columns = [column for column in wanted if (alike, *column) not in taken]
-            entries = tuple(entry for column in columns if (entry := lookup(alike, *column, key)))
-            if entries:
-                setting = "transductive" if any(entry.transductive for entry in entries) else "inductive"
-                oracle = any(entry.oracle for entry in entries)
-                title = entries[0].title
-                out.append(CitedRow(setting=setting, oracle=oracle, source=key, title=title, entries=entries))
-            taken |= {(alike, entry.dataset, entry.metric) for entry in entries}
-    return out
+    data = dict.fromkeys((row.dataset, (row.features, row.semantics)) for row in rows if row.origin == "catalogue")
+    cited = {entry.method: None for entry in load() if source != "best" or entry.method in METHODS.entries}
+    names = [cited_names(spec.name.casefold(), spec.presets) for spec in map(parse, methods)] or [
+        (name,) for name in cited if ":" not in name
+    ]
+    asked = None if source == "best" else source
+    cells = itertools.product(enumerate(dict.fromkeys(names)), (False, True), data, metrics)
+    entries: dict[tuple[int, int, bool], dict[Published, None]] = {}
+    for (number, alike), transductive, (dataset, described), metric in cells:
+        if entry := lookup(alike, dataset, metric, asked, described, transductive):
+            entries.setdefault((sources().index(entry.source), number, transductive), {})[entry] = None
+    return [
+        CitedRow(
+            setting="transductive" if transductive else "inductive",
+            oracle=any(entry.oracle for entry in of_row),
+            source=sources()[place],
+            title=next(iter(of_row)).title,
+            entries=tuple(of_row),
+        )
+        for (place, _, transductive), of_row in sorted(entries.items(), key=lambda item: item[0])
+    ]

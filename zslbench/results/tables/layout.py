@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from zslbench.metrics import METRIC_ORDER, metric_place
 from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.gather import RecordFilter
-from zslbench.results.analysis.published import PROTOCOL, CitedRow, Published
+from zslbench.results.analysis.published import KINDS, PROTOCOL, CitedRow, Published
 from zslbench.results.analysis.row_names import RowKey, describe_shared, row_keys
 from zslbench.results.analysis.rows import Ranked, Row, Stat, group_values, natural
 from zslbench.results.records.record import SELECTIONS
@@ -29,7 +30,7 @@ from zslbench.results.tables.table import (
     stat_cell,
     take_columns,
 )
-from zslbench.visible import join_words, one_line, title_data
+from zslbench.visible import format_count, join_words, one_line, title_data
 
 ProtocolKey = tuple[str, int, str]
 
@@ -110,6 +111,9 @@ def lay_out(
         ranked = "each block is ranked by itself" if len(cited_blocks) > 1 else "ranked by themselves"
         cited_text = f"Rows below “published” are cited, not measured here, and {ranked}, without a test."
         below += remarks("published", [cited_text], cited_text)
+        second_hand = [(entry.cited_from, row.title) for row in cited for entry in row.entries if KINDS[entry.kind]]
+        if second_hand:
+            below += remarks("published", [f"Not first-hand: {_name_holders(second_hand)}."])
         if any(row.setting == "transductive" for row in cited) and TRANSDUCTIVE not in below:
             below.append(TRANSDUCTIVE)
         placed = [(entry, _column(columns, entry).group) for row in cited for entry in row.entries]
@@ -117,10 +121,11 @@ def lay_out(
         which = "" if source == "best" else f" in {source}"
         below += remarks("note", [f"There are no published numbers{which} for these methods and data sets."])
     elif source:
-        by_source = group_values((entry.source, key.short) for key, entry, _ in beside)
-        whose = "; ".join(f"{name} ({', '.join(short)})" for name, short in by_source.items())
-        short = f"pub.: published, not measured here ({', '.join(by_source)})."
+        whose = _name_holders((entry.cited_from, key.short) for key, entry, _ in beside)
+        short = f"pub.: published, not measured here ({', '.join(dict.fromkeys(e.source for _, e, _ in beside))})."
         below += remarks("published", [f"pub.: published, not measured here: {whose}."], short)
+    if source == "best":
+        below += _describe_choice(rows, metrics, [entry for entry, _ in placed])
     table = Table(
         columns=_column_heads(columns, heads),
         blocks=tuple(blocks),
@@ -335,6 +340,30 @@ def _column(columns: Sequence[ColumnKey], entry: Published) -> ColumnKey:
     return (alike or described or fitting)[0]
 
 
+def _name_holders(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return each source with the methods that it has numbers of."""
+    return "; ".join(f"{source} ({', '.join(titles)})" for source, titles in group_values(pairs).items())
+
+
+def _describe_choice(rows: Sequence[Row], metrics: Sequence[str], shown: Sequence[Published]) -> list[Remark]:
+    """Return remarks on the numbers that were preferred to those of other sources, and on those that are not shown."""
+    below: list[Remark] = []
+    if disputed := {entry.title: None for entry in shown if citations.find_rivals(entry)}:
+        text = f"Other sources print other values for {join_words(list(disputed))}; first-hand ones are preferred."
+        below += remarks("published", [text])
+    if left_out := citations.find_left_out(rows, metrics, shown):
+        counts = collections.Counter(
+            "other images or splits"
+            if entry.kind == "other"
+            else f"{entry.features}, {entry.semantics}{' ‡' * entry.transductive}"
+            for entry in left_out
+        )
+        what = "; ".join(f"{count} on {data}" for data, count in counts.items())
+        numbers = format_count(len(left_out), "published number")
+        below += remarks("published", [f"Left out, since they do not compare: {numbers} of these methods ({what})."])
+    return below
+
+
 def _caution(placed: Sequence[tuple[Published, GroupKey]], heads: Mapping[GroupKey, str]) -> list[Remark]:
     """Return remarks on published numbers, each with the data that it belongs to."""
     below: list[Remark] = []
@@ -342,6 +371,8 @@ def _caution(placed: Sequence[tuple[Published, GroupKey]], heads: Mapping[GroupK
         code, whose = join_words(read), "their" if len(read) > 1 else "its"
         text = f"The public code of {code} picks the epoch on test images: {whose} published numbers are read as "
         below += remarks("oracle", [f"{text}oracle (†)."], f"† published: the code of {code} picks on test images.")
+    differing = [(entry, group) for entry, group in placed if (entry.features, entry.semantics) != group[1:3]]
+    titles = group_values(((entry.features, entry.semantics), entry.title) for entry, _ in differing)
     unlike = group_values(
         (
             (entry.features, entry.semantics),
@@ -349,13 +380,13 @@ def _caution(placed: Sequence[tuple[Published, GroupKey]], heads: Mapping[GroupK
             if "(" in heads[group]
             else f"{title_data(group.dataset)} ({group.features}, {group.semantics})",
         )
-        for entry, group in placed
-        if (entry.features, entry.semantics) != group[1:3]
+        for entry, group in differing
     )
     for (features, semantics), data in unlike.items():
+        whose = f" of {join_words(titles[features, semantics])}" if len(unlike) > 1 else ""
         text = (
-            f"The published numbers rest on {features} features and {semantics} semantics, unlike the measured ones "
-            f"of {', '.join(data)}: they do not compare directly."
+            f"The published numbers{whose} rest on {features} features and {semantics} semantics, unlike the measured "
+            f"ones of {', '.join(data)}: they do not compare directly."
         )
         below += remarks("warning", [text])
     return below

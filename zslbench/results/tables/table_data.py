@@ -15,7 +15,7 @@ _ROW = (
     *("protocol", "protocol_version", "protocol_params", "stage", "fold", "folds"),
     *("selection", "marks", "source_state", "replaced"),
 )
-_PUBLISHED = ("value", "source", "table", "features", "semantics", "note")
+_PUBLISHED = ("value", "source", "table", "kind", "features", "semantics", "note")
 
 
 def round_number(value: float | None) -> float | None:
@@ -62,8 +62,11 @@ def table_rows(
             facts["source"] = None
         out.append(facts)
     for cited_row in cited or ():
-        for entries in group_values((entry.dataset, entry) for entry in cited_row.entries).values():
-            numbers = {entry.metric: {"mean": entry.value, **pick_facts(entry, "table", "note")} for entry in entries}
+        of_data = group_values(((entry.dataset, entry.features, entry.semantics), entry) for entry in cited_row.entries)
+        for entries in of_data.values():
+            numbers = {
+                entry.metric: {"mean": entry.value, **pick_facts(entry, "table", "kind", "note")} for entry in entries
+            }
             out.append(_cited_facts(cited_row, entries[0]) | {"source": cited_row.source, "metrics": numbers})
     return out if format == "json" else [flat for facts in out for flat in _flatten(facts)]
 
@@ -80,11 +83,11 @@ def _flatten(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if name.endswith("†") and "†" not in facts["marks"]:
             flat["marks"] = "†" + facts["marks"]
         if source != "":
-            flat |= {"source": source, "table": numbers.get("table"), "note": numbers.get("note")}
+            flat |= {"source": source} | {key: numbers.get(key) for key in ("table", "kind", "note")}
         if published is not None:
             entry = published.get(name, {})
             flat["published"] = entry.get("value")
-            flat |= {f"published_{key}": entry.get(key) for key in ("source", "table", "note")}
+            flat |= {f"published_{key}": entry.get(key) for key in ("source", "table", "kind", "note")}
         yield flat
 
 
