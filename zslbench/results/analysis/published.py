@@ -216,36 +216,45 @@ def cited_names(method: str, presets: Sequence[str]) -> tuple[str, ...]:
 class CitedRow(Ranked):
     """One method's numbers in one source; oracle where they are read as those of the best epoch on test images."""
 
-    source: str
     title: str
     entries: tuple[Published, ...]
+
+    @property
+    def source(self) -> str:
+        """The citation key."""
+        return self.entries[0].source
+
+    @property
+    def cited_from(self) -> str:
+        """The source, with a word where its numbers are not first-hand."""
+        return self.entries[0].cited_from
 
 
 def cited_rows(rows: Sequence[Row], metrics: Sequence[str], source: str, methods: Sequence[str]) -> list[CitedRow]:
     """Return what is published on the catalogued data sets of `rows`, the preferred source first.
 
     `source` is a citation key, or ``best``: of each number the most preferred source alone, where it compares. Without
-    `methods` (specs) these are all that a source has, named ablations left out, and with ``best`` those of the methods
-    that zslbench has.
+    `methods` (specs) these are all that a source has, named ablations left out, and with ``best`` those of measured
+    methods and of those that zslbench has.
     """
     data = dict.fromkeys((row.dataset, (row.features, row.semantics)) for row in rows if row.origin == "catalogue")
-    cited = {entry.method: None for entry in load() if source != "best" or entry.method in METHODS.entries}
+    known = {*METHODS.entries, *(row.method for row in rows)}
+    cited = {entry.method: None for entry in load() if source != "best" or entry.method in known}
     names = [cited_names(spec.name.casefold(), spec.presets) for spec in map(parse, methods)] or [
         (name,) for name in cited if ":" not in name
     ]
-    asked = None if source == "best" else source
+    asked, order = None if source == "best" else source, list(dict.fromkeys(entry.cited_from for entry in load()))
     cells = itertools.product(enumerate(dict.fromkeys(names)), (False, True), data, metrics)
     entries: dict[tuple[int, int, bool], dict[Published, None]] = {}
     for (number, alike), transductive, (dataset, described), metric in cells:
         if entry := lookup(alike, dataset, metric, asked, described, transductive):
-            entries.setdefault((sources().index(entry.source), number, transductive), {})[entry] = None
+            entries.setdefault((order.index(entry.cited_from), number, transductive), {})[entry] = None
     return [
         CitedRow(
             setting="transductive" if transductive else "inductive",
             oracle=any(entry.oracle for entry in of_row),
-            source=sources()[place],
             title=next(iter(of_row)).title,
             entries=tuple(of_row),
         )
-        for (place, _, transductive), of_row in sorted(entries.items(), key=lambda item: item[0])
+        for (_, _, transductive), of_row in sorted(entries.items(), key=lambda item: item[0])
     ]

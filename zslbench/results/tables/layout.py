@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from zslbench.metrics import METRIC_ORDER, metric_place
 from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.gather import RecordFilter
-from zslbench.results.analysis.published import KINDS, PROTOCOL, CitedRow, Published
+from zslbench.results.analysis.published import PROTOCOL, CitedRow, Published
 from zslbench.results.analysis.row_names import RowKey, describe_shared, row_keys
 from zslbench.results.analysis.rows import Ranked, Row, Stat, group_values, natural
 from zslbench.results.records.record import SELECTIONS
@@ -111,9 +111,6 @@ def lay_out(
         ranked = "each block is ranked by itself" if len(cited_blocks) > 1 else "ranked by themselves"
         cited_text = f"Rows below “published” are cited, not measured here, and {ranked}, without a test."
         below += remarks("published", [cited_text], cited_text)
-        second_hand = [(entry.cited_from, row.title) for row in cited for entry in row.entries if KINDS[entry.kind]]
-        if second_hand:
-            below += remarks("published", [f"Not first-hand: {_name_holders(second_hand)}."])
         if any(row.setting == "transductive" for row in cited) and TRANSDUCTIVE not in below:
             below.append(TRANSDUCTIVE)
         placed = [(entry, _column(columns, entry).group) for row in cited for entry in row.entries]
@@ -121,8 +118,9 @@ def lay_out(
         which = "" if source == "best" else f" in {source}"
         below += remarks("note", [f"There are no published numbers{which} for these methods and data sets."])
     elif source:
-        whose = _name_holders((entry.cited_from, key.short) for key, entry, _ in beside)
-        short = f"pub.: published, not measured here ({', '.join(dict.fromkeys(e.source for _, e, _ in beside))})."
+        by_source = group_values((entry.cited_from, key.short) for key, entry, _ in beside)
+        whose = "; ".join(f"{name} ({', '.join(short)})" for name, short in by_source.items())
+        short = f"pub.: published, not measured here ({'; '.join(by_source)})."
         below += remarks("published", [f"pub.: published, not measured here: {whose}."], short)
     if source == "best":
         below += _describe_choice(rows, metrics, [entry for entry, _ in placed])
@@ -311,8 +309,7 @@ def _cited_blocks(
 ) -> list[Block]:
     """Return the blocks of published rows, those of a source below its name."""
     blocks = []
-    for source in dict.fromkeys(row.source for row in cited):
-        same = [row for row in cited if row.source == source]
+    for name, same in group_values((row.source if rank_together else row.cited_from, row) for row in cited).items():
         for number, block in enumerate(ranked_blocks(same, rank_together)):
             placed = [{_column(columns, entry): entry for entry in row.entries} for row in block]
             rows = [
@@ -326,8 +323,8 @@ def _cited_blocks(
             ]
             values = ({at: row[key].value for at, row in enumerate(placed) if key in row} for key in columns)
             marked = [mark_best(of_column, decimals=_published_decimals(numbers)) for of_column in values]
-            cited_block = _mark_cells(rows, marked, "" if number else f"published: {source}")
-            blocks.append(dataclasses.replace(cited_block, source=source))
+            cited_block = _mark_cells(rows, marked, "" if number else f"published: {name}")
+            blocks.append(dataclasses.replace(cited_block, source=same[0].source))
     return blocks
 
 
@@ -340,17 +337,12 @@ def _column(columns: Sequence[ColumnKey], entry: Published) -> ColumnKey:
     return (alike or described or fitting)[0]
 
 
-def _name_holders(pairs: Iterable[tuple[str, str]]) -> str:
-    """Return each source with the methods that it has numbers of."""
-    return "; ".join(f"{source} ({', '.join(titles)})" for source, titles in group_values(pairs).items())
-
-
 def _describe_choice(rows: Sequence[Row], metrics: Sequence[str], shown: Sequence[Published]) -> list[Remark]:
     """Return remarks on the numbers that were preferred to those of other sources, and on those that are not shown."""
     below: list[Remark] = []
     if disputed := {entry.title: None for entry in shown if citations.find_rivals(entry)}:
         text = f"Other sources print other values for {join_words(list(disputed))}; first-hand ones are preferred."
-        below += remarks("published", [text])
+        below += remarks("published", [text], text)
     if left_out := citations.find_left_out(rows, metrics, shown):
         counts = collections.Counter(
             "other images or splits"
@@ -359,8 +351,8 @@ def _describe_choice(rows: Sequence[Row], metrics: Sequence[str], shown: Sequenc
             for entry in left_out
         )
         what = "; ".join(f"{count} on {data}" for data, count in counts.items())
-        numbers = format_count(len(left_out), "published number")
-        below += remarks("published", [f"Left out, since they do not compare: {numbers} of these methods ({what})."])
+        text = f"{format_count(len(left_out), 'published number')} of these methods left out, which do not compare"
+        below += remarks("published", [f"{text}: {what}."], f"{text}.")
     return below
 
 

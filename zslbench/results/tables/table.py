@@ -281,7 +281,7 @@ def cite_methods(table: Table, keys: Mapping[str, str]) -> Table:
     blocks = []
     for block in table.blocks:
         rows = tuple(dataclasses.replace(row, citation=keys.get(row.method, "")) for row in block.rows)
-        title = "published" if block.source and block.title else block.title
+        title = block.title.replace(f": {block.source}", "") if block.source else block.title
         blocks.append(dataclasses.replace(block, rows=rows, title=title, citation=block.source if title else ""))
     return dataclasses.replace(table, blocks=tuple(blocks))
 
