@@ -415,7 +415,8 @@ def test_the_classifiers_of_the_public_preset_are_those_of_the_plain_algorithm(p
         def ours(**other: Any) -> torch.Tensor:
             method = LisGAN(**values | {"final_epochs": epochs, "final_batch": batch, "final_lr": lr} | other)
             method.seeds_ = {"final classifier": seed}
-            return method.classify(rows, references, labels, 5)
+            classes = ClassTable(np.arange(5), np.eye(5, dtype=np.float32))
+            return method.classify(rows, references, labels, classes)
 
         def same_values(found: torch.Tensor, wanted: torch.Tensor) -> None:
             torch.testing.assert_close(found, wanted, rtol=1e-9, atol=1e-9)

@@ -1,9 +1,12 @@
-"""Classifiers of synthesised features: linear softmax (LisGAN, Eq. 7, 8), nearest neighbours, SVM, cascade (3.4)."""
+"""Classifiers of synthesised features: softmax (LisGAN, Eq. 7, 8), nearest neighbours, SVM, LisGAN's cascade (3.4).
+
+The logits of a softmax are linear, or cosines with prototypes that a network makes of the semantics (ZLAP).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -11,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from zslbench.arrays import Array, IntArray
+from zslbench.methods.generative.wgan import SLOPE
 from zslbench.methods.nn import adam, linear, random_stream, row_batches, take_steps, threads_for
 from zslbench.step_reports import report_progress
 
@@ -19,14 +23,50 @@ BLOCK = 2**25
 BLOCK_ROWS = 512
 
 
+class PrototypeHead(torch.nn.Module):
+    """Logits cos(x, P(a_c)) / τ with prototypes P(a) = W₂ LReLU(W₁ a + b₁) + b₂ of the classes (ZLAP).
+
+    Args:
+        semantics: (k, a) of the classes.
+        features: dimensions of a row.
+    """
+
+    semantics: Tensor
+    optimiser: ClassVar[Mapping[str, Any]] = {"decay": 1e-4, "halved_every": 30}
+    """How the public code of ZLAP trains it; see `SoftmaxTraining`."""
+
+    def __init__(
+        self, semantics: Tensor, hidden: int, features: int, temperature: float, stream: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.register_buffer("semantics", semantics)
+        self.first = linear(semantics.shape[1], hidden, stream)
+        self.second = linear(hidden, features, stream)
+        self.temperature = temperature
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return (n, k) logits of (n, d) rows."""
+        prototypes = self.second(functional.leaky_relu(self.first(self.semantics), SLOPE))
+        return functional.normalize(features, dim=1) @ functional.normalize(prototypes, dim=1).T / self.temperature
+
+    def operations(self, rows: int) -> int:
+        """Return the multiplications and additions of a pass of so many rows."""
+        classes, width = len(self.semantics), self.second.out_features
+        return 2 * classes * (rows * width + self.first.weight.numel() + self.second.weight.numel())
+
+
 class SoftmaxTraining:
-    """The training of a linear layer by Adam to minimise the negative log-likelihood (LisGAN, Eq. 7), a step at a time.
+    """The training of a classifier by Adam to minimise the negative log-likelihood (LisGAN, Eq. 7), a step at a time.
 
     Args:
         features: (n, d) rows.
-        labels: (n,) positions from 0 to classes − 1, on the same device.
+        labels: (n,) positions of their classes, on the same device.
+        layer: returns (n, k) logits of (n, d) rows; a fresh linear layer, or a `PrototypeHead`.
         batch: rows of every step (see `row_batches`).
-        seed: of the initial weights and of the order of the rows; nothing else is random.
+        seed: of the order of the rows; nothing else is random.
+        prior: (k,) logarithms that are added to the logits in the loss alone (ZLA).
+        decay: of the weights, Adam's own L2 term.
+        halved_every: epochs after which the learning rate is halved; 0: never.
         tol: stop after an epoch whose mean loss is not lower than that of the epoch before by at least this share.
         phase: the name under which progress is reported.
     """
@@ -35,17 +75,22 @@ class SoftmaxTraining:
         self,
         features: Tensor,
         labels: Tensor,
-        classes: int,
+        layer: torch.nn.Linear | PrototypeHead,
         *,
         batch: int,
         lr: float,
         seed: int,
+        prior: Tensor | None = None,
+        decay: float = 0.0,
+        halved_every: int = 0,
         tol: float = 0.0,
         phase: str = "final classifier",
     ) -> None:
-        self.batch, self.tol, self.phase = batch, tol, phase
-        self.layer = linear(features.shape[1], classes, random_stream(seed)).to(features.device)
-        self._optimiser = adam(self.layer.parameters(), lr)
+        self.batch, self.prior, self.tol, self.phase = batch, prior, tol, phase
+        self.layer = layer.to(features.device)
+        self._optimiser = adam(self.layer.parameters(), lr, decay=decay)
+        step_lr = torch.optim.lr_scheduler.StepLR
+        self._halving = step_lr(self._optimiser, halved_every, 0.5) if halved_every else None
         self._order = random_stream(seed + 1, features.device)
         self.use_rows(features, labels)
 
@@ -55,13 +100,16 @@ class SoftmaxTraining:
         self._batches = row_batches(len(features), self.batch, self._order)
         self._before, self._ended = float("inf"), False
 
-    def train(self, epochs: int) -> torch.nn.Linear:
+    def train(self, epochs: int) -> torch.nn.Linear | PrototypeHead:
         """Return the layer after so many more epochs of ⌈n / batch⌉ steps, fewer if `tol` ends the training."""
         steps = -(-len(self._features) // self.batch)
-        threads = threads_for(2 * self.batch * self.layer.weight.numel())
+        layer, batch = self.layer, self.batch
+        work = layer.operations(batch) if isinstance(layer, PrototypeHead) else 2 * batch * layer.weight.numel()
+        threads = threads_for(work)
 
         def loss_of(rows: Tensor) -> Tensor:
-            return functional.cross_entropy(self.layer(self._features[rows]), self._labels[rows])
+            logits: Tensor = layer(self._features[rows])
+            return functional.cross_entropy(logits if self.prior is None else logits + self.prior, self._labels[rows])
 
         for epoch in range(epochs):
             if self._ended:
@@ -72,22 +120,25 @@ class SoftmaxTraining:
                 return report_progress(self.phase, done + taken, epochs * steps)
 
             total, _ = take_steps(steps, self._optimiser, loss_of, self._batches, threads, advance)
+            if self._halving:
+                self._halving.step()
             self._ended = advance(steps)
             if self.tol and not self._ended:
                 now = float(total) / steps
                 self._ended, self._before = now > (1 - self.tol) * self._before, now
-        return self.layer
+        return layer
 
 
 def train_softmax(
     features: Tensor, labels: Tensor, classes: int, *, epochs: int, batch: int, lr: float, seed: int, **options: Any
 ) -> torch.nn.Linear:
-    """Return a linear layer trained for so many epochs; for the arguments see `SoftmaxTraining`."""
-    training = SoftmaxTraining(features, labels, classes, batch=batch, lr=lr, seed=seed, **options)
-    return training.train(epochs).requires_grad_(False)
+    """Return a linear layer trained for so many epochs; `seed` is that of its initial weights as well."""
+    layer = linear(features.shape[1], classes, random_stream(seed))
+    SoftmaxTraining(features, labels, layer, batch=batch, lr=lr, seed=seed, **options).train(epochs)
+    return layer.requires_grad_(False)
 
 
-def log_probabilities(layer: torch.nn.Linear, features: Tensor) -> Tensor:
+def log_probabilities(layer: torch.nn.Module, features: Tensor) -> Tensor:
     """Return (n, k) log P(y|x) of (n, d) rows."""
     with torch.no_grad():
         return functional.log_softmax(layer(features), dim=1)

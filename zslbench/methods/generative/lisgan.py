@@ -19,6 +19,7 @@ from zslbench.methods.generative.fclswgan import (
 )
 from zslbench.params import Between, param
 from zslbench.step_reports import TRAINING
+from zslbench.task import ClassTable
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -362,7 +363,7 @@ class LisGAN(GenerativeMethod):
             return self.soul_rows * min(self.batch, size.images)
         return self.soul_rows * min(self.soul_classes or size.classes, size.classes)
 
-    def classify(self, rows: Tensor, references: Tensor, labels: Tensor, classes: int) -> Tensor:
+    def classify(self, rows: Tensor, references: Tensor, labels: Tensor, classes: ClassTable) -> Tensor:
         """Return the cascade's log-probabilities.
 
         A second softmax that is trained anew starts from the first one's initial weights, so the two differ only
@@ -372,22 +373,22 @@ class LisGAN(GenerativeMethod):
             return super().classify(rows, references, labels, classes)
         from zslbench.methods.generative import final_classifiers
 
-        training = self._softmax_training(references, labels, classes)
+        training = self._classifier_training(references, labels, classes)
         before = self.confident_epoch or self.final_epochs
         first = final_classifiers.log_probabilities(training.train(before), rows)
 
         def second(joined: Tensor, joined_labels: Tensor, others: Tensor) -> Tensor:
             if self.cascade == "nn":
-                return final_classifiers.nearest_neighbour(joined, joined_labels, others, classes)
+                return final_classifiers.nearest_neighbour(joined, joined_labels, others, len(classes))
             if self.cascade == "svm":
                 seed = self.seeds_["final classifier"]
-                return final_classifiers.support_vectors(joined, joined_labels, others, classes, seed)
+                return final_classifiers.support_vectors(joined, joined_labels, others, len(classes), seed)
             if self.second_start == "first":
                 training.train(self.final_epochs - before)
                 training.use_rows(joined, joined_labels)
                 going_on = training
             else:
-                going_on = self._softmax_training(joined, joined_labels, classes)
+                going_on = self._classifier_training(joined, joined_labels, classes)
             layer = going_on.train(self.second_epochs or self.final_epochs)
             return final_classifiers.log_probabilities(layer, others)
 

@@ -102,54 +102,107 @@ class SynthesisMethod(Method):
 class FinalClassifierMethod(SynthesisMethod):
     """A method whose scores are those of a classifier trained on rows of seen classes and on rows made for the others.
 
-    By default these are preprocessed features and fakes of them. A method that classifies another representation of
+    The classifier's logits are linear in the rows, or cosines with prototypes that a network makes of the semantics.
+    While it trains, the logarithm of a prior can be added to them; predictions are made without (Chen et al., IJCAI
+    2022).
+
+    By default the rows are preprocessed features and fakes of them. A method that classifies another representation of
     rows overrides `_represent`; where the references are not what `_represent` makes of features, also
     `_seen_references` and `_unseen_references`.
     """
 
     later = ("synthesis", "final classifier")
-    scoring: ClassVar[tuple[str, ...]] = ("per_class", "final_epochs", "final_batch", "final_tol", "final_lr")
+    scoring: ClassVar[tuple[str, ...]] = (
+        *("per_class", "final_epochs", "final_batch", "final_tol", "final_lr"),
+        *("classifier_head", "temperature", "prototype_hidden", "logit_prior", "prior_ratio"),
+    )
     per_class: int = param(300, low=1, high=20000, log=True, help="rows synthesised for each unseen class")
-    final_epochs: int = param(25, low=1, high=10000, log=True, help="epochs of the final softmax classifier")
-    final_batch: int = param(256, low=1, high=65536, log=True, help="rows per step of the final softmax classifier")
+    final_epochs: int = param(25, low=1, high=10000, log=True, help="epochs of the final classifier")
+    final_batch: int = param(256, low=1, high=65536, log=True, help="rows per step of the final classifier")
     final_tol: float = param(
         0.0, low=0.0, high=1.0, help="stop a final classifier when an epoch lowers its loss by less than this share"
     )
-    final_lr: float = param(1e-3, low=1e-6, high=1.0, log=True, help="learning rate of the final softmax classifier")
+    final_lr: float = param(1e-3, low=1e-6, high=1.0, log=True, help="learning rate of the final classifier")
+    classifier_head: str = param(
+        "softmax",
+        choices=("softmax", "prototype"),
+        help="logits of the final classifier: linear, or cosines with prototypes made of the semantics (ZLAP)",
+    )
+    temperature: float = param(
+        0.04, low=1e-3, high=10.0, log=True, help="temperature τ that divides the cosines of classifier_head=prototype"
+    )
+    prototype_hidden: int = param(
+        1024, low=1, high=16384, log=True, help="hidden units of the network of classifier_head=prototype"
+    )
+    logit_prior: str = param(
+        "none",
+        choices=("none", "ratio"),
+        help="prior whose logarithm the logits get while the final classifier trains, and not in predictions; ratio: "
+        "seen classes by their rows, unseen ones alike, with prior_ratio between both groups (ZLA)",
+    )
+    prior_ratio: float = param(
+        50.0,
+        low=1e-3,
+        high=1e6,
+        log=True,
+        help="prior of all seen classes over that of all unseen ones; the higher, the likelier unseen classes become",
+    )
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
-        """Return (n, k) log-probabilities of a linear softmax classifier.
+        """Return (n, k) log-probabilities of the final classifier.
 
         It is trained on real rows of the candidates that were seen in training, and on synthesised rows of the others.
         """
         order = classes.canonical()
-        references, labels = self._references(classes.take(order))
+        candidates = classes.take(order)
+        references, labels = self._references(candidates)
         rows = self._represent(self._tensor(self.preprocessor_.transform(features)))
-        logs = self.classify(rows, references, labels, len(classes)).cpu().numpy()
+        logs = self.classify(rows, references, labels, candidates).cpu().numpy()
         return np.take(logs, np.argsort(order), axis=1)
 
-    def classify(self, rows: Tensor, references: Tensor, labels: Tensor, classes: int) -> Tensor:
-        """Return (n, k) log-probabilities of (n, d) rows, by a softmax classifier of (r, d) references."""
+    def classify(self, rows: Tensor, references: Tensor, labels: Tensor, classes: ClassTable) -> Tensor:
+        """Return (n, k) log-probabilities of (n, d) rows, by a classifier of (r, d) references and their positions."""
         from zslbench.methods.generative import final_classifiers
 
-        def make() -> torch.nn.Linear:
-            return self._softmax_training(references, labels, classes).train(self.final_epochs)
+        def make() -> torch.nn.Module:
+            return self._classifier_training(references, labels, classes).train(self.final_epochs)
 
         if self.batchwise:  # its rows are never scored by themselves
             return final_classifiers.log_probabilities(make(), rows)
         arrays = {"references": references.cpu().numpy(), "labels": labels.cpu().numpy()}
-        given = {"epochs": self.final_epochs, "device": str(references.device), **self._softmax_options()}
-        layer = reuse_once(make, "final classifier", arrays, classes=classes, **given)
+        arrays |= {"ids": classes.ids, "semantics": classes.semantics}
+        given = {name: getattr(self, name) for name in self.scoring}
+        given |= {"device": str(references.device), "seed": self.seeds_["final classifier"]}
+        layer = reuse_once(make, "final classifier", arrays, **given)
         return final_classifiers.log_probabilities(layer, rows)
 
-    def _softmax_options(self) -> dict[str, Any]:
-        options = {name: getattr(self, f"final_{name}") for name in ("batch", "lr", "tol")}
-        return options | {"seed": self.seeds_["final classifier"]}
+    def _classifier_training(self, references: Tensor, labels: Tensor, classes: ClassTable) -> SoftmaxTraining:
+        from zslbench.methods import nn
+        from zslbench.methods.generative.final_classifiers import PrototypeHead, SoftmaxTraining
 
-    def _softmax_training(self, references: Tensor, labels: Tensor, classes: int) -> SoftmaxTraining:
-        from zslbench.methods.generative.final_classifiers import SoftmaxTraining
+        given = {name: getattr(self, f"final_{name}") for name in ("batch", "lr", "tol")}
+        given |= {"seed": self.seeds_["final classifier"], "prior": self._log_prior(classes)}
+        stream, width = nn.random_stream(given["seed"]), references.shape[1]
+        if self.classifier_head == "softmax":
+            return SoftmaxTraining(references, labels, nn.linear(width, len(classes), stream), **given)
+        semantics = self._tensor(normed(classes.semantics, self.semantic_norm))
+        head = PrototypeHead(semantics, self.prototype_hidden, width, self.temperature, stream)
+        return SoftmaxTraining(references, labels, head, **PrototypeHead.optimiser, **given)
 
-        return SoftmaxTraining(references, labels, classes, **self._softmax_options())
+    def _log_prior(self, classes: ClassTable) -> Tensor | None:
+        """Return the (k,) logarithms of the candidates' prior; None if there is none.
+
+        With ratio r, seen candidates have r / (1 + r) in proportion to their training rows, and unseen ones
+        1 / (1 + r) in equal parts. Among unseen candidates alone the prior is uniform, which changes nothing.
+        """
+        seen = np.isin(classes.ids, self.classes_.ids) if self.logit_prior == "ratio" else np.zeros(0, dtype=bool)
+        if not seen.any():
+            return None
+        counts = np.bincount(self.rows_.labels.cpu().numpy(), minlength=len(self.classes_))
+        rows = counts[self.classes_.positions(classes.ids[seen])]
+        logs = np.full(len(classes), -np.log1p(self.prior_ratio) - np.log(max(1, (~seen).sum())))
+        logs[seen] = np.log(rows / rows.sum()) - np.log1p(1 / self.prior_ratio)
+        return self._tensor(logs.astype(np.float32))
 
     def _references(self, classes: ClassTable) -> tuple[Tensor, Tensor]:
         """Return (r, d) rows and (r,) positions of candidates: real rows of seen ones, then fakes of the others."""
