@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from zslbench.methods.generative import latent
+from zslbench.methods.generative.wgan import CriticBatch
 from zslbench.methods.nn import random_stream
 
 M, D, L, C = 9, 7, 4, 5
@@ -55,6 +56,52 @@ def test_information_is_the_divergence_from_the_standard_normal() -> None:
     ours = torch.distributions.Normal(means, deviations)
     wanted = torch.distributions.kl_divergence(ours, torch.distributions.Normal(0.0, 1.0)).sum(1).mean()
     assert latent.information(means, deviations).item() == pytest.approx(wanted.item(), rel=1e-6)  # 1e-8 beside σ²
+
+
+def test_losses_of_the_latent_critic_and_their_gradients_match_autograd_row_by_row() -> None:
+    critic = latent.LatentCritic(D, L, random_stream(1)).double()
+    for parameter in critic.parameters():
+        torch.nn.init.normal_(parameter, generator=random_stream(4))
+    real, fake, noise = numbers(M, D, seed=5), numbers(M, D, seed=6), numbers(3, M, L, seed=7)
+    mix, labels = torch.rand(M, 1, generator=random_stream(8), dtype=torch.float64), torch.zeros(M, dtype=torch.int64)
+    batch = CriticBatch(real, fake, labels, numbers(M, 3), mix)
+    weight, bias = critic.map.halves.weight, critic.map.halves.bias
+
+    def gaussian(x: Tensor) -> tuple[Tensor, Tensor]:
+        halves = torch.nn.functional.leaky_relu(weight @ x + bias, 0.2)
+        return halves[:L], halves[L:].sigmoid()
+
+    def value(x: Tensor, epsilon: Tensor) -> Tensor:
+        mean, deviation = gaussian(x)
+        return critic.value.weight[0] @ (mean + epsilon * deviation) + critic.value.bias[0]
+
+    def by_rows() -> list[Tensor]:
+        each: list[list[Tensor]] = [[], [], [], []]
+        for i in range(M):
+            between = (mix[i] * real[i] + (1 - mix[i]) * fake[i]).requires_grad_()
+            (slope,) = torch.autograd.grad(value(between, noise[2, i]), between, create_graph=True)
+            each[0].append(value(fake[i], noise[1, i]) - value(real[i], noise[0, i]))
+            each[1].append((slope.norm() - 1) ** 2)
+            each[2].append(value(real[i], noise[0, i]))
+            for row in (real[i], fake[i]):
+                mean, deviation = gaussian(row)
+                ours = torch.distributions.Normal(mean, deviation)
+                each[3].append(torch.distributions.kl_divergence(ours, torch.distributions.Normal(0.0, 1.0)).sum())
+        wasserstein, penalty, drift, rate = (torch.stack(values).mean() for values in each)
+        return [wasserstein, penalty, drift**2, rate]
+
+    *parts, means = critic.losses(batch, noise)
+    torch.testing.assert_close(means, torch.stack([gaussian(row)[0] for row in real]))
+    for ours, wanted in zip(parts, by_rows(), strict=True):
+        torch.testing.assert_close(ours, wanted, rtol=1e-6, atol=0)  # 1e-8 beside σ²
+        gradients = [
+            torch.autograd.grad(loss, list(critic.parameters()), allow_unused=True, retain_graph=True)
+            for loss in (ours, wanted)
+        ]
+        for mine, given in zip(*gradients, strict=True):
+            mine, given = (torch.zeros(1) if part is None else part for part in (mine, given))
+            torch.testing.assert_close(mine, given, rtol=1e-5, atol=1e-7, check_dtype=False)
+    torch.testing.assert_close(critic(real, real)[3], value(real[3], torch.zeros(L)))
 
 
 def contrast_by_loop(rows: np.ndarray, labels: np.ndarray, temperature: float) -> float:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zslbench.methods.generative.wgan import SLOPE
+from zslbench.methods.generative.wgan import SLOPE, CriticBatch
 from zslbench.methods.nn import linear
 
 SQUARE_FLOOR = 1e-8
@@ -45,6 +45,58 @@ class LatentMap(torch.nn.Module):
         active = halves if self.first is not None else functional.leaky_relu(halves, SLOPE)
         mean, deviation = active.chunk(2, dim=-1)
         return mean, deviation.sigmoid()
+
+
+class LatentCritic(torch.nn.Module):
+    """D(x) = wᵀ r + b on the codes r = μ + ε ∘ σ of a one-layer `LatentMap`; as a function of x alone ε is 0.
+
+    It sees no semantics.
+    """
+
+    def __init__(self, features: int, latent: int, stream: torch.Generator) -> None:
+        super().__init__()
+        self.map = LatentMap(features, latent, stream)
+        self.value = linear(latent, 1, stream)
+
+    def forward(self, features: Tensor, _semantics: Tensor) -> Tensor:
+        """Return (…,) values of the means of (…, d) features."""
+        return self.values(self.map(features)[0])
+
+    def values(self, codes: Tensor) -> Tensor:
+        """Return (…,) values of (…, l) codes."""
+        out: Tensor = self.value(codes).squeeze(-1)
+        return out
+
+    def input_gradient(self, halves: Tensor, noise: Tensor) -> Tensor:
+        """Return (m, d) gradients of D by x at (m, 2l) pre-activations and (m, l) noise ε.
+
+        ∇ₓD = Wᵀ(φ′(h₁) ∘ w, φ′(h₂) ∘ σ(1 − σ) ∘ ε ∘ w). Because it is written out, the penalty needs one backward pass
+        instead of two; σ depends on the weights, so that the pass goes through `halves` as well.
+        """
+        _, deviation = self.map.gaussian(halves)
+        by_codes = torch.cat([torch.ones_like(noise), deviation * (1 - deviation) * noise], dim=-1)
+        by_halves = by_codes * self.value.weight.repeat(1, 2)
+        return (torch.where(halves > 0, 1.0, SLOPE) * by_halves).to(halves.dtype) @ self.map.halves.weight
+
+    def losses(self, batch: CriticBatch, noise: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Return the parts of RFF-GZSL's loss of a batch from one pass over real and fake rows.
+
+        They are E D(x̃) − E D(x), the penalty E(‖∇ₓD(x̂)‖₂ − 1)², the drift (E D(x))², the information of the codes of
+        all rows, and the (m, l) means of the real rows.
+
+        Args:
+            noise: (3, m, l): ε of real rows, fakes, and the rows x̂ between them.
+        """
+        halves = self.map.halves(torch.cat([batch.real, batch.fake])).unflatten(0, (2, -1))
+        exact = torch.promote_types(halves.dtype, torch.float32)  # of sums, where products are in bf16
+        means, deviations = (part.to(exact) for part in self.map.gaussian(halves))
+        real, fake = self.values(means + deviations * noise[:2]).to(exact)
+        # the map's layer is affine: the pre-activation of x̂ lies between those of its ends
+        between = torch.lerp(halves[1], halves[0], batch.mix.to(halves.dtype))
+        lengths = torch.linalg.vector_norm(self.input_gradient(between, noise[2]).to(exact), dim=1)
+        penalty = (lengths - 1).square().mean()
+        rate = information(means, deviations).mean()
+        return fake.mean() - real.mean(), penalty, real.mean().square(), rate, means[0]
 
 
 class UnitEmbedding(torch.nn.Module):
