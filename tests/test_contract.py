@@ -57,6 +57,10 @@ METHOD_CHECKS = {
     "gazsl": GENERATIVE,
     "gazsl[output=linear,preprocess=standard]": GENERATIVE,
     "gazsl@no_classes": GENERATIVE,
+    "rff": GENERATIVE,
+    "rff[centre_gradients=never,other_centre=nearest]": GENERATIVE,
+    "cegzsl": GENERATIVE,
+    "cegzsl@summed_comparator": GENERATIVE,
 }
 BUILTIN = {"digits", "synthetic"}
 

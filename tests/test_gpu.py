@@ -25,6 +25,8 @@ def _cuda():
 CASES = [
     ("fclswgan", {}),
     ("gazsl", {}),
+    ("rff", {}),
+    ("cegzsl", {}),
     ("cnzsl", {}),
     ("dem", {}),
     ("lisgan", {"soul_classes": 8, "cascade": "off"}),

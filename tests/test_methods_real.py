@@ -19,6 +19,19 @@ from zslbench.registry import METHODS
 
 pytestmark = pytest.mark.realdata
 
+SHORT: dict[str, Any] = {
+    "hidden": 128,
+    "batch": 128,
+    "critic_steps": 1,
+    "epochs": 8,
+    "lr": 5e-3,
+    "pretrain_epochs": 3,
+    "per_class": 40,
+    "final_epochs": 6,
+    "preprocess": "standard+clip+minmax",
+}
+"""A few seconds of training of a GAN with a softmax classifier."""
+
 
 @pytest.fixture(scope="module")
 def cub(real_data: Path) -> dict[str, Dataset]:
@@ -41,6 +54,9 @@ def judged(dataset: Dataset, chosen: Split, method: Method, protocol: ZSL | GZSL
         ("sync", {"preprocess": "standard+l2", "lam": 2.0**-14, "scale": 0.5}, 46, 1),
         ("gazsl", {"hidden": 128, "batch": 128, "lr": 5e-3, "iterations": 120, "critic_steps": 1, "decay": 1e-5,
                    "preprocess": "none", "output": "linear"}, 24, 1),  # without the pivot it reaches about chance
+        ("rff", {**SHORT, "latent": 128, "margin": 40.0, "cls_weight": 1.0}, 15, 1),
+        ("cegzsl", {**SHORT, "epochs": 4, "embedding": 128, "projection": 64, "comparator": 64, "class_weight": 1.0,
+                    "instance_weight": 0.1}, 12, 1),
     ],
 )  # fmt: skip
 def test_validation_classes_are_recognised(

@@ -44,6 +44,8 @@ ENDS = "pretrain_epochs=1,final_epochs=1,final_batch=64"
 FCLSWGAN = f"fclswgan[{SMALL},{ENDS},epochs=4]"
 LISGAN = f"lisgan[{SMALL},{ENDS},epochs=5,soul_rows=3,soul_classes=4,classifier=pretrained]"
 GAZSL_ = f"gazsl[{SMALL},iterations=70]"
+RFF_ = f"rff[{SMALL},{ENDS},epochs=3,latent=4,centre_gradients=never,multiplier_step=0.1]"
+CEGZSL_ = f"cegzsl[{SMALL},{ENDS},epochs=3,embedding=6,projection=4,comparator=5,comparator_gradients=round]"
 DYING = f"dying_methods:Dying[{SMALL},{ENDS},epochs=3]"
 GRID = f"fclswgan[{SMALL.replace('per_class=3', 'per_class=[3,4]')},{ENDS},epochs=2,lr=[1e-4,1e-3]]"
 SHARING = LISGAN.replace("final_epochs=1", "final_epochs=[1,2],cascade=[off,nn]")
@@ -51,6 +53,8 @@ SHARING = LISGAN.replace("final_epochs=1", "final_epochs=[1,2],cascade=[off,nn]"
 CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "lisgan": (LISGAN, {}, 10),
     "gazsl": (GAZSL_, {}, 4),
+    "rff": (RFF_, {}, 2),
+    "cegzsl": (CEGZSL_, {}, 2),
     "judged": (FCLSWGAN, {"checkpoints": "every:1"}, 4),
     "judged grid": (SHARING, {"checkpoints": "every:2"}, 6),
     "seeds at once": (FCLSWGAN, {"seeds": 2, "seeds_at_once": "always"}, 2),

@@ -17,10 +17,12 @@ from plain_lisgan import PlainTraining
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method
 from zslbench.methods.generative import AdversarialMethod, regularisers, wgan
+from zslbench.methods.generative.cegzsl import CEGZSL
 from zslbench.methods.generative.fclswgan import FCLSWGAN
 from zslbench.methods.generative.gazsl import GAZSL
 from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.methods.generative.loss_terms import LossTerm, Networks
+from zslbench.methods.generative.rff import RFF
 from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
 from zslbench.methods.generative.wgan import CHUNK_ROWS, BlockwisePass, Critic, CriticBatch, CriticLoss, Generator
 from zslbench.methods.nn import at_precision, linear, random_stream
@@ -428,6 +430,17 @@ CASES: list[AdversarialMethod] = [
     GAZSL(**SMALL, iterations=42, neighbours=4),
     LisGAN(**SOULED, classifier="pretrained", fake_souls="mean"),
     LisGAN(**SOULED, soul_classes=3),
+    RFF(**EPOCHS, latent=5, margin=3.0, multiplier_step=0.1, centre_gradients="never"),
+    RFF(**EPOCHS, latent=5, margin=3.0, other_centre="nearest"),
+    CEGZSL(
+        **EPOCHS | {"lr": 2e-4},
+        embedding=8,
+        projection=4,
+        comparator=6,
+        comparator_gradients="round",
+        class_weight=1.0,
+        instance_weight=0.1,
+    ),
     LisGAN(**SOULED, critic_layers=2, generator_slope=0.0, soul_pairs="numbered"),
 ]
 SEEDS = (0, 7)

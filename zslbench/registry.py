@@ -186,6 +186,8 @@ METHODS = Registry(
         "sync": "zslbench.methods.classifiers.sync:SYNC",
         "sse": "zslbench.methods.classifiers.sse:SSE",
         "cnzsl": "zslbench.methods.networks.cnzsl:CNZSL",
+        "cegzsl": "zslbench.methods.generative.cegzsl:CEGZSL",
+        "rff": "zslbench.methods.generative.rff:RFF",
         "gazsl": "zslbench.methods.generative.gazsl:GAZSL",
     },
 )

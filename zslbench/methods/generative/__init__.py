@@ -122,7 +122,7 @@ class AdversarialMethod(SynthesisMethod):
         """
         from zslbench.methods import nn
         from zslbench.methods.generative.training import GanTraining
-        from zslbench.methods.generative.wgan import Critic, Generator
+        from zslbench.methods.generative.wgan import Generator
 
         device = nn.resolve_device(ctx.device)
         if like is None:
@@ -135,15 +135,12 @@ class AdversarialMethod(SynthesisMethod):
         def stream(purpose: str, where: torch.device | str = "cpu") -> torch.Generator:
             return nn.random_stream(ctx.stream_seed(purpose), where)
 
-        generator_options, critic_options = self._networks()
+        generator_options, _ = self._networks()
         attributes, width = rows.semantics.shape[1], rows.features.shape[1]
         self.generator_ = Generator(
             self.noise or attributes, attributes, self.hidden, width, stream("generator init"), **generator_options
         ).to(device)
-        conditions = attributes if self.conditional else 0
-        critic = Critic(width, conditions, self.hidden, stream("critic init"), **critic_options)
-        if self._branch_weight():
-            critic.add_branch(len(rows.semantics), stream("branch init"))
+        critic = self._make_critic(rows, ctx)
         critic.to(device)
         self._keep_seeds(ctx)
         streams = {purpose: stream(purpose, device) for purpose in ("batches", "noise", "interpolation")}
@@ -187,6 +184,18 @@ class AdversarialMethod(SynthesisMethod):
     def _branch_weight(self) -> float:
         """Return the weight of the critic's classifying branch in the critic's loss; 0: no branch."""
         return 0.0
+
+    def _make_critic(self, rows: SeenRows, ctx: Context) -> Any:
+        """Return the critic with its initial weights: a `Critic`, or a network whose loss are terms (`GanOptions`)."""
+        from zslbench.methods.generative.wgan import Critic
+        from zslbench.methods.nn import random_stream
+
+        conditions, width = rows.semantics.shape[1] if self.conditional else 0, rows.features.shape[1]
+        stream = random_stream(ctx.stream_seed("critic init"))
+        critic = Critic(width, conditions, self.hidden, stream, **self._networks()[1])
+        if self._branch_weight():
+            critic.add_branch(len(rows.semantics), random_stream(ctx.stream_seed("branch init")))
+        return critic
 
     def _networks(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the options for `wgan.Generator` and `wgan.Critic`."""

@@ -129,6 +129,8 @@ class LossTerm:
             this step, by autograd.
         sees_batch: whether `loss` takes a `GeneratorBatch` in place of fakes and labels. A term of the critic's step
             always takes a `CriticBatch`.
+        adapt: ``adapt(held, values)``, called after each step with the held tensors and with what `loss` returned;
+            changes the held tensors in place. If several fits are trained together, each tensor has a leading axis.
     """
 
     name: str
@@ -140,6 +142,7 @@ class LossTerm:
     notes: tuple[str, ...] = ()
     step: str = "generator"
     sees_batch: bool = False
+    adapt: Callable[[Sequence[Tensor], Sequence[Tensor]], None] | None = None
 
 
 class _Terms(torch.nn.Module):

@@ -67,7 +67,8 @@ class GanOptions:
         gp_adapt: whether `gp` is only the first weight of the penalty. After the critic steps of an iteration it is
             multiplied by 1.1 if the mean penalty is above 1.05, and divided by 1.1 if it is below 1.001 (TF-VAEGAN).
         critic_weight, adversarial_weight: factors of the critic's loss, without its further terms, and of −E D(x̃, a)
-            in the generator's loss.
+            in the generator's loss. With a `critic_weight` of 0 the terms of its steps are the whole loss of a critic,
+            which may be of any kind; one of them is named ``critic``.
     """
 
     batch: int
@@ -111,7 +112,9 @@ class GanTraining:
         self.batch, self.device = min(options.batch, len(rows.features)), rows.features.device
         self.networks = Networks(generator, critic, {name: each.network for name, each in further.items()})
         self.gp = torch.full((), options.gp, device=self.device) if options.gp_adapt else None
-        self.critic_loss = CriticLoss(critic, options.gp, options.branch_weight)
+        if options.critic_weight:
+            self.critic_loss = CriticLoss(critic, options.gp, options.branch_weight)
+        self._held: list[Sequence[Tensor]] = [term.held for term in self.terms]
         self.critic_terms = CriticTerms(self.networks, self.terms)
         self.generator_loss = GeneratorLoss(self.networks, self.terms, options.adversarial_weight)
         self.drawing = [*streams.values(), *(stream for term in terms for stream in term.streams)]
@@ -217,6 +220,9 @@ class GanTraining:
         if self.generator_loss.source.remade:
             fake = self._generate(batch.fake[None], batch.real[None], batch.semantics[None])[0]
             batch = batch._replace(fake=fake)
+        if not self.options.critic_weight:  # the terms have set the gradients
+            self.adams["critic"].step()
+            return batch.real.new_zeros(())
         loss, penalty = self._set_critic_gradients(batch)
         for weights, gradient in itertools.zip_longest(self._weights["critic"].values(), by_terms):
             assert weights.grad is not None
@@ -241,8 +247,7 @@ class GanTraining:
         self._set_gradients(loss, stepped)
         for name in stepped[1:]:
             self.adams[name].step()
-        for name, value in zip(self.critic_terms.names, values, strict=True):
-            self._note(name, value)
+        self._note_terms(self.critic_terms, values)
         return [weights.grad for weights in self._weights["critic"].values()]
 
     def _set_gradients(self, loss: Tensor, networks: Sequence[str]) -> None:
@@ -264,8 +269,8 @@ class GanTraining:
         self._set_gradients(loss, stepped)
         for name in stepped:
             self.adams[name].step()
-        for name, value in zip(("generator", *self.generator_loss.names), (loss, *values), strict=True):
-            self._note(name, value)
+        self._note("generator", loss)
+        self._note_terms(self.generator_loss, values)
 
     def write_back(self) -> None:
         """Copy the weights to the networks of the fits, if copies of them were trained."""
@@ -305,7 +310,7 @@ class GanTraining:
                 self._notes[loss] = int(state[name])
 
     def _trained(self) -> Weights:
-        """Return what changes besides streams and losses: weights, moments of their Adams, gradients that are kept.
+        """Return what changes besides streams and losses: weights, moments of Adams, and what gradients and terms keep.
 
         Moments that an Adam does not have yet are made as it makes them at its first step.
         """
@@ -321,6 +326,9 @@ class GanTraining:
                 tensors |= {f"{name} {number} {moment}": held for moment, held in optimiser.state[weights].items()}
                 if self._keeps_gradient(name):
                     tensors[f"{name} {number} gradient"] = weights.grad
+        for held, term in zip(self._held, self.terms, strict=True):
+            if term.adapt is not None:
+                tensors |= {f"{term.name} holds {number}": tensor for number, tensor in enumerate(held)}
         return tensors
 
     def _note(self, name: str, value: Tensor) -> None:
@@ -330,6 +338,17 @@ class GanTraining:
             self._sums[name] = torch.zeros(value.shape, dtype=exact, device=value.device)
         self._sums[name] += value.detach()
         self._notes[name] = self._notes.get(name, 0) + 1
+
+    def _note_terms(self, losses: GeneratorLoss | CriticTerms, values: Sequence[Tensor]) -> None:
+        """Add to the sums what the terms of a step returned, and let them adapt what they hold."""
+        for name, value in zip(losses.names, values, strict=True):
+            self._note(name, value)
+        left = iter(values)
+        for held, term in zip(self._held, self.terms, strict=True):
+            if term.step == losses.step:
+                returned = [value.detach() for value in itertools.islice(left, 1 + len(term.notes))]
+                if term.adapt is not None:
+                    term.adapt(held, returned)
 
     def _draw_inputs(self) -> tuple[Tensor, Tensor, Tensor]:
         """Draw, for each of k critic steps, (k, m, z) noise, (k, m) rows of the batch and (k, m, 1) shares."""
@@ -345,7 +364,8 @@ class GanTraining:
 
     def _given(self, step: str) -> list[tuple[Tensor, ...]]:
         """Return the held and freshly drawn tensors of each of the terms of a step."""
-        return [(*term.held, *term.draw()) for term in self.terms if term.step == step]
+        terms = zip(self._held, self.terms, strict=True)
+        return [(*held, *term.draw()) for held, term in terms if term.step == step]
 
     def _generate(self, noise: Tensor, real: Tensor, semantics: Tensor) -> Tensor:
         """Return the (k, m, d) fakes of k batches of the critic, without a gradient."""
