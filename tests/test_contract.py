@@ -38,7 +38,7 @@ METHOD_CHECKS = {
     "latem": TRAINED,
     "latem[negative=random]": TRAINED,
     "fclswgan": GENERATIVE,
-    "fclswgan[classifier_head=prototype,logit_prior=ratio]": GENERATIVE,
+    "fclswgan[classifier_head=prototype,logit_prior=ratio,entropy_margin=0.1]": GENERATIVE,
     "lisgan": TRANSDUCTIVE,
     "lisgan@S3": GENERATIVE,
     "dap": SOLVED,

@@ -17,6 +17,7 @@ from sklearn.svm import LinearSVC
 from zslbench.methods.generative.final_classifiers import (
     cascade,
     confident_rows,
+    entropy_margin,
     log_probabilities,
     nearest_neighbour,
     support_vectors,
@@ -83,6 +84,28 @@ def test_a_classifier_stops_early_where_its_loss_stands_still() -> None:
     assert not torch.equal(long.weight, full.weight)
     losses = [float(torch.nn.functional.cross_entropy(layer(features), labels)) for layer in (one, long, full)]
     assert losses[0] - losses[1] > 20 * (losses[1] - losses[2])  # what is left is little
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 10**6), st.integers(1, 4), st.integers(1, 4), st.floats(0.1, 12))
+def test_the_entropy_margin_is_that_of_a_loop(seed: int, seen: int, unseen: int, scale: float) -> None:
+    """Row by row with entropies by hand; a batch of seen rows alone, or of unseen ones alone, has none."""
+    rng = np.random.default_rng(seed)
+    k, labels = seen + unseen, rng.integers(0, seen + unseen, 9)
+    is_seen = rng.permutation(np.arange(k) < seen)
+    logits = rng.normal(scale=scale, size=(9, k))
+    means: dict[tuple[bool, bool], list[float]] = {}
+    for row, label in zip(logits, labels, strict=True):
+        chances = np.exp(row) / np.exp(row).sum()
+        for group in (True, False):
+            terms = [-p * math.log(p) for p, of_seen in zip(chances, is_seen, strict=True) if of_seen == group]
+            means.setdefault((group, bool(is_seen[label])), []).append(sum(terms))
+    wanted = 0.0
+    if len(means) == 4:
+        for group in (True, False):
+            wanted += max(0.0, 0.2 + np.mean(means[group, group]) - np.mean(means[group, not group]))
+    given = torch.tensor(logits), torch.tensor(labels), torch.tensor(is_seen)
+    assert float(entropy_margin(*given)) == pytest.approx(wanted, rel=1e-9, abs=1e-12)
 
 
 def some_log_probabilities(seed: int, n: int = 20, k: int = 5, scale: float = 3.0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The prototype head and the prior of a final classifier, each alone and together, against plain float64 loops."""
+"""Prototype head, prior and entropy margin of a final classifier, alone and together, against plain float64 loops."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gan_data import UNSEEN, problem
 
 from zslbench.methods.base import Context
 from zslbench.methods.generative.fclswgan import FCLSWGAN
-from zslbench.methods.generative.final_classifiers import PrototypeHead, SoftmaxTraining
+from zslbench.methods.generative.final_classifiers import PrototypeHead, SoftmaxTraining, entropy_margin
 from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.methods.nn import linear, random_stream
 
@@ -34,9 +34,23 @@ def plain_logits(name: str, weights: list[torch.Tensor], row: torch.Tensor, sema
     return logits
 
 
+def plain_margin(rows: list[list[Any]], labels: list[int]) -> Any:
+    """Return Σ_g relu(0.2 + mean H_g of rows of g − mean H_g of the others), g the first two classes or the rest."""
+    entropies: dict[tuple[bool, bool], list[Any]] = {}
+    for logits, label in zip(rows, labels, strict=True):
+        chances = torch.softmax(torch.stack(logits), 0)
+        for seen, among in (True, chances[:2]), (False, chances[2:]):
+            entropies.setdefault((seen, label < 2), []).append(-sum(p * p.log() for p in among))
+    mean = {key: sum(values) / len(values) for key, values in entropies.items()}
+    return sum(torch.relu(0.2 + mean[seen, seen] - mean[seen, not seen]) for seen in (True, False))
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.7])
 @pytest.mark.parametrize("with_prior", [False, True])
 @pytest.mark.parametrize("name", ["softmax", "prototype"])
-def test_the_loss_of_a_final_classifier_is_that_of_a_loop_over_rows_and_classes(name: str, with_prior: bool) -> None:
+def test_the_loss_of_a_final_classifier_is_that_of_a_loop_over_rows_and_classes(
+    name: str, with_prior: bool, margin: float
+) -> None:
     """Seven epochs of Adam with decay, halved after every third, in float64: one step of all rows per epoch."""
     stream = random_stream(5)
     rows, semantics = torch.rand(ROWS, WIDTH, generator=stream), torch.rand(CLASSES, ATTRIBUTES, generator=stream)
@@ -46,12 +60,13 @@ def test_the_loss_of_a_final_classifier_is_that_of_a_loop_over_rows_and_classes(
     weights = [weight.detach().double().requires_grad_() for weight in layer.parameters()]
     prior = torch.tensor(PRIOR) if with_prior else None
     given = {"batch": ROWS, "lr": 0.1, "seed": 1, "prior": prior, "decay": 0.01, "halved_every": 3}
+    given["margin"] = (margin, torch.arange(CLASSES) < 2) if margin else None
     trained = SoftmaxTraining(rows, labels, layer, **given).train(7)  # type: ignore[arg-type]
     firsts, seconds = ([torch.zeros_like(weight) for weight in weights] for _ in range(2))
     for step in range(1, 8):
-        loss = torch.zeros((), dtype=torch.float64)
-        for row, label in zip(rows.double(), labels.tolist(), strict=True):
-            logits = plain_logits(name, weights, row, semantics.double())
+        of_rows = [plain_logits(name, weights, row, semantics.double()) for row in rows.double()]
+        loss = margin * plain_margin(of_rows, labels.tolist())
+        for logits, label in zip(of_rows, labels.tolist(), strict=True):
             logits = [logit + log for logit, log in zip(logits, PRIOR if with_prior else [0.0] * 4, strict=True)]
             loss = loss - (logits[label] - torch.log(sum(logit.exp() for logit in logits))) / ROWS
         gradients = torch.autograd.grad(loss, weights)
@@ -108,6 +123,24 @@ def test_a_higher_prior_of_seen_classes_makes_unseen_ones_likelier_and_changes_n
     assert 2 * shares[0] < shares[1] < shares[2] / 2
     for scores in alone:
         assert np.array_equal(scores, alone[-1])
+
+
+def test_the_entropy_margin_changes_gzsl_alone_and_is_kept_in_its_direction() -> None:
+    """A heavy one parts the entropies of seen and unseen rows; without seen candidates there is nothing to part."""
+    train, zsl, gzsl = problem()
+    points = [FCLSWGAN(**SMALL | {"entropy_margin": weight}) for weight in (0.0, 50.0)]
+    unseen = ~np.isin(gzsl.classes.ids, train.classes.ids)
+    hinges, alone = [], []
+    for method in FCLSWGAN.fit_grid(points, train, Context()):
+        alone.append(method.scores(zsl.features, zsl.classes))
+        order = gzsl.classes.canonical()
+        rows, labels = (part.numpy() for part in method._references(gzsl.classes.take(order)))
+        logs = method.classify(
+            torch.from_numpy(rows), torch.from_numpy(rows), torch.from_numpy(labels), gzsl.classes.take(order)
+        )
+        hinges.append(float(entropy_margin(logs, torch.from_numpy(labels), torch.from_numpy(~unseen[order]))))
+    assert hinges[1] < hinges[0] / 2
+    assert np.array_equal(*alone)
 
 
 @pytest.mark.parametrize("second_start", ["anew", "first"])

@@ -21,6 +21,8 @@ from zslbench.step_reports import report_progress
 BLOCK = 2**25
 """How many distances are in memory at once."""
 BLOCK_ROWS = 512
+ENTROPY_MARGIN = 0.2
+"""m of `entropy_margin`, in nats, as in the public code."""
 
 
 class PrototypeHead(torch.nn.Module):
@@ -65,6 +67,7 @@ class SoftmaxTraining:
         batch: rows of every step (see `row_batches`).
         seed: of the order of the rows; nothing else is random.
         prior: (k,) logarithms that are added to the logits in the loss alone (ZLA).
+        margin: the weight of `entropy_margin` in the loss, and the (k,) seen classes of it; None: without it.
         decay: of the weights, Adam's own L2 term.
         halved_every: epochs after which the learning rate is halved; 0: never.
         tol: stop after an epoch whose mean loss is not lower than that of the epoch before by at least this share.
@@ -81,12 +84,13 @@ class SoftmaxTraining:
         lr: float,
         seed: int,
         prior: Tensor | None = None,
+        margin: tuple[float, Tensor] | None = None,
         decay: float = 0.0,
         halved_every: int = 0,
         tol: float = 0.0,
         phase: str = "final classifier",
     ) -> None:
-        self.batch, self.prior, self.tol, self.phase = batch, prior, tol, phase
+        self.batch, self.prior, self.margin, self.tol, self.phase = batch, prior, margin, tol, phase
         self.layer = layer.to(features.device)
         self._optimiser = adam(self.layer.parameters(), lr, decay=decay)
         step_lr = torch.optim.lr_scheduler.StepLR
@@ -109,7 +113,12 @@ class SoftmaxTraining:
 
         def loss_of(rows: Tensor) -> Tensor:
             logits: Tensor = layer(self._features[rows])
-            return functional.cross_entropy(logits if self.prior is None else logits + self.prior, self._labels[rows])
+            labels = self._labels[rows]
+            loss = functional.cross_entropy(logits if self.prior is None else logits + self.prior, labels)
+            if self.margin is None:
+                return loss
+            weight, seen = self.margin
+            return loss + weight * entropy_margin(logits, labels, seen)
 
         for epoch in range(epochs):
             if self._ended:
@@ -142,6 +151,24 @@ def log_probabilities(layer: torch.nn.Module, features: Tensor) -> Tensor:
     """Return (n, k) log P(y|x) of (n, d) rows."""
     with torch.no_grad():
         return functional.log_softmax(layer(features), dim=1)
+
+
+def entropy_margin(logits: Tensor, labels: Tensor, seen: Tensor) -> Tensor:
+    """Return relu(m + H̄_s(seen) − H̄_s(unseen)) + relu(m + H̄_u(unseen) − H̄_u(seen)) (Thong and Snoek, BMVC 2020).
+
+    H̄_g of some rows is their mean of −Σ_{c∈g} p_c log p_c over the group g of seen or of unseen classes, with p the
+    softmax over all. Without rows of both kinds it is 0.
+
+    Args:
+        logits: (n, k) of rows; labels: (n,) positions of their classes; seen: (k,) whether each class is a seen one.
+    """
+    logs = functional.log_softmax(logits, dim=1)
+    groups = torch.stack([seen, ~seen]).to(logs.dtype)
+    rows = groups[:, labels]
+    counts = rows.sum(1)
+    means = rows @ (-logs.exp() * logs) @ groups.T / counts.clamp(min=1)[:, None]  # (2 kinds of rows, 2 groups)
+    loss: Tensor = functional.relu(ENTROPY_MARGIN + means.diagonal() - means.flip(0).diagonal()).sum()
+    return loss * (counts.amin() > 0)
 
 
 def uncertainty(log_probabilities: Array, rule: str) -> Array:

@@ -104,7 +104,8 @@ class FinalClassifierMethod(SynthesisMethod):
 
     The classifier's logits are linear in the rows, or cosines with prototypes that a network makes of the semantics.
     While it trains, the logarithm of a prior can be added to them; predictions are made without (Chen et al., IJCAI
-    2022).
+    2022). A margin between the entropies of seen and of generated rows can be added to its loss (Thong and Snoek, BMVC
+    2020).
 
     By default the rows are preprocessed features and fakes of them. A method that classifies another representation of
     rows overrides `_represent`; where the references are not what `_represent` makes of features, also
@@ -114,7 +115,7 @@ class FinalClassifierMethod(SynthesisMethod):
     later = ("synthesis", "final classifier")
     scoring: ClassVar[tuple[str, ...]] = (
         *("per_class", "final_epochs", "final_batch", "final_tol", "final_lr"),
-        *("classifier_head", "temperature", "prototype_hidden", "logit_prior", "prior_ratio"),
+        *("classifier_head", "temperature", "prototype_hidden", "logit_prior", "prior_ratio", "entropy_margin"),
     )
     per_class: int = param(300, low=1, high=20000, log=True, help="rows synthesised for each unseen class")
     final_epochs: int = param(25, low=1, high=10000, log=True, help="epochs of the final classifier")
@@ -146,6 +147,14 @@ class FinalClassifierMethod(SynthesisMethod):
         high=1e6,
         log=True,
         help="prior of all seen classes over that of all unseen ones; the higher, the likelier unseen classes become",
+    )
+    entropy_margin: float = param(
+        0.0,
+        low=0.0,
+        high=100.0,
+        log=True,
+        help="weight in the final classifier's loss of the entropy margin between rows of seen and of unseen classes; "
+        "0: none",
     )
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
@@ -182,6 +191,9 @@ class FinalClassifierMethod(SynthesisMethod):
 
         given = {name: getattr(self, f"final_{name}") for name in ("batch", "lr", "tol")}
         given |= {"seed": self.seeds_["final classifier"], "prior": self._log_prior(classes)}
+        if self.entropy_margin:  # among unseen candidates alone it is 0
+            seen = self._tensor(np.isin(classes.ids, self.classes_.ids))
+            given["margin"] = (self.entropy_margin, seen) if seen.any() else None
         stream, width = nn.random_stream(given["seed"]), references.shape[1]
         if self.classifier_head == "softmax":
             return SoftmaxTraining(references, labels, nn.linear(width, len(classes), stream), **given)
