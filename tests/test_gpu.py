@@ -27,6 +27,8 @@ CASES = [
     ("gazsl", {}),
     ("rff", {}),
     ("cegzsl", {}),
+    ("fvaegan", {"gp_adapt": "tf"}),
+    ("tfvaegan", {}),
     ("cnzsl", {}),
     ("dem", {}),
     ("lisgan", {"soul_classes": 8, "cascade": "off"}),

@@ -46,6 +46,7 @@ LISGAN = f"lisgan[{SMALL},{ENDS},epochs=5,soul_rows=3,soul_classes=4,classifier=
 GAZSL_ = f"gazsl[{SMALL},iterations=70]"
 RFF_ = f"rff[{SMALL},{ENDS},epochs=3,latent=4,centre_gradients=never,multiplier_step=0.1]"
 CEGZSL_ = f"cegzsl[{SMALL},{ENDS},epochs=3,embedding=6,projection=4,comparator=5,comparator_gradients=round]"
+TFVAEGAN = f"tfvaegan[{SMALL},final_epochs=1,final_batch=64,epochs=2,gp_adapt=tf]"
 DYING = f"dying_methods:Dying[{SMALL},{ENDS},epochs=3]"
 GRID = f"fclswgan[{SMALL.replace('per_class=3', 'per_class=[3,4]')},{ENDS},epochs=2,lr=[1e-4,1e-3]]"
 SHARING = LISGAN.replace("final_epochs=1", "final_epochs=[1,2],cascade=[off,nn]")
@@ -60,6 +61,9 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "seeds at once": (FCLSWGAN, {"seeds": 2, "seeds_at_once": "always"}, 2),
     "grid": (GRID, {"protocols": "zsl"}, 10),
     "bf16": (FCLSWGAN, {"precision": "bf16"}, 2),
+    "further networks": (TFVAEGAN, {"protocols": "zsl"}, 4),
+    "further networks, seeds at once": (TFVAEGAN, {"seeds": 2, "seeds_at_once": "always", "protocols": "zsl"}, 2),
+    "further networks, bf16": (TFVAEGAN, {"precision": "bf16", "protocols": "zsl"}, 2),
 }
 """What is run, and how often it is killed."""
 

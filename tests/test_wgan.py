@@ -19,10 +19,12 @@ from zslbench.methods.base import Context, Method
 from zslbench.methods.generative import AdversarialMethod, regularisers, wgan
 from zslbench.methods.generative.cegzsl import CEGZSL
 from zslbench.methods.generative.fclswgan import FCLSWGAN
+from zslbench.methods.generative.fvaegan import FVAEGAN
 from zslbench.methods.generative.gazsl import GAZSL
 from zslbench.methods.generative.lisgan import LisGAN
 from zslbench.methods.generative.loss_terms import LossTerm, Networks
 from zslbench.methods.generative.rff import RFF
+from zslbench.methods.generative.tfvaegan import TFVAEGAN
 from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
 from zslbench.methods.generative.wgan import CHUNK_ROWS, BlockwisePass, Critic, CriticBatch, CriticLoss, Generator
 from zslbench.methods.nn import at_precision, linear, random_stream
@@ -442,6 +444,8 @@ CASES: list[AdversarialMethod] = [
         instance_weight=0.1,
     ),
     LisGAN(**SOULED, critic_layers=2, generator_slope=0.0, soul_pairs="numbered"),
+    FVAEGAN(**EPOCHS, gp_adapt="tf"),
+    TFVAEGAN(**EPOCHS, encoded_noise=False, decoder_lr=1e-3),
 ]
 SEEDS = (0, 7)
 

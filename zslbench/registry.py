@@ -180,6 +180,8 @@ METHODS = Registry(
         "latem": "zslbench.methods.ranking.latem:LATEM",
         "fclswgan": "zslbench.methods.generative.fclswgan:FCLSWGAN",
         "lisgan": "zslbench.methods.generative.lisgan:LisGAN",
+        "fvaegan": "zslbench.methods.generative.fvaegan:FVAEGAN",
+        "tfvaegan": "zslbench.methods.generative.tfvaegan:TFVAEGAN",
         "dem": "zslbench.methods.networks.dem:DEM",
         "dap": "zslbench.methods.classifiers.dap:DAP",
         "conse": "zslbench.methods.classifiers.conse:CONSE",

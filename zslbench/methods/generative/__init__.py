@@ -217,5 +217,11 @@ class AdversarialMethod(SynthesisMethod):
         from zslbench.methods.nn import random_stream
 
         semantics = self._tensor(normed(classes.semantics, self.semantic_norm))
+        stream = random_stream(self.seeds_[purpose], self.device_)
         with torch.no_grad():
-            return self.generator_.synthesise(semantics, rows, random_stream(self.seeds_[purpose], self.device_))
+            return self.generator_.synthesise(semantics, rows, stream, self._make_fakes)
+
+    def _make_fakes(self, noise: Tensor, semantics: Tensor) -> Tensor:
+        """Return the (c, r, d) fakes of (c, r, z) noise and (c, 1, a) semantics that are synthesised after `fit`."""
+        made: Tensor = self.generator_(noise, semantics)
+        return made

@@ -147,6 +147,23 @@ def pivot_loss(fakes: Tensor, labels: Tensor, pivots: Tensor) -> Tensor:
     return out
 
 
+def binary_cross_entropy(made: Tensor, real: Tensor) -> Tensor:
+    """Return −x log x̂ − (1 − x) log(1 − x̂) of (…, d) rows x̂ and x from 0 to 1.
+
+    Logarithms are cut off at 10⁻¹², below the smallest float32 distance of a sigmoid from 1.
+    """
+    return -(real * made.clamp(min=1e-12).log() + (1 - real) * (1 - made).clamp(min=1e-12).log())
+
+
+def weighted_l1(predicted: Tensor, given: Tensor) -> Tensor:
+    """Return the mean over (m, a) rows of Σ_j (e_j² / ‖e‖₂) |e_j|, e = predicted − given (TF-VAEGAN); 0 if e = 0."""
+    exact = torch.promote_types(predicted.dtype, torch.float32)
+    error = (predicted.to(exact) - given).abs()
+    length = torch.linalg.vector_norm(error, dim=-1)
+    safe = torch.where(length > 0, length, 1.0)
+    return (error.pow(3).sum(-1) / safe).mean()
+
+
 def classification_term(weight: float, classifier: torch.nn.Linear | None = None) -> LossTerm:
     """Return −E log P(y|x̃) by a frozen classifier, or by the critic's branch."""
 

@@ -118,6 +118,26 @@ class GaussianEncoder(torch.nn.Module):
         return Posterior(self.mean(hidden), self.log_variance(hidden))
 
 
+class AttributeDecoder(torch.nn.Module):
+    """Semantics of rows by one hidden layer with a leaky ReLU, scaled to length 1 (TF-VAEGAN).
+
+    Args:
+        widths: of rows, hidden layer and semantics.
+        layer, slope: as in `Perceptron`.
+    """
+
+    def __init__(self, widths: tuple[int, int, int], layer: Layer, slope: float) -> None:
+        super().__init__()
+        self.slope = slope
+        self.first, self.second = layer(*widths[:2]), layer(*widths[1:])
+
+    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the (…, a) semantics and the (…, h) activations of the hidden layer for (…, d) rows."""
+        hidden = functional.leaky_relu(self.first(rows), self.slope)
+        decoded: Tensor = self.second(hidden)
+        return functional.normalize(decoded.to(torch.promote_types(decoded.dtype, torch.float32)), dim=-1), hidden
+
+
 def warmed_up(epoch: float, start: float, end: float, weight: float = 1.0) -> float:
     """Return a weight that grows linearly from 0 at epoch `start` to `weight` at epoch `end`.
 
