@@ -45,6 +45,7 @@ class Heard(Listener):
             "rff[hidden=8,latent=8,epochs=2,batch=256,critic_steps=1,pretrain_epochs=1,per_class=5,final_epochs=1]",
             2 * 4,
         ),
+        ("tfvaegan[hidden=8,epochs=1,batch=256,critic_steps=1,per_class=5,final_epochs=1]", 2 * 4),
         ("ale[epochs=2,batch=500]", 2 * 3),
         ("dem[hidden=8,iterations=120]", 120),
         ("cnzsl[hidden=8,epochs=2,batch=500]", 2 * 3),
