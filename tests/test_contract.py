@@ -39,7 +39,6 @@ METHOD_CHECKS = {
     "latem[negative=random]": TRAINED,
     "fclswgan": GENERATIVE,
     "fclswgan[classifier_head=prototype,logit_prior=ratio,entropy_margin=0.1]": GENERATIVE,
-    "fclswgan[classifier_head=prototype,logit_prior=ratio]": GENERATIVE,
     "fvaegan": GENERATIVE,
     "fvaegan[encoded_noise=false,gp_adapt=tf]": GENERATIVE,
     "tfvaegan": GENERATIVE,
