@@ -76,7 +76,13 @@ TERMS = [
 ]
 
 
-def make(seed: int = 0, zeroed: str = "step", decoder_steps: Sequence[str] = ("critic",)) -> GanTraining:
+def make(
+    seed: int = 0,
+    zeroed: str = "step",
+    decoder_steps: Sequence[str] = ("critic",),
+    terms: Sequence[LossTerm] = TERMS,
+    critic_steps: int = STEPS,
+) -> GanTraining:
     """Return a training with an encoder, a decoder of the critic's steps, and feedback in its rounds' second half."""
     stream = random_stream(50)
     features, semantics = torch.rand(N, D, generator=stream), torch.rand(C, A, generator=stream)
@@ -93,11 +99,11 @@ def make(seed: int = 0, zeroed: str = "step", decoder_steps: Sequence[str] = ("c
         for parameter in network.parameters():
             torch.nn.init.normal_(parameter, std=0.5, generator=stream)
     options = GanOptions(
-        batch=M, critic_steps=STEPS, lr=1e-3, gp=10.0, gp_adapt=True, critic_weight=3.0, adversarial_weight=2.0
+        batch=M, critic_steps=critic_steps, lr=1e-3, gp=10.0, gp_adapt=True, critic_weight=3.0, adversarial_weight=2.0
     )
     streams = {name: random_stream(seed + at) for at, name in enumerate(STREAMS, 3)}
     sources = (FakeSource(plain_source), FakeSource(feedback_source, remade=True))
-    return GanTraining(generator, critic, rows, TERMS, options, streams, further, sources)
+    return GanTraining(generator, critic, rows, terms, options, streams, further, sources)
 
 
 class PlainTraining:
@@ -208,10 +214,8 @@ def test_the_weight_of_the_penalty_moves_as_in_the_public_code() -> None:
 @pytest.mark.parametrize(("zeroed", "sums"), [("step", [1, 1, 1, 1]), ("round", [1, 2, 1, 2]), ("never", [1, 2, 3, 4])])
 def test_a_gradient_that_is_not_zeroed_adds_up(zeroed: str, sums: list[int]) -> None:
     """Adam gets the sum of the gradients; here the decoder's own does not depend on its weights."""
-    made = make(zeroed=zeroed)
-    made.options = dataclasses.replace(made.options, critic_steps=1)
-    made.critic_terms.terms = (LossTerm("plain", 1.0, lambda nets, _batch: nets["decoder"].bias.sum(), step="critic"),)
-    made.critic_terms.names, made.terms = ("plain",), (*TERMS[:1], *made.critic_terms.terms)
+    plain = LossTerm("plain", 1.0, lambda networks, _batch: networks["decoder"].bias.sum(), step="critic")
+    made = make(zeroed=zeroed, terms=(*TERMS[:1], plain), critic_steps=1)
     bias, seen = made.networks["decoder"].bias, []
     for _ in range(2):
         made.steps(2, no_phase, advance=lambda _taken: seen.append(float(bias.grad[0])) or False)  # type: ignore
@@ -220,11 +224,9 @@ def test_a_gradient_that_is_not_zeroed_adds_up(zeroed: str, sums: list[int]) -> 
 
 @pytest.mark.parametrize("steps", [("critic",), ("generator",), ("generator", "critic")])
 def test_a_network_moves_in_its_steps_only(steps: tuple[str, ...]) -> None:
-    made = make(decoder_steps=steps)
+    terms = [term for term in TERMS if term.name != "decoder" or "critic" in steps]
+    made = make(decoder_steps=steps, terms=terms)
     made._use_source(1)
-    made.terms = tuple(term for term in made.terms if term.name != "decoder" or "critic" in steps)
-    made.critic_terms.terms = tuple(term for term in made.terms if term.step == "critic")
-    made.critic_terms.names = tuple(term.name for term in made.critic_terms.terms)
     decoder = made.networks["decoder"].weight
     (batch, *_) = made.draw()
     for step in ("critic", "generator"):
@@ -278,9 +280,7 @@ def test_in_bf16_all_networks_learn_about_what_they_learn_in_float32() -> None:
     held = [dataclasses.replace(term, held=tuple(each.float() for each in term.held)) for term in TERMS]
     moved = {}
     for precision in ("float32", "bf16"):
-        made = make()
-        made.terms = tuple(held)
-        made.critic_terms.terms = tuple(term for term in held if term.step == "critic")
+        made = make(terms=held)
         before = {name: value.detach().clone() for name, value in made.networks.named_parameters()}
         with at_precision(precision, torch.device("cpu")):
             made.steps(8, no_phase)
