@@ -229,6 +229,14 @@ def test_marks_and_errata_of_real_tables_are_in_every_format(runs):
     assert fact["reason"] == "no res101 features of CUB on this machine"
 
 
+def test_a_number_that_compares_with_no_run_is_not_judged(cited, data, runs):
+    """Fewer training images or another split: whatever a run gives, it neither reproduces the number nor fails to."""
+    cited(number(STILL, "T1", 50.0, note="a part of the training images only")._replace(kind="other"))
+    (row,) = zslbench.reproduce("mine", features="fc1000", data_root=data, runs=runs).cells
+    assert (row.verdict, row.runs) == ("absent", ())
+    assert row.reason == "not comparable: a part of the training images only"
+
+
 def test_cells_of_a_table_are_those_of_the_file():
     rows = [entry for entry in published.load() if (entry.source, entry.table) == ("li2019lisgan", "Table 4")]
     assert sorted(map(repr, choose_entries("li2019lisgan", "4", (), ()))) == sorted(map(repr, rows))

@@ -13,7 +13,7 @@ from zslbench.errors import BadValue, UnknownName, ZslbenchError
 from zslbench.files import write_output
 from zslbench.metrics import metric_place
 from zslbench.results.analysis import published
-from zslbench.results.analysis.published import PROTOCOL, Published
+from zslbench.results.analysis.published import KINDS, PROTOCOL, Published
 from zslbench.results.analysis.rows import Stat, group_values, stat
 from zslbench.results.records.record import Record
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore
@@ -279,6 +279,8 @@ def _plan_claim(
     `present` are the stems of features and of semantics that its data set has on this machine.
     """
     entry = cell.entry
+    if entry.kind == "other":
+        return dataclasses.replace(cell, reason=f"{KINDS[entry.kind]}: {entry.note}"), None
     for kind, names in zip(("features", "semantics"), present, strict=True):
         if (wanted := getattr(cell, kind)) not in names:
             reason = f"no {wanted} {kind} of {title_data(entry.dataset)} on this machine"

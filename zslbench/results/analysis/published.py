@@ -96,17 +96,13 @@ def load() -> tuple[Published, ...]:
     for line in csv.DictReader(text.splitlines()):
         title, note = line.pop("method"), line.pop("note")
         title, marks = title.rstrip("†‡"), "".join(mark for mark in "†‡" if mark in title)
-        values = {metric: line.pop(metric) for metric in PROTOCOL}
-        facts = line | {"method": _name(title), "title": title.replace(":", "@"), "marks": marks, "note": note}
-        numbers += [Published(**facts, metric=metric, value=float(value)) for metric, value in values.items() if value]
+        values = {metric: float(value) for metric in PROTOCOL if (value := line.pop(metric))}
+        name, *ablation = title.partition(":")
+        name = re.sub(r"[^a-z0-9+]", "", name.casefold())
+        method = "".join([_NAMES.get(name, name), *ablation])
+        facts = line | {"method": method, "title": title.replace(":", "@"), "marks": marks, "note": note}
+        numbers += [Published(**facts, metric=metric, value=value) for metric, value in values.items()]
     return tuple(numbers)
-
-
-def _name(title: str) -> str:
-    """Return the name of a method, or a name like it where zslbench does not have the method."""
-    method, colon, ablation = title.partition(":")
-    name = re.sub(r"[^a-z0-9+]", "", method.casefold())
-    return _NAMES.get(name, name) + colon + ablation
 
 
 @functools.cache
@@ -148,7 +144,6 @@ def lookup(
     """
     if source is not None:
         check_source(source)
-    order = list(KINDS)
     for name in names:
         entries = [
             entry
@@ -157,7 +152,7 @@ def lookup(
             if source or not any(entry.distance(*data)[:3])
         ]
         if entries:
-            return min(entries, key=lambda entry: (entry.distance(*data), order.index(entry.kind)))
+            return min(entries, key=lambda entry: (entry.distance(*data), [*KINDS].index(entry.kind)))
     return None
 
 
@@ -189,14 +184,13 @@ def find_left_out(rows: Iterable[Row], metrics: Sequence[str], shown: Sequence[P
 
 def find_rivals(entry: Published) -> list[Published]:
     """Return what other sources print for the same number, where they print another value; re-runs are no rivals."""
-    same = (entry.features, entry.semantics, entry.transductive)
-    return [
+    alike = [
         other
         for other in _index()[entry.method, entry.dataset, entry.metric]
-        if (other.features, other.semantics, other.transductive) == same
-        and other.kind in ("measured", "quoted")
-        and other.value != entry.value
+        if (other.features, other.semantics, other.transductive)
+        == (entry.features, entry.semantics, entry.transductive)
     ]
+    return [other for other in alike if other.kind in ("measured", "quoted") and other.value != entry.value]
 
 
 def cited_names(method: str, presets: Sequence[str]) -> tuple[str, ...]:
@@ -216,18 +210,10 @@ def cited_names(method: str, presets: Sequence[str]) -> tuple[str, ...]:
 class CitedRow(Ranked):
     """One method's numbers in one source; oracle where they are read as those of the best epoch on test images."""
 
+    source: str
+    cited_from: str
     title: str
     entries: tuple[Published, ...]
-
-    @property
-    def source(self) -> str:
-        """The citation key."""
-        return self.entries[0].source
-
-    @property
-    def cited_from(self) -> str:
-        """The source, with a word where its numbers are not first-hand."""
-        return self.entries[0].cited_from
 
 
 def cited_rows(rows: Sequence[Row], metrics: Sequence[str], source: str, methods: Sequence[str]) -> list[CitedRow]:
@@ -249,12 +235,9 @@ def cited_rows(rows: Sequence[Row], metrics: Sequence[str], source: str, methods
     for (number, alike), transductive, (dataset, described), metric in cells:
         if entry := lookup(alike, dataset, metric, asked, described, transductive):
             entries.setdefault((order.index(entry.cited_from), number, transductive), {})[entry] = None
-    return [
-        CitedRow(
-            setting="transductive" if transductive else "inductive",
-            oracle=any(entry.oracle for entry in of_row),
-            title=next(iter(of_row)).title,
-            entries=tuple(of_row),
-        )
-        for (_, _, transductive), of_row in sorted(entries.items(), key=lambda item: item[0])
-    ]
+    out = []
+    for (_, _, transductive), of_row in sorted(entries.items(), key=lambda item: item[0]):
+        setting, oracle = "transductive" if transductive else "inductive", any(entry.oracle for entry in of_row)
+        facts = {name: getattr(next(iter(of_row)), name) for name in ("source", "cited_from", "title")}
+        out.append(CitedRow(setting=setting, oracle=oracle, entries=tuple(of_row), **facts))
+    return out

@@ -375,7 +375,8 @@ def _caution(placed: Sequence[tuple[Published, GroupKey]], heads: Mapping[GroupK
         for entry, group in differing
     )
     for (features, semantics), data in unlike.items():
-        whose = f" of {join_words(titles[features, semantics])}" if len(unlike) > 1 else ""
+        others = [name for key, names in unlike.items() if key != (features, semantics) for name in names]
+        whose = f" of {join_words(titles[features, semantics])}" if {*others} & {*data} else ""
         text = (
             f"The published numbers{whose} rest on {features} features and {semantics} semantics, unlike the measured "
             f"ones of {', '.join(data)}: they do not compare directly."
