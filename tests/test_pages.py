@@ -83,3 +83,38 @@ def test_the_citation_file_agrees_with_the_package() -> None:
     assert re.findall(r"(?m)^  - name: (.+)$", text) == [author["name"] for author in project["project"]["authors"]]
     assert re.findall(r"(?m)^cff-version: (.+)$", text) == ["1.2.0"]
     assert "CITATION.cff" in project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+
+
+def test_the_gap_between_reruns_and_published_numbers_is_that_of_the_file() -> None:
+    text = (DOCS.parent / "explanation" / "public-code.md").read_text(encoding="utf-8")
+    lines = text.partition("## Do published numbers come out again?")[2].splitlines()
+    head, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
+    harmonic: dict[tuple[str, str], dict[str, set[float]]] = {}
+    for entry in load():
+        if (entry.metric, entry.features, entry.semantics) == ("H", "res101", "att") and entry.kind != "other":
+            kind = "re-run" if entry.source == "feng2022gasl" else "published" if entry.kind != "rerun" else ""
+            harmonic.setdefault((entry.title, entry.dataset), {}).setdefault(kind, set()).add(entry.value)
+    checked = 0
+    for method, *cells in rows:
+        for dataset, cell in zip(head[1:], cells, strict=True):
+            if cell:
+                printed_under = "awa2" if "(" in cell else dataset.casefold()
+                (rerun,) = harmonic[method, dataset.casefold()]["re-run"]
+                (published,) = harmonic[method, printed_under]["published"]
+                gap = float(cell.partition(" ")[0].replace("\N{MINUS SIGN}", "-"))
+                assert gap == pytest.approx(rerun - published, abs=0.051), (method, dataset)
+                checked += 1
+    assert checked == 30
+    tuned, plain = (
+        {
+            (entry.title, entry.dataset): entry.value
+            for entry in load()
+            if (entry.source, entry.features, entry.metric) == key
+        }
+        for key in (("feng2022gasl", "res101_ft", "H"), ("feng2022gasl", "res101", "H"))
+    )
+    for dataset, sentence in (("cub", "+7.5 to +17.2"), ("awa2", "−19.7 to +4.4")):
+        changes = [tuned[key] - plain[key] for key in tuned if key[1] == dataset]
+        assert len(changes) == 10
+        assert f"{min(changes):+.1f} to {max(changes):+.1f}".replace("-", "\N{MINUS SIGN}") == sentence
+        assert sentence in text

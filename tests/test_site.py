@@ -259,8 +259,10 @@ def test_the_notebook_is_a_page_with_its_outputs(site):
 def test_sources_differ_where_the_errata_say(site):
     seen = " ".join(text_of(site / "reference" / "published.html").split())
     differing = seen[seen.index("Where sources differ") :]
-    assert "ESZSL CUB 12.6 / 63.8 / 21.0 2.4 / 70.1 / 4.6" in differing
-    assert "DAP SUN" in differing
+    assert (
+        "ESZSL CUB (res101, att) xian2018gbu: 12.6 / 63.8 / 21.0; li2019lisgan, quoted: 2.4 / 70.1 / 4.6" in differing
+    )
+    assert "DAP SUN (res101, att) xian2018gbu: S 25.1; li2019lisgan, quoted: S 25.2" in differing
     assert "DeViSE CUB" not in differing  # the same in both
 
 
