@@ -57,6 +57,8 @@ METHOD_CHECKS = {
     "cnzsl": TRAINED,
     "cnzsl[divide_by=variance]": TRAINED,
     "cnzsl@plain": TRAINED,
+    "cadavae": GENERATIVE,
+    "cadavae[std_mode=logvar,noise=scalar,seen_rows=first]": GENERATIVE,
     "gazsl": GENERATIVE,
     "gazsl[output=linear,preprocess=standard]": GENERATIVE,
     "gazsl@no_classes": GENERATIVE,

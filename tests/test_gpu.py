@@ -29,6 +29,7 @@ CASES = [
     ("cegzsl", {}),
     ("fvaegan", {"gp_adapt": "tf"}),
     ("tfvaegan", {}),
+    ("cadavae", {}),
     ("cnzsl", {}),
     ("dem", {}),
     ("lisgan", {"soul_classes": 8, "cascade": "off"}),

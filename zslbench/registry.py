@@ -187,6 +187,7 @@ METHODS = Registry(
         "conse": "zslbench.methods.classifiers.conse:CONSE",
         "sync": "zslbench.methods.classifiers.sync:SYNC",
         "sse": "zslbench.methods.classifiers.sse:SSE",
+        "cadavae": "zslbench.methods.generative.cadavae:CADAVAE",
         "cnzsl": "zslbench.methods.networks.cnzsl:CNZSL",
         "cegzsl": "zslbench.methods.generative.cegzsl:CEGZSL",
         "rff": "zslbench.methods.generative.rff:RFF",

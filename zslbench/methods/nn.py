@@ -110,7 +110,12 @@ class _Adam(torch.optim.Adam):
 
 
 def adam(
-    parameters: Iterable[Tensor], lr: float, betas: tuple[float, float] = BETAS, decay: float = 0.0
+    parameters: Iterable[Tensor],
+    lr: float,
+    betas: tuple[float, float] = BETAS,
+    decay: float = 0.0,
+    *,
+    amsgrad: bool = False,
 ) -> torch.optim.Adam:
     """Return Adam, by default with the betas of the public GANs around f-CLSWGAN; `decay` is Adam's own L2 term.
 
@@ -119,7 +124,7 @@ def adam(
     held = list(parameters)
     kind = held[0].device.type
     fused, capturable = kind in ("cpu", "cuda"), kind == "cuda"  # its counters stay on the device (see `recording`)
-    return _Adam(held, lr=lr, betas=betas, weight_decay=decay, fused=fused, capturable=capturable)
+    return _Adam(held, lr=lr, betas=betas, weight_decay=decay, amsgrad=amsgrad, fused=fused, capturable=capturable)
 
 
 def take_steps(

@@ -112,7 +112,7 @@ class FinalClassifierMethod(SynthesisMethod):
     `_seen_references` and `_unseen_references`.
     """
 
-    later = ("synthesis", "final classifier")
+    later: ClassVar[tuple[str, ...]] = ("synthesis", "final classifier")
     scoring: ClassVar[tuple[str, ...]] = (
         *("per_class", "final_epochs", "final_batch", "final_tol", "final_lr"),
         *("classifier_head", "temperature", "prototype_hidden", "logit_prior", "prior_ratio", "entropy_margin"),
