@@ -32,6 +32,9 @@ CASES = [
     ("cadavae", {}),
     ("cnzsl", {}),
     ("dem", {}),
+    ("relationnet", {}),
+    ("cvc", {}),
+    ("dcn", {"entropy": 0.0}),
     ("lisgan", {"soul_classes": 8, "cascade": "off"}),
     *(("lisgan", {"cascade": cascade}) for cascade in ("off", "softmax", "nn", "svm")),
 ]

@@ -21,6 +21,7 @@ from zslbench.methods.base import Context, Method
 from zslbench.methods.generative.fclswgan import FCLSWGAN
 from zslbench.methods.generative.training import GanTraining
 from zslbench.methods.networks.cnzsl import CNZSL
+from zslbench.methods.networks.cvc import CVC
 from zslbench.methods.networks.dem import DEM
 from zslbench.methods.nn import linear, random_stream, resolve_device
 from zslbench.methods.ranking.sje import SJE
@@ -123,7 +124,9 @@ def test_a_gan_trains_in_the_threads_that_its_size_is_worth(
 
 
 @pytest.mark.usefixtures("_two_threads")
-@pytest.mark.parametrize("method", [DEM(hidden=8, iterations=3), CNZSL(hidden=8, epochs=2), SJE(epochs=2)])
+@pytest.mark.parametrize(
+    "method", [DEM(hidden=8, iterations=3), CNZSL(hidden=8, epochs=2), SJE(epochs=2), CVC(hidden=8, iterations=3)]
+)
 def test_other_networks_say_what_they_train_in(method: Method) -> None:
     assert method.fit(problem()[0], Context()).threads_ == 1  # type: ignore[attr-defined]
 

@@ -192,6 +192,9 @@ METHODS = Registry(
         "cegzsl": "zslbench.methods.generative.cegzsl:CEGZSL",
         "rff": "zslbench.methods.generative.rff:RFF",
         "gazsl": "zslbench.methods.generative.gazsl:GAZSL",
+        "relationnet": "zslbench.methods.networks.relationnet:RelationNet",
+        "cvc": "zslbench.methods.networks.cvc:CVC",
+        "dcn": "zslbench.methods.networks.dcn:DCN",
     },
 )
 DATASETS = Registry(

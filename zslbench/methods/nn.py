@@ -134,10 +134,12 @@ def take_steps(
     batches: Iterator[Tensor],
     threads: int,
     advance: Callable[[int], bool] = lambda _taken: False,
+    adjust: Callable[[], object] = lambda: None,
 ) -> tuple[Tensor, Tensor]:
     """Take steps of gradient descent on the next batches; return the sum of the losses, and the last one.
 
-    After each step `advance` is called with the number of steps taken; if it returns True, the loop ends.
+    Before each step `adjust` may change the gradients. After it `advance` is called with the number of steps taken; if
+    it returns True, the loop ends.
     """
     total = last = torch.zeros(())
     with in_threads(threads):
@@ -145,6 +147,7 @@ def take_steps(
             loss = loss_of(rows)
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
+            adjust()
             optimiser.step()
             last = loss.detach()
             total = total.to(last.device) + last
@@ -211,3 +214,23 @@ def row_batches(rows: int, batch: int, stream: torch.Generator) -> Iterator[Tens
             left = torch.cat([left, torch.randperm(rows, generator=stream, device=stream.device)])
         yield left[:size]
         left = left[size:]
+
+
+def episodes(labels: Tensor, ways: int, shots: int, stream: torch.Generator) -> Iterator[Tensor]:
+    """Yield, without end, the row numbers of `shots` random rows for each of `ways` random classes.
+
+    A class with fewer rows repeats them all in turn; if there are fewer classes, each is in every episode.
+
+    Args:
+        labels: (n,) positions of the rows' classes, every class at least once, on the device of `stream`.
+    """
+    order, counts = labels.argsort(stable=True), labels.bincount()
+    starts = counts.cumsum(0) - counts
+    shot = torch.arange(shots, device=labels.device)
+    while True:
+        classes = torch.randperm(len(counts), generator=stream, device=labels.device)[:ways]
+        some = counts[classes, None]
+        keys = torch.rand(len(classes), int(some.max()), generator=stream, device=labels.device)
+        keys[torch.arange(keys.shape[1], device=labels.device) >= some] = 2.0  # after all of the class's own rows
+        within = keys.argsort(dim=1).gather(1, shot % some)
+        yield order[starts[classes, None] + within].flatten()

@@ -8,6 +8,7 @@ takes longer than most fits of a closed-form method.
 from __future__ import annotations
 
 import copy
+import math
 from typing import Self
 
 import numpy as np
@@ -156,6 +157,12 @@ def unit(rows: Array) -> Array:
     """
     length: Array = np.linalg.norm(rows, axis=1, keepdims=True)
     out: Array = np.divide(rows, length, out=np.zeros_like(rows), where=length > 0)
+    return out
+
+
+def scaled_to_root(semantics: Array) -> Array:
+    """Return (k, a) rows scaled to length √a (attribute normalisation); rows of zeros stay zero."""
+    out: Array = unit(semantics) * np.float32(math.sqrt(semantics.shape[1]))
     return out
 
 

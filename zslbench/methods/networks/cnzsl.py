@@ -6,11 +6,9 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-
 from zslbench.arrays import Array
 from zslbench.methods.base import Ablation, Context, Method, MethodCard, Preset, Setting, Size, report_losses
-from zslbench.methods.preprocess import check_chain, prepare, unit
+from zslbench.methods.preprocess import check_chain, prepare, scaled_to_root
 from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
 
@@ -119,7 +117,7 @@ class CNZSL(Method):
 
         self.device_ = nn.resolve_device(ctx.device)
         classes, self.preprocessor_, features, positions = prepare(train, self.preprocess)
-        arrays = features, positions, _scaled(classes.semantics)
+        arrays = features, positions, scaled_to_root(classes.semantics)
         rows, labels, semantics = (nn.tensor_on(self.device_, array) for array in arrays)
         network = self.network_ = ClassNormNetwork(
             semantics.shape[1],
@@ -168,12 +166,6 @@ class CNZSL(Method):
 
         rows = nn.tensor_on(self.device_, self.preprocessor_.transform(features))
         with torch.no_grad():
-            prototypes = self.network_(nn.tensor_on(self.device_, _scaled(classes.semantics)))
+            prototypes = self.network_(nn.tensor_on(self.device_, scaled_to_root(classes.semantics)))
             out: Array = scaled_cosines(rows, prototypes, self.scale).cpu().numpy()
         return out
-
-
-def _scaled(semantics: Array) -> Array:
-    """Return (k, a) rows scaled to length √a (attribute normalisation); rows of zeros stay zero."""
-    out: Array = unit(semantics) * np.float32(math.sqrt(semantics.shape[1]))
-    return out

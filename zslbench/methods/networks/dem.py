@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
-from zslbench.methods.base import Context, Method, MethodCard, Preset, Setting, Size, report_losses
-from zslbench.methods.preprocess import attribute_values, check_chain, closeness, cosines, prepare
+from zslbench.methods.base import Context, MethodCard, Preset, Setting, Size
+from zslbench.methods.networks import IteratedNetwork, LossOf
+from zslbench.methods.preprocess import closeness, cosines
 from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
 
-JUDGED_EVERY = 100
-"""Iterations between two reports and checkpoints."""
+    from zslbench.methods.networks.embedding import DeepEmbedding
 
 _NAMES = ("hidden", "decay", "lr", "batch", "distance")
 _PUBLISHED: Mapping[str, tuple[int, float, float, int, str]] = {
@@ -32,7 +32,7 @@ _PUBLISHED: Mapping[str, tuple[int, float, float, int, str]] = {
 
 
 @dataclasses.dataclass(kw_only=True)
-class DEM(Method):
+class DEM(IteratedNetwork):
     """A two-layer network from semantics to features, trained on squared distances; the nearest prototype wins.
 
     Loss of a batch: (1/md) Σ_i ‖x_i − f(a_{y_i})‖² + (λ/2)(‖W₁‖² + ‖W₂‖²), by Adam. Semantics are the original
@@ -92,78 +92,38 @@ class DEM(Method):
         "iterations": Between(300, 3000, log=True),
         "distance": ("euclid", "cosine"),
     }
-    libraries = ("zslbench.methods.networks.embedding",)
-    slow_from = 1e11
     check_params = {"hidden": 128, "iterations": 100, "lr": 5e-3, "decay": 1e-5}
 
-    hidden: int = param(1600, low=1, high=16384, log=True, help="units of the hidden layer")
-    iterations: int = param(1500, low=1, high=10_000_000, log=True, help="steps of Adam, one batch each")
-    batch: int = param(100, low=1, high=65536, log=True, help="rows per step")
-    lr: float = param(1e-3, low=1e-6, high=1e-1, log=True, help="learning rate of Adam")
     decay: float = param(1e-5, low=0.0, high=10.0, log=True, help="weight λ of the squared weights; 0: none")
     init_std: float = param(
         0.0, low=0.0, high=1.0, help="deviation of the initial weights; 0: √(2/inputs) for each layer"
-    )
-    attributes: str = param(
-        "scaled",
-        choices=("original", "scaled"),
-        help="semantics before or after scaling to unit length; the same if there are no original attributes",
     )
     output: str = param(
         "auto", choices=("auto", "relu", "linear"), help="last activation; auto: relu where no feature is negative"
     )
     distance: str = param("cosine", choices=("euclid", "cosine"), help="how the nearest prototype is found")
-    preprocess: str = param("none", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
 
-    def cost(self, size: Size) -> float:
-        """Return the rows of all iterations, times the weights."""
-        return float(self.iterations * min(self.batch, size.images) * self.hidden * (size.features + size.semantics))
+    def operations(self, size: Size) -> int:
+        """Return the classes of a batch, each of which goes through once, times the weights."""
+        return min(self.batch, size.images, size.classes) * self.hidden * (size.features + size.semantics)
 
-    def fit(self, train: Train, ctx: Context) -> Self:
-        """Train the network on the rows of seen classes."""
-        from zslbench.methods import nn
+    def make_network(self, semantics: int, features: Array, stream: torch.Generator) -> DeepEmbedding:
+        """Return a two-layer perceptron; BadValue if its output cannot be that of the features."""
         from zslbench.methods.networks.embedding import DeepEmbedding
 
-        self.device_ = nn.resolve_device(ctx.device)
-        classes, self.preprocessor_, features, positions = prepare(train, self.preprocess)
         lowest = float(features.min())
         if self.output == "relu" and lowest < 0:
             raise BadValue(
                 f"DEM: preprocess={self.preprocess} gives training features as low as {lowest:.3g}, but a ReLU output "
                 "is never below 0; choose output=linear or preprocess=minmax."
             )
-        self.original_ = self.attributes == "original" and classes.original is not None
-        arrays = features, positions, self._semantics(classes)
-        rows, labels, semantics = (nn.tensor_on(self.device_, array) for array in arrays)
-        network = self.network_ = DeepEmbedding(
-            semantics.shape[1],
-            self.hidden,
-            rows.shape[1],
-            std=self.init_std,
-            positive=self.output == "relu" or (self.output == "auto" and lowest >= 0),
-            stream=nn.random_stream(ctx.stream_seed("init")),
-        ).to(self.device_)
-        batches = nn.row_batches(len(rows), self.batch, nn.random_stream(ctx.stream_seed("batches"), self.device_))
-        adam = nn.adam(network.parameters(), self.lr, betas=(0.9, 0.999))
-        weights = self.hidden * (rows.shape[1] + semantics.shape[1])
-        self.threads_ = nn.threads_for(2 * min(self.batch, len(semantics)) * weights)  # each class goes through once
+        positive = self.output == "relu" or (self.output == "auto" and lowest >= 0)
+        sizes = semantics, self.hidden, features.shape[1]
+        return DeepEmbedding(*sizes, std=self.init_std, positive=positive, stream=stream)
 
-        def loss_of(picked: Tensor) -> Tensor:
-            return network.loss(rows[picked], labels[picked], semantics, self.decay)
-
-        for done in range(0, self.iterations, JUDGED_EVERY):
-            steps = min(JUDGED_EVERY, self.iterations - done)
-
-            def advance(taken: int, done: int = done) -> bool:
-                return ctx.progress(done + taken, self.iterations)
-
-            _, loss = nn.take_steps(steps, adam, loss_of, batches, self.threads_, advance)
-            at = done + steps, self.iterations
-            report_losses(self, ctx, at, {"loss": float(loss)}, f"lower lr={self.lr:g}", "at iteration")
-            if advance(steps):
-                break
-        network.requires_grad_(False)
-        return self
+    def make_loss(self, network: DeepEmbedding, train: Train, ctx: Context) -> LossOf:
+        """Return squared distances with the weights' own."""
+        return lambda rows, labels, semantics: network.loss(rows, labels, semantics, self.decay)
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
         """Return (n, k) float64 scores: minus the squared distance to each prototype, or the cosine with it."""
@@ -172,10 +132,7 @@ class DEM(Method):
         from zslbench.methods import nn
 
         with torch.no_grad():
-            made = self.network_(nn.tensor_on(self.device_, self._semantics(classes)))
+            made = self.network_(nn.tensor_on(self.device_, self.class_vectors(classes)))
         prototypes = made.cpu().numpy().astype(np.float64)
         rows = self.preprocessor_.transform(features).astype(np.float64)
         return closeness(rows, prototypes) if self.distance == "euclid" else cosines(rows, prototypes)
-
-    def _semantics(self, classes: ClassTable) -> Array:
-        return attribute_values(classes, self.original_, "DEM", ", or choose attributes=scaled")

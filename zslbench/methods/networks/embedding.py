@@ -1,4 +1,4 @@
-"""Networks that map semantics to image features (DEM, CNZSL), and the batches they are trained on.
+"""Networks between semantics and image features: DEM, CNZSL, RelationNet, CVC-ZSL, DCN.
 
 Torch is imported at the top: import this module only where such a network is made.
 """
@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from zslbench.methods.nn import EmptyLinear, uniform_linear
+from zslbench.methods.comparator import Comparator
+from zslbench.methods.nn import EmptyLinear, linear, uniform_linear
 
 BIAS = 0.1
 """Initial bias of both layers in DEM's public code."""
@@ -128,3 +129,89 @@ class ClassNormNetwork(torch.nn.Module):
 def scaled_cosines(features: Tensor, prototypes: Tensor, scale: float) -> Tensor:
     """Return (n, k) logits scale² · cos(x, p): both vectors are scaled to length `scale` (normalise + scale)."""
     return scale * functional.normalize(features, dim=1) @ (scale * functional.normalize(prototypes, dim=1)).T
+
+
+class RelationNetwork(torch.nn.Module):
+    """r(x, a) of all pairs of rows and classes: a' = ReLU(W₂ ReLU(W₁ a)), then a comparator on [x, a']."""
+
+    def __init__(self, semantics: int, hidden: int, features: int, relation: int, stream: torch.Generator) -> None:
+        super().__init__()
+        self.embedding = torch.nn.ModuleList(
+            [
+                uniform_linear(semantics, hidden, stream),
+                uniform_linear(hidden, features, stream),
+            ]
+        )
+        self.comparator = Comparator(features, features, relation, stream, init="uniform")
+
+    def forward(self, features: Tensor, semantics: Tensor) -> Tensor:
+        """Return (m, k) relations, before the sigmoid, of (m, d) rows with (k, a) classes."""
+        for layer in self.embedding:
+            semantics = functional.relu(layer(semantics))
+        out: Tensor = self.comparator(features, semantics)
+        return out
+
+    def loss(self, features: Tensor, labels: Tensor, semantics: Tensor) -> Tensor:
+        """Return the mean of (sigmoid r(x, a_c) − [c = y])² over (m, d) rows and the classes that these rows have."""
+        present, of_row = torch.unique(labels, return_inverse=True)
+        target = functional.one_hot(of_row, len(present)).to(features.dtype)
+        return functional.mse_loss(self(features, semantics[present]).sigmoid(), target)
+
+
+class VisualClassifiers(torch.nn.Module):
+    """Logits s cos(x, f(a)) with f(a) = g(W₂ ReLU(W₁ a)), a linear classifier of features for each class (CVC-ZSL).
+
+    g is ReLU, or the identity if not `positive`; s is learned.
+    """
+
+    def __init__(
+        self, semantics: int, hidden: int, features: int, *, scale: float, positive: bool, stream: torch.Generator
+    ) -> None:
+        super().__init__()
+        self.first, self.second = linear(semantics, hidden, stream), linear(hidden, features, stream)
+        self.scale = torch.nn.Parameter(torch.tensor(scale))
+        self.positive = positive
+
+    def forward(self, features: Tensor, semantics: Tensor) -> Tensor:
+        """Return (n, k) logits of (n, d) rows for (k, a) classes."""
+        weights = self.second(functional.relu(self.first(semantics)))
+        weights = functional.relu(weights) if self.positive else weights
+        return self.scale * scaled_cosines(features, weights, 1.0)
+
+    def loss(self, features: Tensor, labels: Tensor, semantics: Tensor) -> Tensor:
+        """Return the mean cross-entropy of (m, d) rows over the classes that these rows have: an episode's."""
+        present, of_row = torch.unique(labels, return_inverse=True)
+        return functional.cross_entropy(self(features, semantics[present]), of_row)
+
+
+class CalibrationNetwork(torch.nn.Module):
+    """Similarities tanh(W₂ dropout(ReLU(W₁ x / divisor))) · v of features with class vectors v (DCN)."""
+
+    def __init__(
+        self, features: int, hidden: int, semantics: int, stream: torch.Generator, divisor: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.divisor = divisor
+        self.first = linear(features, hidden, stream, std=0.01)
+        self.second = linear(hidden, semantics, stream, std=0.03)
+
+    def forward(self, features: Tensor, vectors: Tensor, kept: Tensor | None = None) -> Tensor:
+        """Return (n, k) similarities of (n, d) rows with (k, a) vectors; `kept` multiplies (n, h) hidden units."""
+        hidden = functional.relu(self.first(features / self.divisor))
+        out: Tensor = self.second(hidden if kept is None else hidden * kept).tanh() @ vectors.T
+        return out
+
+
+def calibration_loss(
+    similarities: Tensor, labels: Tensor, seen: int, *, scale: float, unseen_scale: float, weight: float
+) -> Tensor:
+    """Return DCN's loss of (m, k) similarities, the first `seen` of them with seen classes.
+
+    It is the mean cross-entropy of softmax(scale · seen ones) plus `weight` times the mean entropy of
+    softmax(unseen_scale · unseen ones).
+    """
+    loss = functional.cross_entropy(scale * similarities[:, :seen], labels)
+    if not weight:
+        return loss
+    logs = functional.log_softmax(unseen_scale * similarities[:, seen:], dim=1)
+    return loss - weight * (logs.exp() * logs).sum(1).mean()
