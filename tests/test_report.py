@@ -127,6 +127,13 @@ def test_published_numbers_are_judged_only_on_their_own_features(tmp_path):
     assert zslbench.report(None, runs=tmp_path, published=False).page.beside == ()
 
 
+def test_a_number_that_is_not_first_hand_says_so(tmp_path):
+    runs = [record(name, features="res101") for name in ("fclswgan", "eszsl")]
+    page = zslbench.report(None, runs=saved(tmp_path, runs), figures=False).text
+    assert len(re.findall(r"<td>xian2018gbu, proposed split<small>res101, att</small>", page)) == 1
+    assert len(re.findall(r"<td>li2019lisgan, Table 2<small>res101, att, quoted</small>", page)) == 1
+
+
 def test_what_is_missing_comes_with_the_command(tmp_path):
     records = [record("eszsl", "cub"), record("eszsl", "sun"), record("sae", "cub")]
     (missing,) = zslbench.report(None, runs=saved(tmp_path, records)).page.missing
