@@ -87,17 +87,20 @@ class PairwiseValues(torch.autograd.Function):
         by_row, by_class, weight = ctx.saved_tensors
         exact = torch.promote_types(weight.dtype, torch.float32)
         of_rows: list[Tensor] = []
-        of_classes, of_weight = torch.zeros_like(by_class, dtype=exact), torch.zeros_like(weight, dtype=exact)
+        of_classes = torch.zeros_like(by_class, dtype=exact)
         start = 0
         for rows in _blocks(by_row, by_class):
-            by_value = gradients[0][start : start + len(rows), :, None]
+            by_value = gradients[0][start : start + len(rows)].to(weight.dtype)
             start += len(rows)
-            active = functional.leaky_relu(rows[:, None] + by_class, ctx.slope)
-            of_weight = of_weight + (by_value * active).sum((0, 1), dtype=exact)
-            by_hidden = torch.ops.aten.leaky_relu_backward(by_value * weight, active, ctx.slope, True)
-            of_rows.append(by_hidden.sum(1))
-            of_classes = of_classes + by_hidden.sum(0, dtype=exact)
-        return torch.cat(of_rows), of_classes.to(by_class.dtype), of_weight.to(weight.dtype), None
+            pairs = rows[:, None] + by_class
+            each = torch.ops.aten.leaky_relu_backward(by_value[:, :, None].expand_as(pairs), pairs, ctx.slope, False)
+            of_rows.append(each.sum(1, dtype=exact))
+            of_classes = of_classes + each.sum(0, dtype=exact)
+        by_slopes = torch.cat(of_rows), of_classes
+        # φ(p + q) = φ′(p + q) (p + q), so the sums of slopes give the gradient by the weight as well
+        of_weight = (by_row * by_slopes[0]).sum(0) + (by_class * by_slopes[1]).sum(0)
+        of_row, of_class = (sums * weight for sums in by_slopes)
+        return of_row.to(by_row.dtype), of_class.to(by_class.dtype), of_weight.to(weight.dtype), None
 
 
 def _blocks(by_row: Tensor, by_class: Tensor) -> tuple[Tensor, ...]:
