@@ -66,6 +66,8 @@ METHOD_CHECKS = {
     "gazsl": GENERATIVE,
     "gazsl[output=linear,preprocess=standard]": GENERATIVE,
     "gazsl@no_classes": GENERATIVE,
+    "free": GENERATIVE,
+    "free[centre_gradients=never,other_centre=nearest]": GENERATIVE,
     "rff": GENERATIVE,
     "rff[centre_gradients=never,other_centre=nearest]": GENERATIVE,
     "cegzsl": GENERATIVE,

@@ -26,6 +26,7 @@ CASES = [
     ("fclswgan", {}),
     ("gazsl", {}),
     ("rff", {}),
+    ("free", {}),
     ("cegzsl", {}),
     ("fvaegan", {"gp_adapt": "tf"}),
     ("tfvaegan", {}),

@@ -13,7 +13,7 @@ from zslbench.results.tables.captions import NARROWER
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.plan import RunOptions, plan
 
-NAMES = ("lisgan", "fclswgan", "gazsl", "rff", "cegzsl", "fvaegan", "tfvaegan")
+NAMES = ("lisgan", "fclswgan", "gazsl", "rff", "cegzsl", "fvaegan", "tfvaegan", "free")
 CUB = Size(images=7057, features=2048, semantics=312, classes=150)
 FEW_STEPS = {"epochs": 1, "pretrain_epochs": 1, "final_epochs": 1, "iterations": 2, "per_class": 4, "batch": 64}
 

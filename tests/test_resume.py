@@ -46,6 +46,7 @@ LISGAN = f"lisgan[{SMALL},{ENDS},epochs=5,soul_rows=3,soul_classes=4,classifier=
 GAZSL_ = f"gazsl[{SMALL},iterations=70]"
 RFF_ = f"rff[{SMALL},{ENDS},epochs=3,latent=4,centre_gradients=never,multiplier_step=0.1]"
 CEGZSL_ = f"cegzsl[{SMALL},{ENDS},epochs=3,embedding=6,projection=4,comparator=5,comparator_gradients=round]"
+FREE_ = f"free[{SMALL},final_epochs=1,final_batch=64,epochs=2,centre_gradients=never]"
 TFVAEGAN = f"tfvaegan[{SMALL},final_epochs=1,final_batch=64,epochs=2,gp_adapt=tf]"
 DYING = f"dying_methods:Dying[{SMALL},{ENDS},epochs=3]"
 GRID = f"fclswgan[{SMALL.replace('per_class=3', 'per_class=[3,4]')},{ENDS},epochs=2,lr=[1e-4,1e-3]]"
@@ -56,6 +57,7 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "gazsl": (GAZSL_, {}, 4),
     "rff": (RFF_, {}, 2),
     "cegzsl": (CEGZSL_, {}, 2),
+    "free": (FREE_, {}, 2),
     "judged": (FCLSWGAN, {"checkpoints": "every:1"}, 4),
     "judged grid": (SHARING, {"checkpoints": "every:2"}, 6),
     "seeds at once": (FCLSWGAN, {"seeds": 2, "seeds_at_once": "always"}, 2),

@@ -19,6 +19,7 @@ from zslbench.methods.base import Context, Method
 from zslbench.methods.generative import AdversarialMethod, regularisers, wgan
 from zslbench.methods.generative.cegzsl import CEGZSL
 from zslbench.methods.generative.fclswgan import FCLSWGAN
+from zslbench.methods.generative.free import FREE
 from zslbench.methods.generative.fvaegan import FVAEGAN
 from zslbench.methods.generative.gazsl import GAZSL
 from zslbench.methods.generative.lisgan import LisGAN
@@ -446,6 +447,7 @@ CASES: list[AdversarialMethod] = [
     LisGAN(**SOULED, critic_layers=2, generator_slope=0.0, soul_pairs="numbered"),
     FVAEGAN(**EPOCHS, gp_adapt="tf"),
     TFVAEGAN(**EPOCHS, encoded_noise=False, decoder_lr=1e-3),
+    FREE(**EPOCHS, margin=2.0, centre_gradients="never", decoder_weight=0.1),
 ]
 SEEDS = (0, 7)
 

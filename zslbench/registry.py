@@ -189,6 +189,7 @@ METHODS = Registry(
         "sse": "zslbench.methods.classifiers.sse:SSE",
         "cadavae": "zslbench.methods.generative.cadavae:CADAVAE",
         "cnzsl": "zslbench.methods.networks.cnzsl:CNZSL",
+        "free": "zslbench.methods.generative.free:FREE",
         "cegzsl": "zslbench.methods.generative.cegzsl:CEGZSL",
         "rff": "zslbench.methods.generative.rff:RFF",
         "gazsl": "zslbench.methods.generative.gazsl:GAZSL",
