@@ -82,7 +82,7 @@ def contrast_classes(training: GanTraining, hidden: np.ndarray, labels: list[int
 
 
 def test_contrasts_of_both_steps_match_loops() -> None:
-    training = begin(temperature=0.7, instance_weight=0.3, class_weight=0.2)
+    training = begin(contrast_temperature=0.7, instance_weight=0.3, class_weight=0.2)
     real, fake, labels, semantics, mix = training.draw()[0]
     real, fake, mix = real.double(), fake.double(), mix.double()
     terms = {term.name: term for term in training.terms}
@@ -178,7 +178,7 @@ def test_training_is_set_up_as_published() -> None:
 
 def test_ablations_take_their_part_away() -> None:
     for name in ("no_instances", "no_classes"):
-        values: dict[str, Any] = {"instance_weight": 0.3, "class_weight": 0.2, "temperature": 0.7}
+        values: dict[str, Any] = {"instance_weight": 0.3, "class_weight": 0.2, "contrast_temperature": 0.7}
         training = begin(**(values | dict(CEGZSL.ablations[name].values)))
         real, fake, labels, semantics, _ = training.draw()[0]
         (term,) = (term for term in training.terms if term.step == "generator")

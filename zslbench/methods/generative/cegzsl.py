@@ -71,7 +71,7 @@ class CEGZSL(GenerativeMethod):
                 "hidden": 4096,
                 "embedding": 2048,
                 "projection": 512,
-                "temperature": 0.1,
+                "contrast_temperature": 0.1,
                 "critic_steps": 5,
                 "gp": 10.0,
                 "cls_weight": 0.0,
@@ -101,7 +101,7 @@ class CEGZSL(GenerativeMethod):
         "lr": Between(3e-5, 1e-3, log=True),
         "instance_weight": Between(1e-4, 1.0, log=True, zero=True),
         "class_weight": Between(1e-4, 1.0, log=True, zero=True),
-        "temperature": Between(0.05, 0.5, log=True),
+        "contrast_temperature": Between(0.05, 0.5, log=True),
         "epochs": Between(20, 200, log=True),
     }
     check_params = {
@@ -120,7 +120,7 @@ class CEGZSL(GenerativeMethod):
     embedding: int = param(2048, low=1, high=16384, log=True, help="units of the embedding h")
     projection: int = param(512, low=1, high=16384, log=True, help="dimensions of the unit vector z")
     comparator: int = param(2048, low=1, high=16384, log=True, help="hidden units of the comparator")
-    temperature: float = param(0.1, low=1e-3, high=100.0, log=True, help="temperature τ of both contrasts")
+    contrast_temperature: float = param(0.1, low=1e-3, high=100.0, log=True, help="temperature τ of both contrasts")
     instance_weight: float = param(
         1e-3, low=0.0, high=100.0, log=True, help="weight u of the contrast of rows in the generator's loss; 0: none"
     )
@@ -166,7 +166,7 @@ class CEGZSL(GenerativeMethod):
         from zslbench.methods.generative.latent import supervised_contrast
 
         hidden, unit = networks["embedding"](batch.real)
-        rows = supervised_contrast(unit, batch.labels, self.temperature)
+        rows = supervised_contrast(unit, batch.labels, self.contrast_temperature)
         classes = self._contrast_classes(networks, hidden, batch.labels, semantics)
         return rows + classes, rows, classes
 
@@ -176,14 +176,14 @@ class CEGZSL(GenerativeMethod):
 
         hidden, unit = networks["embedding"](batch.fake)
         real = networks["embedding"](batch.real)[1], batch.labels
-        rows = supervised_contrast(unit, batch.labels, self.temperature, real)
+        rows = supervised_contrast(unit, batch.labels, self.contrast_temperature, real)
         classes = self._contrast_classes(networks, hidden, batch.labels, semantics)
         return self.instance_weight * rows + self.class_weight * classes, rows, classes
 
     def _contrast_classes(self, networks: Networks, hidden: Tensor, labels: Tensor, semantics: Tensor) -> Tensor:
         from torch.nn import functional
 
-        return functional.cross_entropy(networks["comparator"](hidden, semantics) / self.temperature, labels)
+        return functional.cross_entropy(networks["comparator"](hidden, semantics) / self.contrast_temperature, labels)
 
     def _represent(self, rows: Tensor) -> Tensor:
         """Return the (…, h) hidden layers of the embedding for (…, d) rows."""
