@@ -52,8 +52,8 @@ _AROUND_LIST = 4
     is_flag=False,
     flag_value="best",
     metavar="[SOURCE]",
-    help="Show published numbers: those of SOURCE, or without SOURCE the best ones known. They stand beside the "
-    "measured ones, or in the layouts zsl and gzsl in rows of their own.",
+    help="Show published numbers: those of SOURCE, or without SOURCE first-hand ones that compare. They stand beside "
+    "the measured ones, or in the layouts zsl and gzsl in rows of their own.",
 )
 @shared.selection_option(
     help="fixed: the declared last step. validated: hyper-parameters or step chosen in the dev stage. oracle: best on "

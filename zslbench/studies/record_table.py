@@ -87,8 +87,8 @@ def table(
             Without names ``stats`` takes all data sets that are on this machine.
         features, semantics, stage: which runs.
         metrics: which metrics, and in which order; None: all, but AUSUC in csv and json only.
-        published: ``best`` for the preferred published numbers, or the name of one source. They get their own columns;
-            in the layouts zsl and gzsl their own rows, for every method that is cited on these data sets.
+        published: ``best`` for the preferred published numbers that compare, or the name of one source. They get their
+            own columns; in the layouts zsl and gzsl their own rows, for every method of zslbench or of the source.
         selection: one or several rules, each with its own rows: ``fixed`` (the declared last step), ``validated``
             (hyper-parameters or step chosen in the dev stage) or ``oracle`` (best on test, †). None given: as recorded,
             without oracle.
