@@ -169,6 +169,10 @@ def test_phases_are_numbered_through_the_fit_and_the_scoring_of_each_protocol(ru
         "fclswgan": ["pretrain", "training"],
         "fclswgan[cls_weight=0]": ["training"],
         "gazsl": ["training"],
+        "zla": ["training"],
+        "cyclewgan": ["pretrain", "training"],
+        "lsrgan": ["pretrain", "training"],
+        "centres": ["training"],
         "eszsl": ["solve"],
     }
     for method, reports in numbers.items():

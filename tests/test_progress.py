@@ -47,6 +47,7 @@ class Heard(Listener):
         ),
         ("tfvaegan[hidden=8,epochs=1,batch=256,critic_steps=1,per_class=5,final_epochs=1]", 2 * 4),
         ("ale[epochs=2,batch=500]", 2 * 3),
+        ("centres[hidden=8,iterations=70,final_epochs=1]", 70),
         ("dem[hidden=8,iterations=120]", 120),
         ("cnzsl[hidden=8,epochs=2,batch=500]", 2 * 3),
         ("cadavae[latent=4,epochs=2,batch=500,per_class=5,per_seen_class=5,final_epochs=1]", 2 * 3),

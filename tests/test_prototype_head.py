@@ -105,9 +105,8 @@ def test_the_prior_is_that_of_the_formula() -> None:
 
 
 @pytest.mark.parametrize("head", ["softmax", "prototype"])
-def test_a_higher_prior_of_seen_classes_makes_unseen_ones_likelier_and_changes_nothing_without_seen_ones(
-    head: str,
-) -> None:
+def test_a_higher_prior_of_seen_classes_makes_unseen_ones_likelier(head: str) -> None:
+    """Unseen candidates alone: a linear classifier has only their rows; prototypes learn from seen rows too."""
     train, zsl, gzsl = problem()
     ratios = [1e-2, 1.0, 1e3]
     given = SMALL | {"classifier_head": head}
@@ -122,7 +121,17 @@ def test_a_higher_prior_of_seen_classes_makes_unseen_ones_likelier_and_changes_n
         alone.append(method.scores(zsl.features, zsl.classes))
     assert 2 * shares[0] < shares[1] < shares[2] / 2
     for scores in alone:
-        assert np.array_equal(scores, alone[-1])
+        np.testing.assert_allclose(np.exp(scores.astype(np.float64)).sum(axis=1), 1, rtol=1e-5)
+        assert head == "prototype" or np.array_equal(scores, alone[-1])
+
+
+def test_prototypes_of_unseen_candidates_are_those_of_all_classes() -> None:
+    """A query of unseen candidates is answered by the classifier of all classes, restricted to them."""
+    train, zsl, gzsl = problem()
+    method = FCLSWGAN(**SMALL | {"classifier_head": "prototype", "logit_prior": "ratio"}).fit(train, Context())
+    alone = method.scores(zsl.features, zsl.classes).astype(np.float64)
+    both = method.scores(zsl.features, gzsl.classes).astype(np.float64)[:, gzsl.classes.positions(zsl.classes.ids)]
+    np.testing.assert_allclose(alone, both - np.log(np.exp(both).sum(axis=1, keepdims=True)), atol=1e-5)
 
 
 def test_the_entropy_margin_changes_gzsl_alone_and_is_kept_in_its_direction() -> None:

@@ -53,7 +53,7 @@ class AdversarialMethod(SynthesisMethod):
     cls_weight: float = param(0.01, low=0.0, high=10.0, log=True, help="weight λ of the classification loss; 0: none")
 
     def fit(self, train: Train, ctx: Context) -> Self:
-        """Train generator and critic on seen classes; the semantics of unseen classes are not needed."""
+        """Train generator and critic on rows of seen classes."""
         (fitted,) = self.fit_seeds([self], train, [ctx])
         return fitted
 
@@ -128,7 +128,7 @@ class AdversarialMethod(SynthesisMethod):
         if like is None:
             self._prepare(train, device)
         else:
-            shared = ("classes_", "preprocessor_", "device_", "rows_")
+            shared = ("classes_", "preprocessor_", "device_", "rows_", "unseen_")
             vars(self).update({name: vars(like)[name] for name in shared})
         rows: SeenRows = self.rows_
 

@@ -1,8 +1,12 @@
-"""Terms of the generator's loss: LisGAN's soul samples (Eq. 3 to 6), GAZSL's visual pivots, classification."""
+"""Terms of the generator's loss: LisGAN's soul samples (Eq. 3 to 6), GAZSL's visual pivots, classification.
+
+Also cycle-WGAN's reconstruction of the semantics, and LsrGAN's similarities between classes.
+"""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -10,7 +14,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from zslbench.arrays import AnyArray, Array, IntArray
-from zslbench.methods.generative.loss_terms import LossTerm, Networks
+from zslbench.methods.base import Context
+from zslbench.methods.generative.loss_terms import GeneratorBatch, LossTerm, Networks
+from zslbench.methods.nn import adam, linear, random_stream, row_batches, take_steps, threads_for
+from zslbench.step_reports import report_progress
 
 LLOYD_STEPS = 10
 
@@ -134,16 +141,21 @@ def class_means(features: Tensor, labels: Tensor, classes: int) -> Tensor:
     return sums / counts.clamp(min=1)[:, None]
 
 
+def batch_means(fakes: Tensor, labels: Tensor, classes: int) -> tuple[Tensor, Tensor]:
+    """Return (C, d) means of the (m, d) rows of each class, and (C,) whether it has any; means of no rows are 0."""
+    numbers = torch.arange(classes, device=labels.device)
+    member = (labels[:, None] == numbers).to(fakes.dtype)  # of a size that does not depend on the draw
+    counts = member.sum(dim=0)
+    return (member.T @ fakes) / counts.clamp(min=1)[:, None], counts > 0
+
+
 def pivot_loss(fakes: Tensor, labels: Tensor, pivots: Tensor) -> Tensor:
     """Return (1/C) Σ_c ‖mean_{i: y_i = c} x̃_i − μ_c‖₂ over the classes of the batch; the others add nothing.
 
     The (C, d) pivots are the means μ_c of the real rows of all seen classes.
     """
-    classes = torch.arange(len(pivots), device=labels.device)
-    member = (labels[:, None] == classes).to(fakes.dtype)  # of a size that does not depend on the draw
-    counts = member.sum(dim=0)
-    away = (member.T @ fakes) / counts.clamp(min=1)[:, None] - pivots
-    out: Tensor = (torch.linalg.vector_norm(away, dim=1) * (counts > 0)).sum() / len(pivots)
+    means, present = batch_means(fakes, labels, len(pivots))
+    out: Tensor = (torch.linalg.vector_norm(means - pivots, dim=1) * present).sum() / len(pivots)
     return out
 
 
@@ -164,6 +176,49 @@ def weighted_l1(predicted: Tensor, given: Tensor) -> Tensor:
     return (error.pow(3).sum(-1) / safe).mean()
 
 
+def nearest_classes(semantics: Tensor, seen: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
+    """Return (k, q) positions of the seen classes nearest to each of (k, a) classes by cosine, and these cosines."""
+    cosines = functional.normalize(semantics, dim=1) @ functional.normalize(seen, dim=1).T
+    found = cosines.topk(min(neighbours, len(seen)), dim=1)
+    return found.indices, found.values
+
+
+def similarity_loss(
+    fakes: Tensor, labels: Tensor, centres: Tensor, nearest: Tensor, wanted: Tensor, *, margin: float, gradient: bool
+) -> Tensor:
+    """Return (1/q) Σ_c Σ_n max(0, |cos(mean_c x̃, μ_n) − cos(a_c, a_n)| − ε)² (LsrGAN) over the classes of the batch.
+
+    Args:
+        labels: (m,) positions from 0 to k − 1 of the classes of (m, d) fakes.
+        centres: (c, d) means μ of the real rows of seen classes.
+        nearest, wanted: (k, q) of `nearest_classes`.
+        margin: ε.
+        gradient: whether the cosines have one; in the public code they have not.
+    """
+    means, present = batch_means(fakes, labels, len(nearest))
+    cosines = (functional.normalize(means, dim=1) @ functional.normalize(centres, dim=1).T).gather(1, nearest)
+    away = (cosines if gradient else cosines.detach()) - wanted
+    out: Tensor = ((away.abs() - margin).clamp(min=0).square().sum(dim=1) * present).sum() / nearest.shape[1]
+    return out
+
+
+def train_regressor(features: Tensor, targets: Tensor, *, epochs: int, seed: int) -> torch.nn.Linear:
+    """Return a linear layer from (n, d) rows to (n, a) targets, trained on squared errors by Adam (cycle-WGAN's R)."""
+    layer = linear(features.shape[1], targets.shape[1], random_stream(seed)).to(features.device)
+    batches = row_batches(len(features), 100, random_stream(seed + 1, features.device))
+    steps = epochs * -(-len(features) // 100)
+
+    def loss_of(rows: Tensor) -> Tensor:
+        return functional.mse_loss(layer(features[rows]), targets[rows])
+
+    def advance(taken: int) -> bool:
+        return report_progress("pretrain", taken, steps)
+
+    threads = threads_for(200 * layer.weight.numel())
+    take_steps(steps, adam(layer.parameters(), 1e-3), loss_of, batches, threads, advance)
+    return layer.requires_grad_(False)
+
+
 def classification_term(weight: float, classifier: torch.nn.Linear | None = None) -> LossTerm:
     """Return −E log P(y|x̃) by a frozen classifier, or by the critic's branch."""
 
@@ -177,6 +232,29 @@ def classification_term(weight: float, classifier: torch.nn.Linear | None = None
     if classifier is None:
         return LossTerm("classification", weight, by_branch)
     return LossTerm("classification", weight, by_classifier, (classifier.weight, classifier.bias))
+
+
+def cycle_term(weight: float, regressor: torch.nn.Linear) -> LossTerm:
+    """Return the mean squared error of the semantics that a frozen regressor reads from the fakes (cycle-WGAN)."""
+
+    def error(_networks: Networks, batch: GeneratorBatch, weight: Tensor, bias: Tensor) -> Tensor:
+        return functional.mse_loss(functional.linear(batch.fake, weight, bias), batch.semantics)
+
+    return LossTerm("cycle", weight, error, (regressor.weight, regressor.bias), sees_batch=True)
+
+
+def unseen_draw(
+    rows: int, classes: int, noise: int, ctx: Context, device: torch.device
+) -> tuple[Callable[[], tuple[Tensor, Tensor]], tuple[torch.Generator, ...]]:
+    """Return what draws (m,) positions of unseen classes, each as likely, and (m, z) noise, with its streams."""
+    seeds = [ctx.stream_seed(purpose) for purpose in ("unseen classes", "unseen noise")]
+    of_classes, of_noise = (random_stream(seed, device) for seed in seeds)
+
+    def draw() -> tuple[Tensor, Tensor]:
+        picked = torch.randint(classes, (rows,), generator=of_classes, device=device)
+        return picked, torch.randn(rows, noise, generator=of_noise, device=device)
+
+    return draw, (of_classes, of_noise)
 
 
 def decay_term(weight: float) -> LossTerm:

@@ -60,7 +60,10 @@ class SynthesisMethod(Method):
             yield point
 
     def _prepare(self, train: Train, device: torch.device) -> SeenRows:
-        """Keep the preprocessed training rows on the device, and the classes that have rows in canonical order."""
+        """Keep the preprocessed training rows on the device, and the classes that have rows in canonical order.
+
+        In the semantic setting also keep the (u, a) semantics of the unseen classes, in canonical order.
+        """
         from zslbench.methods.generative.training import SeenRows
 
         order = train.classes.canonical()
@@ -69,6 +72,10 @@ class SynthesisMethod(Method):
         features = self.preprocessor_.fit_transform(train.features)
         self._refuse_features(features)
         self.device_ = device
+        self.unseen_: Tensor | None = None
+        if train.unseen is not None:
+            described = train.unseen.semantics[train.unseen.canonical()]
+            self.unseen_ = self._tensor(normed(described, self.semantic_norm))
         self.rows_ = SeenRows(
             features=self._tensor(features),
             labels=self._tensor(self.classes_.positions(train.labels)),
@@ -162,12 +169,28 @@ class FinalClassifierMethod(SynthesisMethod):
 
         It is trained on real rows of the candidates that were seen in training, and on synthesised rows of the others.
         """
-        order = classes.canonical()
-        candidates = classes.take(order)
-        references, labels = self._references(candidates)
+        trained = self._with_seen(classes)
+        trained = trained.take(trained.canonical())
         rows = self._represent(self._tensor(self.preprocessor_.transform(features)))
-        logs = self.classify(rows, references, labels, candidates).cpu().numpy()
-        return np.take(logs, np.argsort(order), axis=1)
+        logs = self.classify(rows, *self._references(trained), trained)
+        if len(trained) > len(classes):
+            logs = logs[:, self._tensor(trained.positions(classes.ids))].log_softmax(dim=1)
+            return np.asarray(logs.cpu().numpy())
+        return np.take(logs.cpu().numpy(), trained.positions(classes.ids), axis=1)
+
+    def _with_seen(self, classes: ClassTable) -> ClassTable:
+        """Return the classes that the final classifier is trained on: the candidates, or also the other seen classes.
+
+        The network of prototypes is one for all classes, so it learns from seen rows what it needs for unseen
+        candidates. In a cascade, whose second classifier learns from the rows asked about, it has the candidates alone.
+        """
+        if self.classifier_head == "softmax" or self.batchwise:
+            return classes
+        others = self.classes_.take(np.flatnonzero(~np.isin(self.classes_.ids, classes.ids)))
+        ids, semantics = (
+            np.concatenate([getattr(table, name) for table in (classes, others)]) for name in ("ids", "semantics")
+        )
+        return ClassTable(ids, semantics)
 
     def classify(self, rows: Tensor, references: Tensor, labels: Tensor, classes: ClassTable) -> Tensor:
         """Return (n, k) log-probabilities of (n, d) rows, by a classifier of (r, d) references and their positions."""
