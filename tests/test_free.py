@@ -87,16 +87,17 @@ def test_losses_of_the_refiner_match_loops(other_centre: str) -> None:
     weight: Any = training.networks["centres"].weight
     picked = others.tolist() if other_centre == "random" else None
     away, _ = centres_by_loop(means, batch.labels.numpy(), weight.detach().numpy(), picked)
-    error = semantic_error(training, real.numpy(), noise.numpy(), semantics.numpy())
+    error = semantic_error(training, real.numpy(), noise[0].numpy(), semantics.numpy())
     assert away > 0
     assert loss.item() == pytest.approx(0.4 * away + 0.3 * error, rel=1e-9)
     assert [note.item() for note in notes] == pytest.approx([away, error], rel=1e-9)
-    (noise,) = (part.double() for part in terms["recovered"].draw())
+    noise, others = terms["recovered"].draw()
+    noise = noise.double()
     made = GeneratorBatch(real, fake, batch.labels, semantics, ())
-    found: Any = terms["recovered"].loss(training.networks, made, noise)
+    found: Any = terms["recovered"].loss(training.networks, made, noise, others)
     assert terms["recovered"].weight == 0.3
     assert found.item() == pytest.approx(
-        semantic_error(training, fake.numpy(), noise.numpy(), semantics.numpy()), rel=1e-9
+        semantic_error(training, fake.numpy(), noise[0].numpy(), semantics.numpy()), rel=1e-9
     )
 
 

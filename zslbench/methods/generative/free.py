@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
 from zslbench.methods.generative.fclswgan import NARROW
 from zslbench.methods.generative.fvaegan import FVAEGAN, PUBLIC_CODE
+from zslbench.methods.generative.rff import CentredMethod
 from zslbench.methods.generative.tfvaegan import PASSES
 from zslbench.params import Between, param
 
@@ -34,7 +35,7 @@ _COMMANDS: dict[str, tuple[Any, ...]] = {
 
 
 @dataclasses.dataclass(kw_only=True)
-class FREE(FVAEGAN):
+class FREE(FVAEGAN, CentredMethod):
     """An f-VAEGAN and a refiner of features, which keeps classes apart and recovers the semantics (Chen et al., 2021).
 
     The refiner maps features to a Gaussian per row. The final classifier sees the refiner's layers as well.
@@ -104,16 +105,7 @@ class FREE(FVAEGAN):
         1e-3, low=0.0, high=100.0, log=True, help="weight w of the error of the recovered semantics; 0: none"
     )
     centre_weight: float = param(0.5, low=0.0, high=100.0, log=True, help="weight of the centre loss; 0: none")
-    margin: float = param(200.0, low=0.0, high=1e4, help="margin m of the centre loss")
     share: float = param(0.8, low=0.0, high=1.0, help="share s of the distance to the row's own centre")
-    other_centre: str = param(
-        "random",
-        choices=("random", "nearest"),
-        help="centre to keep away from: of a class drawn at random, or the nearest",
-    )
-    centre_gradients: str = param(
-        "step", choices=("step", "never"), help="when gradients of the centres are set to 0; never: the public code"
-    )
     freeze_refiner: bool = param(False, help="whether the refiner learns from real rows alone")
     classifier_input: str = param(
         "full",
@@ -125,61 +117,37 @@ class FREE(FVAEGAN):
         return super()._rounds(PASSES * epoch_steps)
 
     def further_networks(self, rows: SeenRows, noise: int, ctx: Context) -> dict[str, FurtherNetwork]:
-        """Return encoder and refiner, and the class centres as the weight of a layer that is never applied."""
+        """Return encoder, refiner and class centres."""
         from zslbench.methods import nn
         from zslbench.methods.generative.latent import LatentMap
         from zslbench.methods.generative.loss_terms import FurtherNetwork
 
-        first, second = (nn.random_stream(ctx.stream_seed(f"{name} init")) for name in ("refiner", "centre"))
-        latent = rows.semantics.shape[1]
-        refiner = LatentMap(rows.features.shape[1], latent, first, hidden=self.hidden)
+        stream = nn.random_stream(ctx.stream_seed("refiner init"))
+        refiner = LatentMap(rows.features.shape[1], self._code_size(rows), stream, hidden=self.hidden)
         steps = ("critic",) if self.freeze_refiner else ("critic", "generator")
-        networks = super().further_networks(rows, noise, ctx)
-        networks["refiner"] = FurtherNetwork(refiner, self.lr, self.betas, steps)
-        if self.centre_weight:
-            centres = nn.linear(latent, len(rows.semantics), second, bias=False, std=1.0)
-            given = self.lr, self.betas, ("critic",)
-            networks["centres"] = FurtherNetwork(centres, *given, zeroed=self.centre_gradients)
-        return networks
+        networks = {**super().further_networks(rows, noise, ctx), **self._make_centres(rows, ctx)}
+        return {**networks, "refiner": FurtherNetwork(refiner, self.lr, self.betas, steps)}
+
+    def _code_size(self, rows: SeenRows) -> int:
+        return rows.semantics.shape[1]
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the terms of f-VAEGAN, the refiner's loss on real rows, and the error of the semantics of fakes."""
-        import torch
-
         from zslbench.methods.generative.loss_terms import LossTerm
-        from zslbench.methods.nn import random_stream
 
-        device = rows.features.device
-        codes, classes = (random_stream(ctx.stream_seed(name), device) for name in ("codes", "other centres"))
-        size, count = min(self.batch, len(rows.features)), len(rows.semantics)
-
-        def draw_noise() -> tuple[Tensor, ...]:
-            return (torch.randn(size, rows.semantics.shape[1], generator=codes, device=device),)
-
-        def draw() -> tuple[Tensor, ...]:
-            return *draw_noise(), torch.randint(count, (size,), generator=classes, device=device)
-
+        drawn, notes = self._code_draws(rows, ctx, sets=1), ("centres", "semantics")
         terms = super().terms(rows, noise, ctx)
         if self.decoder_weight or self.centre_weight:
-            of_real = {"draw": draw, "streams": (codes, classes), "notes": ("centres", "semantics")}
-            terms.append(LossTerm("refiner", 1.0, self._refine_real, step="critic", **cast("Any", of_real)))
+            terms.append(LossTerm("refiner", 1.0, self._refine_real, notes=notes, step="critic", **drawn))
         if self.decoder_weight:
-            of_fakes = {"draw": draw_noise, "streams": (codes,), "sees_batch": True}
-            terms.append(LossTerm("recovered", self.decoder_weight, recover_semantics, **cast("Any", of_fakes)))
+            terms.append(LossTerm("recovered", self.decoder_weight, recover_semantics, sees_batch=True, **drawn))
         return terms
 
     def _refine_real(self, networks: Networks, batch: CriticBatch, noise: Tensor, others: Tensor) -> tuple[Tensor, ...]:
         """Return L_R of the real rows of a batch, the centre loss, and the error of the semantics."""
-        from zslbench.methods.generative import latent
-
         means, deviations = networks["refiner"](batch.real)
         error = _semantic_error(means, deviations, noise, batch.semantics)
-        if not self.centre_weight:
-            return self.decoder_weight * error, error.new_zeros(()), error
-        centres = cast("Tensor", networks["centres"].weight)
-        if self.other_centre == "nearest":
-            others = latent.nearest_other_centres(means, batch.labels, centres)
-        away = latent.centre_loss(means, batch.labels, centres, others, margin=self.margin, share=self.share)
+        away = self._centre_loss(networks, means, batch.labels, others, self.share)
         return self.decoder_weight * error + self.centre_weight * away, away, error
 
     def _represent(self, rows: Tensor) -> Tensor:
@@ -197,8 +165,8 @@ class FREE(FVAEGAN):
         return torch.cat(parts, dim=-1)
 
 
-def recover_semantics(networks: Networks, batch: GeneratorBatch, noise: Tensor) -> Tensor:
-    """Return the weighted error of the semantics that the refiner recovers from (m, d) fakes with (m, a) noise."""
+def recover_semantics(networks: Networks, batch: GeneratorBatch, noise: Tensor, _others: Tensor) -> Tensor:
+    """Return the weighted error of the semantics that the refiner recovers from (m, d) fakes; noise is (1, m, a)."""
     means, deviations = networks["refiner"](batch.fake)
     return _semantic_error(means, deviations, noise, batch.semantics)
 
@@ -206,4 +174,4 @@ def recover_semantics(networks: Networks, batch: GeneratorBatch, noise: Tensor) 
 def _semantic_error(means: Tensor, deviations: Tensor, noise: Tensor, semantics: Tensor) -> Tensor:
     from zslbench.methods.generative.regularisers import weighted_l1
 
-    return weighted_l1((means + noise * deviations).sigmoid(), semantics)
+    return weighted_l1((means + noise[0] * deviations).sigmoid(), semantics)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
 from zslbench.methods.generative.fclswgan import NARROW, QUICK_SOURCE, GenerativeMethod
@@ -22,7 +23,67 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(kw_only=True)
-class RFF(GenerativeMethod):
+class CentredMethod(GenerativeMethod):
+    """A method that maps rows to codes, whose means a loss pulls to the centre of their class and away from another."""
+
+    centre_weight: float = param(0.1, low=0.0, high=100.0, log=True, help="weight of the centre loss; 0: none")
+    margin: float = param(190.0, low=0.0, high=1e4, help="margin m of the centre loss")
+    other_centre: str = param(
+        "random",
+        choices=("random", "nearest"),
+        help="centre to keep away from: of a class drawn at random, or the nearest",
+    )
+    centre_gradients: str = param(
+        "step", choices=("step", "never"), help="when gradients of the centres are set to 0; never: the public code"
+    )
+
+    def _make_centres(self, rows: SeenRows, ctx: Context) -> dict[str, FurtherNetwork]:
+        """Return the (c, l) class centres, the weight of a layer that is never applied, unless their loss has none."""
+        from zslbench.methods import nn
+        from zslbench.methods.generative.loss_terms import FurtherNetwork
+
+        if not self.centre_weight:
+            return {}
+        stream = nn.random_stream(ctx.stream_seed("centre init"))
+        centres = nn.linear(self._code_size(rows), len(rows.semantics), stream, bias=False, std=1.0)
+        return {"centres": FurtherNetwork(centres, self.lr, self.betas, ("critic",), self.centre_gradients)}
+
+    @abc.abstractmethod
+    def _code_size(self, rows: SeenRows) -> int:
+        """Return l, the dimensions of a code."""
+
+    def _code_draws(self, rows: SeenRows, ctx: Context, sets: int) -> dict[str, Any]:
+        """Return how a term draws (sets, m, l) noise of codes and (m,) classes, as fields of `LossTerm`."""
+        import torch
+
+        from zslbench.methods.nn import random_stream
+
+        device = rows.features.device
+        codes, classes = (random_stream(ctx.stream_seed(name), device) for name in ("codes", "other centres"))
+        shape = sets, min(self.batch, len(rows.features)), self._code_size(rows)
+
+        def draw() -> tuple[Tensor, ...]:
+            noise = torch.randn(*shape, generator=codes, device=device)
+            return noise, torch.randint(len(rows.semantics), shape[1:2], generator=classes, device=device)
+
+        return {"draw": draw, "streams": (codes, classes)}
+
+    def _centre_loss(
+        self, networks: Networks, means: Tensor, labels: Tensor, others: Tensor, share: float | None = None
+    ) -> Tensor:
+        """Return the centre loss of (m, l) means, with (m,) classes drawn at random; 0 if it has no weight."""
+        from zslbench.methods.generative import latent
+
+        if not self.centre_weight:
+            return means.new_zeros(())
+        centres = cast("Tensor", networks["centres"].weight)
+        if self.other_centre == "nearest":
+            others = latent.nearest_other_centres(means, labels, centres)
+        return latent.centre_loss(means, labels, centres, others, margin=self.margin, share=share)
+
+
+@dataclasses.dataclass(kw_only=True)
+class RFF(CentredMethod):
     """A WGAN whose critic sees only a code of little information, in which classes keep apart (Han et al., 2020).
 
     The critic maps features to a Gaussian per row and reads a sample of it. The final classifier works on the means.
@@ -110,16 +171,6 @@ class RFF(GenerativeMethod):
     hidden: int = param(4096, low=1, high=16384, log=True, help="hidden units of the generator")
     latent: int = param(1024, low=1, high=16384, log=True, help="dimensions of the code")
     cls_weight: float = param(0.2, low=0.0, high=10.0, log=True, help="weight λ of the classification loss; 0: none")
-    margin: float = param(190.0, low=0.0, high=1e4, help="margin m of the centre loss")
-    centre_weight: float = param(0.1, low=0.0, high=10.0, log=True, help="weight w of the centre loss; 0: none")
-    other_centre: str = param(
-        "random",
-        choices=("random", "nearest"),
-        help="centre to keep away from: of a class drawn at random, or the nearest",
-    )
-    centre_gradients: str = param(
-        "step", choices=("step", "never"), help="when gradients of the centres are set to 0; never: the public code"
-    )
     information: float = param(0.1, low=0.0, high=1e4, help="limit i of the mean information of a code, in nats")
     multiplier_step: float = param(
         1e-6, low=0.0, high=1.0, log=True, help="step η of the multiplier β of the limit; 0: no limit"
@@ -131,23 +182,13 @@ class RFF(GenerativeMethod):
         import torch
 
         from zslbench.methods.generative.loss_terms import LossTerm
-        from zslbench.methods.nn import random_stream
-
-        device = rows.features.device
-        stream, other_stream = (random_stream(ctx.stream_seed(name), device) for name in ("codes", "other centres"))
-        size, classes = min(self.batch, len(rows.features)), len(rows.semantics)
-
-        def draw() -> tuple[Tensor, ...]:
-            noise = torch.randn(3, size, self.latent, generator=stream, device=device)
-            return noise, torch.randint(classes, (size,), generator=other_stream, device=device)
 
         critic = LossTerm(
             "critic",
             1.0,
             self._critic_loss,
-            held=(torch.zeros((), device=device),),
-            draw=draw,
-            streams=(stream, other_stream),
+            held=(torch.zeros((), device=rows.features.device),),
+            **self._code_draws(rows, ctx, sets=3),
             notes=("penalty", "information", "centres"),
             step="critic",
             adapt=self._adapt_multiplier,
@@ -155,17 +196,11 @@ class RFF(GenerativeMethod):
         return [critic, *super().terms(rows, noise, ctx)]
 
     def further_networks(self, rows: SeenRows, noise: int, ctx: Context) -> dict[str, FurtherNetwork]:
-        """Return the class centres: the (c, l) weight of a layer that is never applied."""
-        from zslbench.methods import nn
-        from zslbench.methods.generative.loss_terms import FurtherNetwork
+        """Return the class centres."""
+        return self._make_centres(rows, ctx)
 
-        if not self.centre_weight:
-            return {}
-        stream = nn.random_stream(ctx.stream_seed("centre init"))
-        centres = nn.linear(self.latent, len(rows.semantics), stream, bias=False, std=1.0)
-        return {
-            "centres": FurtherNetwork(centres, self.lr, self.betas, steps=("critic",), zeroed=self.centre_gradients)
-        }
+    def _code_size(self, rows: SeenRows) -> int:
+        return self.latent
 
     def _critic_loss(
         self, networks: Networks, batch: CriticBatch, multiplier: Tensor, noise: Tensor, others: Tensor
@@ -175,17 +210,10 @@ class RFF(GenerativeMethod):
         Args:
             multiplier: β; noise: (3, m, l) noise of the codes; others: (m,) classes drawn at random.
         """
-        from zslbench.methods.generative import latent
-
         critic = cast("LatentCritic", networks.critic)
         wasserstein, penalty, drift, information, means = critic.losses(batch, noise)
+        away = self._centre_loss(networks, means, batch.labels, others)
         loss = wasserstein + self.gp * penalty + self.drift * drift + multiplier * (information - self.information)
-        if not self.centre_weight:
-            return loss, penalty, information, loss.new_zeros(())
-        centres = cast("Tensor", networks["centres"].weight)
-        if self.other_centre == "nearest":
-            others = latent.nearest_other_centres(means, batch.labels, centres)
-        away = latent.centre_loss(means, batch.labels, centres, others, margin=self.margin)
         return loss + self.centre_weight * away, penalty, information, away
 
     def _adapt_multiplier(self, held: Sequence[Tensor], values: Sequence[Tensor]) -> None:
