@@ -78,9 +78,9 @@ def test_validation_classes_are_recognised(
         *((name, {"epochs": 8}, 45) for name in ("devise", "sje", "ale", "latem")),
         ("cnzsl", {"hidden": 256, "epochs": 6, "lr": 1e-3}, 45),
         ("dem", {"hidden": 400, "iterations": 300, "lr": 1e-3, "decay": 1e-5, "preprocess": "standard"}, 38),
-        ("cvc", {"hidden": 400, "iterations": 200, "batch": 64}, 40),
+        ("cvc", {"hidden": 400, "iterations": 200, "batch": 64, "lr": 1e-3}, 40),
         ("dcn", {"hidden": 400, "iterations": 200, "entropy": 0.0}, 40),
-        ("relationnet", {"hidden": 256, "relation": 200, "iterations": 500, "lr": 3e-4}, 20),
+        ("relationnet", {"hidden": 256, "relation": 200, "iterations": 800, "lr": 3e-4}, 25),
     ],
 )
 def test_unseen_classes_are_recognised_after_short_fits(

@@ -55,9 +55,10 @@ class IteratedNetwork(Method):
     def make_network(self, semantics: int, features: Array, stream: torch.Generator) -> torch.nn.Module:
         """Return the untrained network for vectors of `semantics` numbers and (n, d) training rows."""
 
-    @abc.abstractmethod
     def make_loss(self, network: Any, train: Train, ctx: Context) -> LossOf:
         """Return the loss that `network` is trained on."""
+        loss: LossOf = network.loss
+        return loss
 
     def make_optimiser(self, network: Any) -> torch.optim.Optimizer:
         """Return the optimiser with the learning rates of the first step."""

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from zslbench.arrays import Array
-from zslbench.methods.base import Context, MethodCard, Preset, Setting, Size
-from zslbench.methods.networks import IteratedNetwork, LossOf
+from zslbench.methods.base import MethodCard, Preset, Setting, Size
+from zslbench.methods.networks import IteratedNetwork
 from zslbench.methods.preprocess import scaled_to_root
 from zslbench.params import Between, param
-from zslbench.task import Train
 
 if TYPE_CHECKING:
     import torch
@@ -80,6 +79,7 @@ class CVC(IteratedNetwork):
     check_params = {"hidden": 128, "iterations": 150, "lr": 3e-3}
 
     iterations: int = param(500, low=1, high=10_000_000, log=True, help="steps of Adam, one episode each")
+    lr: float = param(3e-4, low=1e-6, high=1e-1, log=True, help="learning rate of Adam")
     batch: int = param(128, low=1, high=65536, log=True, help="rows of an episode, of ⌈batch/shots⌉ classes")
     shots: int = param(4, low=1, high=1024, log=True, help="rows of each class of an episode")
     scale: float = param(10.0, low=0.1, high=1000.0, log=True, help="first value of the scale s of the cosines")
@@ -107,10 +107,6 @@ class CVC(IteratedNetwork):
 
         sizes = semantics, self.hidden, features.shape[1]
         return VisualClassifiers(*sizes, scale=self.scale, positive=bool(features.min() >= 0), stream=stream)
-
-    def make_loss(self, network: VisualClassifiers, train: Train, ctx: Context) -> LossOf:
-        """Return the cross-entropy of an episode."""
-        return network.loss
 
     def make_optimiser(self, network: VisualClassifiers) -> torch.optim.Optimizer:
         """Return Adam with weight decay."""

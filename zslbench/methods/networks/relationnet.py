@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from zslbench.arrays import Array
-from zslbench.methods.base import Context, MethodCard, Preset, Setting, Size
-from zslbench.methods.networks import IteratedNetwork, LossOf
+from zslbench.methods.base import MethodCard, Preset, Setting, Size
+from zslbench.methods.networks import IteratedNetwork
 from zslbench.methods.preprocess import scaled_to_root
 from zslbench.params import Between, param
-from zslbench.task import ClassTable, Train
+from zslbench.task import ClassTable
 
 if TYPE_CHECKING:
     import torch
@@ -76,8 +76,8 @@ class RelationNet(IteratedNetwork):
             },
         ),
         "quick": Preset(
-            source="fewer, larger steps: on the first dev fold of CUB T1 41.1 after 14 seconds of one core, where the "
-            "default reaches 48.9 after 40",
+            source="fewer, larger steps: on the first dev fold of CUB T1 41.1 after 14 seconds of one core; the "
+            "default has 48.9 after 2,500 iterations and 40 seconds",
             values={"iterations": 1000, "lr": 2e-4},
         ),
     }
@@ -114,10 +114,6 @@ class RelationNet(IteratedNetwork):
         from zslbench.methods.networks.embedding import RelationNetwork
 
         return RelationNetwork(semantics, self.hidden, features.shape[1], self.relation, stream)
-
-    def make_loss(self, network: RelationNetwork, train: Train, ctx: Context) -> LossOf:
-        """Return the squared errors of relations."""
-        return network.loss
 
     def make_optimiser(self, network: RelationNetwork) -> torch.optim.Optimizer:
         """Return Adam, with weight decay on the embedding alone."""
