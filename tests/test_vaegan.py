@@ -188,6 +188,16 @@ def test_iterations_are_those_of_a_plain_loop(case: str) -> None:
     assert training.gp is None or float(training.gp) == pytest.approx(plain.gp) != method.gp
 
 
+@pytest.mark.parametrize(("start", "wanted"), [("mean", None), ("half", 0.5)])
+def test_the_untrained_generator_makes_the_mean_of_the_training_rows(start: str, wanted: float | None) -> None:
+    method = FVAEGAN(**SMALL | {"hidden": 1}, output_start=start)
+    method._begin(problem()[0], Context(0))
+    torch.nn.init.zeros_(method.generator_.out.weight)
+    made = method.generator_.synthesise(method.rows_.semantics, 2, random_stream(0))
+    mean = method.rows_.features.mean(0) if wanted is None else torch.full((12,), wanted)
+    torch.testing.assert_close(made, mean.clamp(1e-3, 1 - 1e-3).expand(6, 2, -1), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.usefixtures("_float64")
 @pytest.mark.parametrize("weight", [0.0, 0.7])
 def test_synthesis_has_its_own_feedback(weight: float) -> None:

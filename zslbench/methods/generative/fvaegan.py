@@ -19,14 +19,18 @@ from zslbench.params import Between, param
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from zslbench.methods.generative import AdversarialMethod
     from zslbench.methods.generative.loss_terms import FakeSource, FurtherNetwork, GeneratorBatch, LossTerm, Networks
-    from zslbench.methods.generative.training import GanOptions, SeenRows
+    from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
     from zslbench.methods.generative.vae import Posterior
+    from zslbench.task import Train
 
     Generate = Callable[..., Tensor]
     """``generate(networks, code, semantics, read)`` returns fakes; `read` are rows that feedback may look at."""
 
 ROUNDING = 1e-5
+MARGIN = 1e-3
+"""How close to 0 and 1 the generator's output starts."""
 LINEAGE = {"epochs": (120, 300, 500, 400), "per_class": (1800, 300, 1200, 400), "lr": (1e-5, 1e-4, 1e-4, 1e-3)}
 LINEAGE |= {"final_lr": (1e-3, 1e-3, 1e-3, 5e-4), "gamma": (10.0, 10.0, 10.0, 1.0)}
 LINEAGE |= {"encoded_noise": (True, True, False, True)}
@@ -46,6 +50,7 @@ PUBLIC_CODE: Mapping[str, Any] = PUBLISHED | {
     "semantic_norm": "l2",
     "cls_weight": 0.0,
     "gp_adapt": "tf",
+    "output_start": "half",
     "final_epochs": 25,
 }
 
@@ -139,6 +144,11 @@ class FVAEGAN(GenerativeMethod):
             "Preprocessed features must lie between 0 and 1, which a sigmoid reaches; others are refused.",
             "The critic's fakes are reconstructions, G(z, a) with z drawn from E(x, a), as in the public code for all "
             "data sets but FLO; encoded_noise=false takes z from N(0, I) instead, but still trains the autoencoder.",
+            "By default the last bias of the generator starts where its sigmoid gives the mean of the training rows. "
+            "In the public code it starts at 0, that is 0.5 (output_start=half), and the first epochs bring it down to "
+            "features that mostly lie near 0. On the first dev fold of FLO_PART (efflite0; 256 hidden units, 32 "
+            "dimensions of noise, the values of @quick, seed 0) T1 after 4 epochs is 52.4 from the mean and 19.7 from "
+            "0.5; that of f-CLSWGAN is 35.4.",
             "With gp_adapt=tf the weight β of the gradient penalty moves as in the public code: after each generator "
             "step it is multiplied by 1.1 if the mean penalty of the critic steps is above 1.05, and divided by 1.1 if "
             "it is below 1.001. A critic whose gradients have about length 1 has a penalty far below 1, so β shrinks "
@@ -185,9 +195,23 @@ class FVAEGAN(GenerativeMethod):
     encoded_noise: bool = param(
         True, help="whether the critic's fakes are reconstructions; false: they are made of noise from N(0, I)"
     )
+    output_start: str = param(
+        "mean",
+        choices=("mean", "half"),
+        help="what the untrained generator makes: about the mean of the training rows, or 0.5 (public code)",
+    )
     gp_adapt: str = param(
         "off", choices=("off", "tf"), help="weight of the gradient penalty: constant, or moved as in TF-VAEGAN's code"
     )
+
+    def _begin(self, train: Train, ctx: Context, like: AdversarialMethod | None = None) -> GanTraining:
+        import torch
+
+        training = super()._begin(train, ctx, like)
+        if self.output_start == "mean":
+            with torch.no_grad():
+                self.generator_.out.bias.copy_(torch.logit(self.rows_.features.mean(0), eps=MARGIN))
+        return training
 
     def further_networks(self, rows: SeenRows, noise: int, ctx: Context) -> dict[str, FurtherNetwork]:
         """Return the encoder, (x, a) to a Gaussian of as many dimensions as the noise."""
