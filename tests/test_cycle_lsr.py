@@ -12,6 +12,7 @@ import torch
 from gan_data import SEEN, problem
 from torch import Tensor
 
+from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, Setting, overlay
 from zslbench.methods.generative import regularisers
 from zslbench.methods.generative.centres import Centres
@@ -193,6 +194,12 @@ def test_settings_follow_what_the_fit_knows_of_unseen_classes() -> None:
     assert {method.setting for method in inductive} == {Setting.INDUCTIVE}
 
 
+@pytest.mark.parametrize("method", [LsrGAN(), CycleWGAN(cycle_unseen=True)])
+def test_a_fit_without_the_unseen_classes_that_it_needs_is_refused(method: Method) -> None:
+    with pytest.raises(BadValue, match="was given none; give fit a Train with `unseen`"):
+        method.fit(problem()[0], Context())
+
+
 @pytest.mark.parametrize("cls", [CycleWGAN, LsrGAN])
 def test_without_its_terms_each_is_f_clswgan_to_the_bit(cls: type[GenerativeMethod]) -> None:
     """Which random streams there are, and what is known of unseen classes, changes nothing."""
@@ -226,7 +233,7 @@ def test_each_of_zlas_three_changes_is_taken_back_alone_and_all_of_them_leave_a_
         assert {each for each in names if getattr(method, each) == getattr(plain, each)} == {name}
     train, _, gzsl = problem()
     small = SMALL | {"final_epochs": 3}
-    methods = [FCLSWGAN(**small | {"cls_weight": 0.0}), ZLA(**small | ZLA.ablations["neither"].values)]
+    methods = [FCLSWGAN(**small | {"cls_weight": 0.0}), ZLA(**ZLA.ablations["neither"].values | small)]
     scores = [method.fit(train, Context()).scores(gzsl.features, gzsl.classes) for method in methods]
     assert np.array_equal(*scores)
 

@@ -38,6 +38,8 @@ class Centres(FinalClassifierMethod):
         differences=(
             "The supplement names the control and its rows per class, 4000. The network's width, its optimiser and its "
             "steps are choices made here.",
+            "Without a spread around the mean it is below generators: on CUB (fc1000, attributes, seed 0) T1 was 44.5 "
+            "with the defaults, and 49.1 for f-CLSWGAN of 256 hidden units after 10 epochs.",
         ),
     )
     space = {

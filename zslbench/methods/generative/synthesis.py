@@ -14,6 +14,7 @@ import numpy as np
 
 from zslbench import params
 from zslbench.arrays import AnyArray, Array
+from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Method, fitted_state
 from zslbench.methods.fit_cache import Shared, reuse_once
 from zslbench.methods.preprocess import Preprocessor, check_chain, normed
@@ -73,7 +74,12 @@ class SynthesisMethod(Method):
         self._refuse_features(features)
         self.device_ = device
         self.unseen_: Tensor | None = None
-        if train.unseen is not None:
+        if self.knows_unseen:
+            if train.unseen is None:
+                raise BadValue(
+                    f"{type(self).__name__}: it learns from the semantics of unseen classes and was given none; give "
+                    "fit a Train with `unseen`, as the runner does."
+                )
             described = train.unseen.semantics[train.unseen.canonical()]
             self.unseen_ = self._tensor(normed(described, self.semantic_norm))
         self.rows_ = SeenRows(

@@ -71,7 +71,8 @@ class ZLA(GenerativeMethod):
         "no_prior": Ablation({"logit_prior": "none"}, "without the prior in the logits"),
         "many_rows": Ablation({"per_class": 300}, "300 rows per unseen class, as f-CLSWGAN has by default"),
         "neither": Ablation(
-            {"classifier_head": "softmax", "logit_prior": "none", "per_class": 300},
+            {"classifier_head": "softmax", "logit_prior": "none", "per_class": 300}
+            | {"final_epochs": 25, "final_lr": 1e-3},
             "none of the three changes: a plain WGAN with f-CLSWGAN's final classifier",
         ),
     }
@@ -87,6 +88,7 @@ class ZLA(GenerativeMethod):
     cls_weight: float = param(0.0, low=0.0, high=10.0, log=True, help="weight λ of the classification loss; 0: none")
     per_class: int = param(10, low=1, high=20000, log=True, help="rows synthesised for each unseen class")
     final_epochs: int = param(60, low=1, high=10000, log=True, help="epochs of the final classifier")
+    final_lr: float = param(3e-4, low=1e-6, high=1.0, log=True, help="learning rate of the final classifier")
     classifier_head: str = param(
         "prototype",
         choices=("softmax", "prototype"),
