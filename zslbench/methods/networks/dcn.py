@@ -53,6 +53,9 @@ class DCN(IteratedNetwork):
             "The public code does not scale the first feature by its deviation, by mistake as it seems; here all are.",
             "The published preset has the learning rate and the iterations of the public code. The default takes "
             "larger steps and fewer of them, picked on validation classes.",
+            "The best scale depends on the data: on the first dev fold T1 is 49.4 with scale=1 and 44.2 with 5 on "
+            "CUB, 47.4 and 54.9 on FLO_PART. With the default, 1, T1 on test images is 52.4 and 48.2 (seed 0), where "
+            "f-CLSWGAN's quick preset has 53.7 and 53.1.",
         ),
     )
     presets = {
