@@ -91,7 +91,7 @@ def test_every_network_starts_from_glorots_weights_of_gain_one_half() -> None:
 
 
 def test_the_weights_grow_between_the_papers_epochs() -> None:
-    method = CADAVAE()
+    method = CADAVAE(**CADAVAE.presets["published"].values)
     weights = {epoch: method._weights(epoch / method.epochs) for epoch in range(100)}
     for name, start, end, full in (
         ("divergence", 0, 93, 0.25),
