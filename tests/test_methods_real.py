@@ -57,6 +57,9 @@ def judged(dataset: Dataset, chosen: Split, method: Method, protocol: ZSL | GZSL
         ("gazsl", {"hidden": 128, "batch": 128, "lr": 5e-3, "iterations": 120, "critic_steps": 1, "decay": 1e-5,
                    "preprocess": "none", "output": "linear"}, 24, 1),  # without the pivot it reaches about chance
         ("rff", {**SHORT, "latent": 128, "margin": 40.0, "cls_weight": 1.0}, 15, 1),
+        ("zla", {**SHORT, "final_lr": 1e-3, "prototype_hidden": 256}, 25, 1),
+        ("cyclewgan", {**SHORT, "cls_weight": 1.0}, 15, 1),
+        ("centres", {"hidden": 512, "iterations": 300, "per_class": 200}, 25, 1),
         ("free", {**SHORT, "epochs": 4, "margin": 40.0, "decoder_weight": 0.1}, 15, 1),
         ("cegzsl", {**SHORT, "epochs": 4, "embedding": 128, "projection": 64, "comparator": 64, "class_weight": 1.0,
                     "instance_weight": 0.1}, 12, 1),
