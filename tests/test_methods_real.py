@@ -56,6 +56,8 @@ def judged(dataset: Dataset, chosen: Split, method: Method, protocol: ZSL | GZSL
                     | {"epochs": 8, "batch": 100, "lr": 3e-3, "cross_weight": 2.37}, 30, 1),  # it reaches 40.7
         ("gazsl", {"hidden": 128, "batch": 128, "lr": 5e-3, "iterations": 120, "critic_steps": 1, "decay": 1e-5,
                    "preprocess": "none", "output": "linear"}, 24, 1),  # without the pivot it reaches about chance
+        ("fvaegan", SHORT, 24, 1),
+        ("tfvaegan", {**SHORT, "epochs": 4, "decoder_lr": 5e-3}, 30, 1),
         ("rff", {**SHORT, "latent": 128, "margin": 40.0, "cls_weight": 1.0}, 15, 1),
         ("zla", {**SHORT, "final_lr": 1e-3, "prototype_hidden": 256}, 25, 1),
         ("cyclewgan", {**SHORT, "cls_weight": 1.0}, 15, 1),
