@@ -149,8 +149,8 @@ def test_everything_is_in_the_text_the_json_and_the_notebook(tmp_path):
     for part in (
         f"run {made.id}",
         shown.command,
-        "* hidden           8  (default: 4096)",
-        "    batch            64",
+        "* hidden            8  (default: 4096)",
+        "    batch             64",
         f"T1 {100 * made.metrics['T1']:.1f}",
         f"step 3  T1 {100 * made.curve[-1]['metrics']['T1']:.1f}",
         f"step 3  critic {made.losses['values']['critic'][-1]:.4g}",
