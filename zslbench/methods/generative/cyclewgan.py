@@ -48,6 +48,10 @@ class CycleWGAN(GenerativeMethod):
             "In the released code the classification loss is computed and not used. Here cls_weight=0 leaves it out, "
             "and cls_weight > 0 gives cycle-CLSWGAN.",
             "The squared error of the cycle loss is averaged over the dimensions of the semantics.",
+            "After short trainings it is below f-CLSWGAN, whose classification loss it does not have by default: on "
+            "CUB (fc1000, attributes, seed 0; 128 hidden units, 8 epochs, one critic step) T1 was 7.4, and 33.2 for "
+            "f-CLSWGAN with cls_weight=0.1. Larger values of cycle_weight were not measured; set cls_weight, or tune "
+            "both.",
             "cycle_unseen=true, in the semantic setting, applies the cycle loss also to fakes of unseen classes, each "
             "drawn alike.",
             "Generator and critic have one learning rate; the public configurations of AWA1 and SUN have a higher one "
