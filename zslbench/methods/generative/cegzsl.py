@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, cast
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
-from zslbench.methods.generative.fclswgan import NARROW, GenerativeMethod
+from zslbench.methods.generative.fclswgan import NARROW, QUICK_ELSEWHERE, GenerativeMethod
 from zslbench.params import Between, param
 
 if TYPE_CHECKING:
@@ -88,8 +88,7 @@ class CEGZSL(GenerativeMethod):
             },
         ),
         "quick": Preset(
-            source="a narrower network (512 hidden units), trained for fewer steps at a larger learning rate; minutes "
-            "on two cores. Width, rate and preprocessing are those of fclswgan@quick",
+            source=QUICK_ELSEWHERE,
             values={**NARROW, "embedding": 512, "projection": 128, "comparator": 256, "batch": 64, "epochs": 15},
         ),
     }

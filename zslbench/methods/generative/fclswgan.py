@@ -33,10 +33,11 @@ PUBLISHED: dict[str, Any] = {
 NARROW: Mapping[str, Any] = {"hidden": 512, "lr": 1e-3, "preprocess": "standard+clip+minmax"}
 """What the quick presets of all generative methods share; chosen on validation classes (docs/studies/quick.md)."""
 QUICK: Mapping[str, Any] = {**NARROW, "epochs": 15, "cls_weight": 0.1}
-QUICK_SOURCE = (
-    "a narrower network (512 hidden units), trained for fewer steps at a larger learning rate; minutes on two "
-    "cores. Chosen on validation classes, measured in docs/studies/quick.md"
+_NARROWER = (
+    "a narrower network (512 hidden units), trained for fewer steps at a larger learning rate; minutes on two cores"
 )
+QUICK_SOURCE = f"{_NARROWER}. Chosen on validation classes, measured in docs/studies/quick.md"
+QUICK_ELSEWHERE = f"{_NARROWER}. Width, rate and preprocessing are those of fclswgan@quick"
 _NAMES = ("epochs", "lr", "final_lr", "per_class", "cls_weight", "l_r1", "l_r2", "confident")
 COMMANDS: Mapping[tuple[str, str], tuple[float, ...]] = {
     ("cub", "zsl"): (70, 1e-4, 1e-3, 300, 0.01, 1e-3, 1e-2, 0.6),

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
-from zslbench.methods.generative.fclswgan import NARROW
+from zslbench.methods.generative.fclswgan import NARROW, QUICK_ELSEWHERE
 from zslbench.methods.generative.fvaegan import FVAEGAN, PUBLIC_CODE
 from zslbench.methods.generative.rff import CentredMethod
 from zslbench.methods.generative.tfvaegan import PASSES
@@ -78,11 +78,7 @@ class FREE(FVAEGAN, CentredMethod):
                 for name, row in _COMMANDS.items()
             },
         ),
-        "quick": Preset(
-            source="a narrower network (512 hidden units), trained for fewer steps at a larger learning rate; minutes "
-            "on two cores. Width, rate and preprocessing are those of fclswgan@quick",
-            values={**NARROW, "epochs": 15},
-        ),
+        "quick": Preset(source=QUICK_ELSEWHERE, values={**NARROW, "epochs": 15}),
     }
     space = {
         **FVAEGAN.space,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
-from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, GenerativeMethod
+from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, QUICK_ELSEWHERE, GenerativeMethod
 from zslbench.params import Between, param
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ class FVAEGAN(GenerativeMethod):
             "A classification loss of the fakes as in f-CLSWGAN can be added (cls_weight); the method has none.",
             "The last epoch of generator and final classifier counts; the public code keeps the epochs that are best "
             "on test images, those of T1 and H apart from each other.",
-            "The encoder's Adam has β₁ = 0.9, the others 0.5, as in the public code.",
+            "The encoder's Adam has β₁ = 0.9; those of generator and critic have 0.5, as in the public code.",
         ),
     )
     presets = {
@@ -169,11 +169,7 @@ class FVAEGAN(GenerativeMethod):
             values=PUBLIC_CODE,
             cells=lineage_cells(LINEAGE),
         ),
-        "quick": Preset(
-            source="a narrower network (512 hidden units), trained for fewer steps at a larger learning rate; minutes "
-            "on two cores. Width, rate and preprocessing are those of fclswgan@quick",
-            values={**NARROW, "epochs": 15},
-        ),
+        "quick": Preset(source=QUICK_ELSEWHERE, values={**NARROW, "epochs": 15}),
     }
     space = {
         "lr": Between(3e-5, 1e-3, log=True),

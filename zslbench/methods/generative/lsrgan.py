@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
-from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, QUICK_SOURCE, GenerativeMethod
+from zslbench.methods.generative.fclswgan import PUBLISHED, QUICK, QUICK_ELSEWHERE, GenerativeMethod
 from zslbench.params import Between, param
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class LsrGAN(GenerativeMethod):
             values={**PUBLISHED, "pretrain_epochs": 50, "final_epochs": 25, "centre_weight": 1.0, "sr_grad": False},
             cells=_CELLS,
         ),
-        "quick": Preset(source=QUICK_SOURCE, values={**NARROW, "epochs": 15, "cls_weight": 0.1}),
+        "quick": Preset(source=QUICK_ELSEWHERE, values=QUICK),
     }
     ablations = {
         "no_similarity": Ablation({"similarity_weight": 0.0}, "without the term that gives the paper its name"),

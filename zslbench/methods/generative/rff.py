@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
-from zslbench.methods.generative.fclswgan import NARROW, GenerativeMethod
+from zslbench.methods.generative.fclswgan import NARROW, QUICK_ELSEWHERE, GenerativeMethod
 from zslbench.params import Between, param
 
 if TYPE_CHECKING:
@@ -145,11 +145,7 @@ class RFF(CentredMethod):
             },
             cells={("cub", "gzsl"): {}},
         ),
-        "quick": Preset(
-            source="a narrower network (512 hidden units), trained for fewer steps at a larger learning rate; minutes "
-            "on two cores. Width, rate and preprocessing are those of fclswgan@quick",
-            values={**NARROW, "latent": 256, "margin": 50.0, "epochs": 15},
-        ),
+        "quick": Preset(source=QUICK_ELSEWHERE, values={**NARROW, "latent": 256, "margin": 50.0, "epochs": 15}),
     }
     ablations = {
         "no_centres": Ablation({"centre_weight": 0.0}, "without the centre loss"),

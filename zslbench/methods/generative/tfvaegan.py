@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
-from zslbench.methods.generative.fclswgan import NARROW
+from zslbench.methods.generative.fclswgan import NARROW, QUICK_ELSEWHERE
 from zslbench.methods.generative.fvaegan import (
     FVAEGAN,
     LINEAGE,
@@ -108,9 +108,7 @@ class TFVAEGAN(FVAEGAN):
             cells=lineage_cells(_COMMANDS),
         ),
         "quick": Preset(
-            source="a narrower network (512 hidden units), trained for fewer steps at a larger learning rate; minutes "
-            "on two cores. Width, rate and preprocessing are those of fclswgan@quick",
-            values={**NARROW, "epochs": 8, "decoder_lr": 1e-3, "feedback_lr": 1e-4},
+            source=QUICK_ELSEWHERE, values={**NARROW, "epochs": 8, "decoder_lr": 1e-3, "feedback_lr": 1e-4}
         ),
     }
     space = {

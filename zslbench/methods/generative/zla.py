@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from zslbench.methods.base import Ablation, MethodCard, Preset, Setting
-from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, QUICK_SOURCE, GenerativeMethod
+from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, QUICK_ELSEWHERE, GenerativeMethod
 from zslbench.params import Between, param
 
 _RATIO = {"awa2": 1000.0, "sun": 60.0, "apy": 300.0, "cub": 45.0}
@@ -64,7 +64,7 @@ class ZLA(GenerativeMethod):
                 (name, rules): {"prior_ratio": ratio} for rules in ("zsl", "gzsl") for name, ratio in _RATIO.items()
             },
         ),
-        "quick": Preset(source=QUICK_SOURCE, values={**NARROW, "epochs": 15}),
+        "quick": Preset(source=QUICK_ELSEWHERE, values={**NARROW, "epochs": 15}),
     }
     ablations = {
         "softmax": Ablation({"classifier_head": "softmax"}, "a linear classifier in place of the prototypes"),
