@@ -81,7 +81,7 @@ class FREE(FVAEGAN, CentredMethod):
         "quick": Preset(source=QUICK_ELSEWHERE, values={**NARROW, "epochs": 15}),
     }
     space = {
-        **FVAEGAN.space,
+        **{name: FVAEGAN.space[name] for name in ("lr", "gamma", "epochs", "per_class")},
         "margin": Between(20.0, 300.0, log=True),
         "share": Between(0.1, 0.9),
         "decoder_weight": Between(1e-3, 1.0, log=True, zero=True),

@@ -174,7 +174,6 @@ class FVAEGAN(GenerativeMethod):
     space = {
         "lr": Between(3e-5, 1e-3, log=True),
         "gamma": Between(0.1, 100.0, log=True),
-        "gp_adapt": ("off", "tf"),
         "epochs": Between(10, 60, log=True),
         "per_class": (100, 300, 600),
         "final_lr": (3e-4, 1e-3, 3e-3),
