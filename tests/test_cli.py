@@ -62,7 +62,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(typed, arguments, sentence):
     [
         (["plot", "-o", "x.pdf"], "argument 'KIND'", [f"  {kind} " for kind in KINDS]),
         (["plot", "cd"], "option '-o' / '--output'", []),
-        (["reproduce"], "argument 'SOURCE'", ["  choose one of: feng2022gasl, li2019lisgan, "]),
+        (["reproduce"], "argument 'SOURCE'", ["  choose one of: ", " feng2022gasl, ", " li2019lisgan, "]),
         (["tune", "eszsl"], "option '-d' / '--dataset'", [", digits, "]),
     ],
 )
