@@ -37,6 +37,9 @@ class ZLA(GenerativeMethod):
             "reuses the noise of this batch.",
             "The prior weighs seen against unseen classes, as the constant of calibrated stacking does: choose "
             "prior_ratio on validation classes, and compare with calibrated rows of other methods.",
+            "The default final_lr was chosen after T1 on test images of CUB had been seen; tune it before you "
+            "compare. On CUB (fc1000, attributes, seed 0) T1 was 49.6 with 128 hidden units, 8 epochs and one critic "
+            "step, and 33.2 for f-CLSWGAN; with 256 units, 10 epochs and five steps 42.3 and 49.1.",
             "By default class vectors are scaled to length 1; zla@published uses them as they are in the file.",
         ),
     )
