@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,14 @@ def opened(browser: Any, report: zslbench.studies.report.Report) -> Iterator[Any
     assert trouble == []
 
 
+def _wait_until(page: Any, condition: str) -> None:
+    """Wait until an expression is true in the page; its policy forbids `wait_for_function` to evaluate one twice."""
+    deadline = time.monotonic() + 60
+    while not page.evaluate(condition):
+        assert time.monotonic() < deadline, condition
+        page.wait_for_timeout(20)
+
+
 def _column(page: Any, place: int) -> list[list[str]]:
     """Return the texts of one column of the first table, a list a block."""
     return page.evaluate(
@@ -134,7 +143,7 @@ def test_filters_say_what_they_leave(opened):
         == page.locator("article:visible.result").count()
     )
     page.click("#result-filters button[type=reset]")
-    page.wait_for_function(f"document.getElementById('result-state').value === '{total} of {total} rows shown'")
+    _wait_until(page, f"document.getElementById('result-state').value === '{total} of {total} rows shown'")
 
 
 def test_published_numbers_filter_by_any_word(opened):
@@ -200,7 +209,7 @@ def test_a_run_opens_and_closes_by_keyboard(opened, runs):
     dialog = page.locator("dialog[open]")
     dialog.wait_for()
     first = dialog.get_attribute("data-run")
-    page.wait_for_function(f"location.hash === '#run-{first}'")
+    _wait_until(page, f"location.hash === '#run-{first}'")
     kept = next(entry for entry in ResultStore(runs).load() if entry.id == first)
     text = dialog.inner_text()
     assert f"{100 * kept.metrics['T1']:.2f} T1" in text
@@ -212,8 +221,8 @@ def test_a_run_opens_and_closes_by_keyboard(opened, runs):
     assert dialog.get_attribute("data-run") != first
     page.keyboard.press("Escape")
     # The dialog is gone before its event `close` has been dealt with.
-    page.wait_for_function("!document.querySelector('dialog[open]') && !location.hash.startsWith('#run-')")
-    page.wait_for_function("document.activeElement.closest('#run-table') !== null")
+    _wait_until(page, "!document.querySelector('dialog[open]') && !location.hash.startsWith('#run-')")
+    _wait_until(page, "document.activeElement.closest('#run-table') !== null")
 
 
 def test_a_link_to_a_run_opens_it(opened, runs):
@@ -350,7 +359,7 @@ def test_the_first_tab_skips_to_the_results(opened):
     page.keyboard.press("Tab")
     assert page.evaluate("document.activeElement.textContent") == "Skip to the results"
     page.keyboard.press("Enter")
-    page.wait_for_function("document.activeElement.id === 'results'")
+    _wait_until(page, "document.activeElement.id === 'results'")
 
 
 def test_everything_can_be_read_without_scripts(opened):
