@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from zslbench import params
 from zslbench.errors import BadValue, UnknownName
-from zslbench.params import param
+from zslbench.params import other_default, param
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -63,3 +63,21 @@ def test_values_are_typed_so_that_identity_does_not_depend_on_how_they_were_writ
 def test_unknown_parameter_offers_the_nearest():
     with pytest.raises(UnknownName, match="unknown parameter of knobs 'cuont'; did you mean 'count'"):
         params.resolve(Knobs, "knobs", {"cuont": 1})
+
+
+def test_another_default_keeps_type_range_and_place_and_needs_an_inherited_parameter():
+    @dataclasses.dataclass(kw_only=True)
+    class Fewer(Knobs):
+        mode: str = other_default("nn")
+        count: int = other_default(1, help="how few")
+
+    inherited, mine = params.declared_params(Knobs), params.declared_params(Fewer)
+    assert list(mine) == list(inherited)
+    assert mine["mode"] == dataclasses.replace(inherited["mode"], default="nn")
+    assert mine["count"] == dataclasses.replace(inherited["count"], default=1, help="how few")
+    with pytest.raises((BadValue, RuntimeError)) as caught:  # Python 3.11 wraps what __set_name__ raises
+
+        class _Lost(Knobs):
+            depth: int = other_default(1)
+
+    assert "no base class declares the parameter depth" in str(caught.value.__cause__ or caught.value)

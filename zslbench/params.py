@@ -156,6 +156,27 @@ def param(
     return dataclasses.field(default=default, metadata={"param": facts})
 
 
+def other_default(default: Any, *, help: str = "") -> Any:
+    """Declare another default, and help if it is given, for a hyper-parameter that a base class declares."""
+    return _OtherDefault(default, help)
+
+
+@dataclasses.dataclass(frozen=True)
+class _OtherDefault:
+    """Makes way for the field, with the facts of the inherited one, as soon as its class and name are known."""
+
+    default: Any
+    help: str
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        declared = [vars(base).get("__dataclass_fields__", {}).get(name) for base in owner.__mro__[1:]]
+        inherited = next((field for field in declared if field and "param" in field.metadata), None)
+        if inherited is None:
+            raise BadValue(f"{owner.__name__}: no base class declares the parameter {name}; write param(…).")
+        facts = inherited.metadata["param"]
+        setattr(owner, name, param(self.default, **facts | {"help": self.help or facts["help"]}))
+
+
 def declared_params(cls: type) -> Mapping[str, Param]:
     """Return the hyper-parameters that a dataclass declares, by name and in order."""
     key: Any = cls  # mypy takes some classes for unhashable

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
 from zslbench.methods.generative.fclswgan import NARROW, QUICK_ELSEWHERE, GenerativeMethod
-from zslbench.params import Between, param
+from zslbench.params import Between, other_default, param
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,10 +115,8 @@ class CEGZSL(GenerativeMethod):
         "class_weight": 1.0,
     }
 
-    batch: int = param(512, low=1, high=65536, log=True, help="rows per step of critic and generator")
-    cls_weight: float = param(
-        0.0, low=0.0, high=10.0, log=True, help="weight of f-CLSWGAN's classification loss; 0: none, as in the paper"
-    )
+    batch: int = other_default(512)
+    cls_weight: float = other_default(0.0, help="weight of a classification loss as in f-CLSWGAN; 0: none")
     embedding: int = param(2048, low=1, high=16384, log=True, help="units of the embedding h")
     projection: int = param(512, low=1, high=16384, log=True, help="dimensions of the unit vector z")
     comparator: int = param(2048, low=1, high=16384, log=True, help="hidden units of the comparator")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
 from zslbench.methods.fit_cache import cache_result
 from zslbench.methods.generative.fclswgan import PUBLISHED, QUICK, QUICK_ELSEWHERE, GenerativeMethod
-from zslbench.params import Between, param
+from zslbench.params import Between, other_default, param
 from zslbench.step_reports import TRAINING
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class CycleWGAN(GenerativeMethod):
         "final_lr": (3e-4, 1e-3, 3e-3),
     }
 
-    pretrain_epochs: int = param(50, low=1, high=10000, log=True, help="epochs of the frozen map and classifier")
+    pretrain_epochs: int = other_default(50, help="epochs of the frozen map and classifier")
     cycle_weight: float = param(1.0, low=0.0, high=1000.0, log=True, help="weight w of the cycle loss; 0: none")
     cycle_unseen: bool = param(False, help="whether fakes of unseen classes have a cycle loss too (semantic setting)")
 

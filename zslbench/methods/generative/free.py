@@ -11,7 +11,7 @@ from zslbench.methods.generative.fclswgan import NARROW, QUICK_ELSEWHERE
 from zslbench.methods.generative.fvaegan import FVAEGAN, PUBLIC_CODE
 from zslbench.methods.generative.rff import CentredMethod
 from zslbench.methods.generative.tfvaegan import PASSES
-from zslbench.params import Between, param
+from zslbench.params import Between, other_default, param
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,11 +96,11 @@ class FREE(FVAEGAN, CentredMethod):
     scoring = (*FVAEGAN.scoring, "classifier_input")
     check_params = {**FVAEGAN.check_params, "hidden": 32, "epochs": 4, "margin": 2.0}
 
-    critic_steps: int = param(1, low=1, high=100, help="critic steps before each generator step")
+    critic_steps: int = other_default(1)
     decoder_weight: float = param(
         1e-3, low=0.0, high=100.0, log=True, help="weight w of the error of the recovered semantics; 0: none"
     )
-    centre_weight: float = param(0.5, low=0.0, high=100.0, log=True, help="weight of the centre loss; 0: none")
+    centre_weight: float = other_default(0.5)
     share: float = param(0.8, low=0.0, high=1.0, help="share s of the distance to the row's own centre")
     freeze_refiner: bool = param(False, help="whether the refiner learns from real rows alone")
     classifier_input: str = param(

@@ -14,7 +14,7 @@ from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
 from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, QUICK_ELSEWHERE, GenerativeMethod
-from zslbench.params import Between, param
+from zslbench.params import Between, other_default, param
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -183,9 +183,7 @@ class FVAEGAN(GenerativeMethod):
     }
     check_params = {**GenerativeMethod.check_params, "noise": 0, "cls_weight": 0.0}
 
-    cls_weight: float = param(
-        0.0, low=0.0, high=10.0, log=True, help="weight of a classification loss as in f-CLSWGAN; 0: none"
-    )
+    cls_weight: float = other_default(0.0, help="weight of a classification loss as in f-CLSWGAN; 0: none")
     gamma: float = param(10.0, low=0.0, high=1e6, log=True, help="weight γ of the adversarial loss beside the VAE's")
     encoded_noise: bool = param(
         True, help="whether the critic's fakes are reconstructions; false: they are made of noise from N(0, I)"

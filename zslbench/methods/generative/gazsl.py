@@ -13,8 +13,7 @@ from zslbench.errors import BadValue
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
 from zslbench.methods.generative import AdversarialMethod
 from zslbench.methods.generative.fclswgan import NARROW, QUICK_SOURCE
-from zslbench.methods.preprocess import check_chain
-from zslbench.params import Between, param
+from zslbench.params import Between, other_default, param
 from zslbench.task import ClassTable
 
 if TYPE_CHECKING:
@@ -125,8 +124,8 @@ class GAZSL(AdversarialMethod):
     round_name = "iteration"
 
     iterations: int = param(3000, low=1, high=1_000_000, log=True, help="generator steps")
-    noise: int = param(100, low=0, high=4096, help="dimensions of the noise; 0: as many as the semantics have")
-    batch: int = param(1024, low=1, high=65536, log=True, help="rows per step of critic and generator")
+    noise: int = other_default(100)
+    batch: int = other_default(1024)
     cls_weight: float = param(
         1.0, low=0.0, high=100.0, log=True, help="weight of the classification losses, averaged over real and fake"
     )
@@ -137,7 +136,6 @@ class GAZSL(AdversarialMethod):
     output: str = param(
         "tanh", choices=("tanh", "relu", "linear"), help="last activation of the generator: what range it reaches"
     )
-    preprocess: str = param("minmax", validate=check_chain, help="none, minmax, standard, l2, clip, or a chain by '+'")
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the classification loss, the visual pivot and the squared weights, each if its weight is not 0."""

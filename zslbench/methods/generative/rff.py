@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
 from zslbench.methods.generative.fclswgan import NARROW, QUICK_ELSEWHERE, GenerativeMethod
-from zslbench.params import Between, param
+from zslbench.params import Between, other_default, param
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -168,9 +168,9 @@ class RFF(CentredMethod):
         "final_epochs": 30,
     }
 
-    hidden: int = param(4096, low=1, high=16384, log=True, help="hidden units of the generator")
+    hidden: int = other_default(4096, help="hidden units of the generator")
     latent: int = param(1024, low=1, high=16384, log=True, help="dimensions of the code")
-    cls_weight: float = param(0.2, low=0.0, high=10.0, log=True, help="weight λ of the classification loss; 0: none")
+    cls_weight: float = other_default(0.2)
     information: float = param(0.1, low=0.0, high=1e4, help="limit i of the mean information of a code, in nats")
     multiplier_step: float = param(
         1e-6, low=0.0, high=1.0, log=True, help="step η of the multiplier β of the limit; 0: no limit"

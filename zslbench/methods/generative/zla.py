@@ -6,7 +6,7 @@ import dataclasses
 
 from zslbench.methods.base import Ablation, MethodCard, Preset, Setting
 from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, QUICK_ELSEWHERE, GenerativeMethod
-from zslbench.params import Between, param
+from zslbench.params import Between, other_default
 
 _RATIO = {"awa2": 1000.0, "sun": 60.0, "apy": 300.0, "cub": 45.0}
 
@@ -88,18 +88,9 @@ class ZLA(GenerativeMethod):
         "final_lr": (1e-4, 3e-4, 1e-3),
     }
 
-    cls_weight: float = param(0.0, low=0.0, high=10.0, log=True, help="weight λ of the classification loss; 0: none")
-    per_class: int = param(10, low=1, high=20000, log=True, help="rows synthesised for each unseen class")
-    final_epochs: int = param(60, low=1, high=10000, log=True, help="epochs of the final classifier")
-    final_lr: float = param(3e-4, low=1e-6, high=1.0, log=True, help="learning rate of the final classifier")
-    classifier_head: str = param(
-        "prototype",
-        choices=("softmax", "prototype"),
-        help="logits of the final classifier: linear, or cosines with prototypes made of the semantics",
-    )
-    logit_prior: str = param(
-        "ratio",
-        choices=("none", "ratio"),
-        help="prior whose logarithm the logits get while the final classifier trains; ratio: seen classes by their "
-        "rows, unseen ones alike, with prior_ratio between both groups",
-    )
+    cls_weight: float = other_default(0.0)
+    per_class: int = other_default(10)
+    final_epochs: int = other_default(60)
+    final_lr: float = other_default(3e-4)
+    classifier_head: str = other_default("prototype")
+    logit_prior: str = other_default("ratio")

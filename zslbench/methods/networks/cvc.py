@@ -10,7 +10,7 @@ from zslbench.arrays import Array
 from zslbench.methods.base import MethodCard, Preset, Setting, Size
 from zslbench.methods.networks import IteratedNetwork
 from zslbench.methods.preprocess import scaled_to_root
-from zslbench.params import Between, param
+from zslbench.params import Between, other_default, param
 
 if TYPE_CHECKING:
     import torch
@@ -82,9 +82,9 @@ class CVC(IteratedNetwork):
     }
     check_params = {"hidden": 128, "iterations": 150, "lr": 3e-3}
 
-    iterations: int = param(500, low=1, high=10_000_000, log=True, help="steps of Adam, one episode each")
-    lr: float = param(3e-4, low=1e-6, high=1e-1, log=True, help="learning rate of Adam")
-    batch: int = param(128, low=1, high=65536, log=True, help="rows of an episode, of ⌈batch/shots⌉ classes")
+    iterations: int = other_default(500, help="steps of Adam, one episode each")
+    lr: float = other_default(3e-4)
+    batch: int = other_default(128, help="rows of an episode, of ⌈batch/shots⌉ classes")
     shots: int = param(4, low=1, high=1024, log=True, help="rows of each class of an episode")
     scale: float = param(10.0, low=0.1, high=1000.0, log=True, help="first value of the scale s of the cosines")
     decay: float = param(1e-4, low=0.0, high=1.0, log=True, help="weight decay of Adam (L2); 0: none")

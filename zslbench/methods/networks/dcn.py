@@ -11,8 +11,7 @@ from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
 from zslbench.methods.networks import IteratedNetwork, LossOf
-from zslbench.methods.preprocess import check_chain
-from zslbench.params import Between, param
+from zslbench.params import Between, other_default, param
 from zslbench.task import Train
 
 if TYPE_CHECKING:
@@ -92,16 +91,16 @@ class DCN(IteratedNetwork):
     }
     check_params = {"hidden": 64, "iterations": 200, "lr": 5e-3}
 
-    hidden: int = param(1024, low=1, high=16384, log=True, help="units of the hidden layer")
-    iterations: int = param(500, low=1, high=10_000_000, log=True, help="steps of Adam, one batch each")
-    batch: int = param(64, low=1, high=65536, log=True, help="rows per step")
+    hidden: int = other_default(1024)
+    iterations: int = other_default(500)
+    batch: int = other_default(64)
     dropout: float = param(0.5, low=0.0, high=0.95, help="share of hidden units that a step leaves out")
     scale: float = param(1.0, low=1e-3, high=1e3, log=True, help="factor s of similarities with seen classes")
     unseen_scale: float = param(0.03, low=1e-3, high=1e3, log=True, help="factor s_u of those with unseen classes")
     entropy: float = param(
         1.0, low=0.0, high=1e3, log=True, help="weight w of the entropy over unseen classes; 0: they are not used"
     )
-    preprocess: str = param("standard", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
+    preprocess: str = other_default("standard")
     divide: bool = param(False, help="whether preprocessed features are divided by the largest training value")
 
     @property

@@ -10,7 +10,7 @@ from zslbench.arrays import Array
 from zslbench.methods.base import MethodCard, Preset, Setting, Size
 from zslbench.methods.networks import IteratedNetwork
 from zslbench.methods.preprocess import scaled_to_root
-from zslbench.params import Between, param
+from zslbench.params import Between, other_default, param
 from zslbench.task import ClassTable
 
 if TYPE_CHECKING:
@@ -89,11 +89,11 @@ class RelationNet(IteratedNetwork):
     }
     check_params = {"hidden": 64, "relation": 64, "iterations": 300, "lr": 3e-3}
 
-    hidden: int = param(1024, low=1, high=16384, log=True, help="units of the hidden layer that embeds semantics")
+    hidden: int = other_default(1024, help="units of the hidden layer that embeds semantics")
     relation: int = param(400, low=1, high=16384, log=True, help="units of the hidden layer that compares")
-    iterations: int = param(3000, low=1, high=10_000_000, log=True, help="steps of Adam, one batch each")
-    batch: int = param(32, low=1, high=65536, log=True, help="rows per step")
-    lr: float = param(1e-4, low=1e-6, high=1e-1, log=True, help="learning rate of Adam")
+    iterations: int = other_default(3000)
+    batch: int = other_default(32)
+    lr: float = other_default(1e-4)
     decay: float = param(
         1e-5, low=0.0, high=1.0, log=True, help="weight decay of Adam (L2) on the embedding of semantics; 0: none"
     )
