@@ -129,31 +129,38 @@ def adam(
 
 def take_steps(
     count: int,
+    each: int,
     optimiser: torch.optim.Optimizer,
     loss_of: Callable[[Tensor], Tensor],
     batches: Iterator[Tensor],
     threads: int,
-    advance: Callable[[int], bool] = lambda _taken: False,
+    advance: Callable[[int], bool],
     adjust: Callable[[], object] = lambda: None,
-) -> tuple[Tensor, Tensor]:
-    """Take steps of gradient descent on the next batches; return the sum of the losses, and the last one.
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Take `count` steps of gradient descent on the next batches, in rounds of `each`.
 
-    Before each step `adjust` may change the gradients. After it `advance` is called with the number of steps taken; if
-    it returns True, the loop ends.
+    Yield, after each round, the number of steps taken so far, the sum of the losses of the round, and the last loss.
+
+    Before each step `adjust` may change the gradients. After it, and after the caller is done with a round, `advance`
+    is called with the number of steps taken; if it returns True, the loop ends.
     """
-    total = last = torch.zeros(())
-    with in_threads(threads):
-        for taken, rows in enumerate(itertools.islice(batches, count), start=1):
-            loss = loss_of(rows)
-            optimiser.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            adjust()
-            optimiser.step()
-            last = loss.detach()
-            total = total.to(last.device) + last
-            if advance(taken):
-                break
-    return total, last
+    for done in range(0, count, each):
+        end = min(done + each, count)
+        total = last = torch.zeros(())
+        with in_threads(threads):
+            for taken, rows in enumerate(itertools.islice(batches, end - done), start=done + 1):
+                loss = loss_of(rows)
+                optimiser.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]
+                adjust()
+                optimiser.step()
+                last = loss.detach()
+                total = total.to(last.device) + last
+                if advance(taken):
+                    break
+        yield end, total, last
+        if advance(end):
+            break
 
 
 def describe_arithmetic(device: torch.device, precision: str, threads: int) -> dict[str, str]:

@@ -88,18 +88,13 @@ class Centres(FinalClassifierMethod):
         def loss_of(picked: Tensor) -> Tensor:
             return network.loss(means[picked], labels[picked], rows.semantics, self.decay)
 
-        for done in range(0, self.iterations, JUDGED_EVERY):
-            steps = min(JUDGED_EVERY, self.iterations - done)
+        def advance(taken: int) -> bool:
+            return ctx.progress(taken, self.iterations)
 
-            def advance(taken: int, done: int = done) -> bool:
-                return ctx.progress(done + taken, self.iterations)
-
-            with ctx.phase(TRAINING):
-                _, loss = nn.take_steps(steps, adam, loss_of, batches, self.threads_, advance)
-            at = done + steps, self.iterations
-            report_losses(self, ctx, at, {"loss": float(loss)}, f"lower lr={self.lr:g}", "at iteration")
-            if advance(steps):
-                break
+        given = adam, loss_of, batches, self.threads_, advance
+        for taken, _, last in nn.take_steps(self.iterations, JUDGED_EVERY, *given):
+            at = taken, self.iterations
+            report_losses(self, ctx, at, {"loss": float(last)}, f"lower lr={self.lr:g}", "at iteration")
         network.requires_grad_(False)
         return self
 

@@ -120,21 +120,19 @@ class SoftmaxTraining:
             weight, seen = self.margin
             return loss + weight * entropy_margin(logits, labels, seen)
 
-        for epoch in range(epochs):
-            if self._ended:
-                break
-            done = epoch * steps
+        def advance(taken: int) -> bool:
+            return report_progress(self.phase, taken, epochs * steps)
 
-            def advance(taken: int, done: int = done) -> bool:
-                return report_progress(self.phase, done + taken, epochs * steps)
-
-            total, _ = take_steps(steps, self._optimiser, loss_of, self._batches, threads, advance)
+        rounds = 0 if self._ended else epochs
+        given = self._optimiser, loss_of, self._batches, threads, advance
+        for _, total, _ in take_steps(rounds * steps, steps, *given):
             if self._halving:
                 self._halving.step()
-            self._ended = advance(steps)
-            if self.tol and not self._ended:
+            if self.tol:
                 now = float(total) / steps
                 self._ended, self._before = now > (1 - self.tol) * self._before, now
+            if self._ended:
+                break
         return layer
 
 

@@ -215,7 +215,8 @@ def train_regressor(features: Tensor, targets: Tensor, *, epochs: int, seed: int
         return report_progress("pretrain", taken, steps)
 
     threads = threads_for(200 * layer.weight.numel())
-    take_steps(steps, adam(layer.parameters(), 1e-3), loss_of, batches, threads, advance)
+    for _ in take_steps(steps, steps, adam(layer.parameters(), 1e-3), loss_of, batches, threads, advance):
+        pass
     return layer.requires_grad_(False)
 
 

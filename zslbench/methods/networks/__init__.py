@@ -105,20 +105,15 @@ class IteratedNetwork(Method):
         def loss_of(picked: Tensor) -> Tensor:
             return loss(rows[picked], labels[picked], semantics)
 
-        for done in range(0, self.iterations, JUDGED_EVERY):
-            steps = min(JUDGED_EVERY, self.iterations - done)
+        def advance(taken: int) -> bool:
+            for group in optimiser.param_groups:
+                group["lr"] = self.lr * self.shrink(taken)
+            return ctx.progress(taken, self.iterations)
 
-            def advance(taken: int, done: int = done) -> bool:
-                rate = self.lr * self.shrink(done + taken)
-                for group in optimiser.param_groups:
-                    group["lr"] = rate
-                return ctx.progress(done + taken, self.iterations)
-
-            _, last = nn.take_steps(steps, optimiser, loss_of, batches, self.threads_, advance, self.adjust_gradients)
-            at = done + steps, self.iterations
+        given = optimiser, loss_of, batches, self.threads_, advance, self.adjust_gradients
+        for taken, _, last in nn.take_steps(self.iterations, JUDGED_EVERY, *given):
+            at = taken, self.iterations
             report_losses(self, ctx, at, {"loss": float(last)}, f"lower lr={self.lr:g}", "at iteration")
-            if advance(steps):
-                break
         network.requires_grad_(False)
         return self
 

@@ -139,21 +139,19 @@ class CNZSL(Method):
             logits = scaled_cosines(rows[picked], network(semantics), self.scale)
             return functional.cross_entropy(logits, labels[picked])
 
-        for epoch in range(1, self.epochs + 1):
-            network.train()
-            done = (epoch - 1) * steps
+        def advance(taken: int) -> bool:
+            return ctx.progress(taken, self.epochs * steps)
 
-            def advance(taken: int, done: int = done) -> bool:
-                return ctx.progress(done + taken, self.epochs * steps)
-
-            total, _ = nn.take_steps(steps, adam, loss_of, batches, self.threads_, advance)
+        given = adam, loss_of, batches, self.threads_, advance
+        for taken, total, _ in nn.take_steps(self.epochs * steps, steps, *given):
             schedule.step()
             with torch.no_grad():
                 network(semantics)  # keeps the statistics of the seen classes under the weights as they are now
             network.eval()
-            report_losses(self, ctx, (epoch, self.epochs), {"loss": float(total) / steps}, f"lower lr={self.lr:g}")
-            if advance(steps):
-                break
+            at = taken // steps, self.epochs
+            report_losses(self, ctx, at, {"loss": float(total) / steps}, f"lower lr={self.lr:g}")
+            network.train()
+        network.eval()
         network.requires_grad_(False)
         return self
 
