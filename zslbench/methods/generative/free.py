@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
 from zslbench.methods.generative.fclswgan import NARROW, QUICK_ELSEWHERE
 from zslbench.methods.generative.fvaegan import FVAEGAN, PUBLIC_CODE
 from zslbench.methods.generative.rff import CentredMethod
-from zslbench.methods.generative.tfvaegan import PASSES
 from zslbench.params import Between, other_default, param
 
 if TYPE_CHECKING:
@@ -94,6 +92,7 @@ class FREE(FVAEGAN, CentredMethod):
         "summed_centres": Ablation({"centre_gradients": "never"}, "gradients of the centres add up (fault F9)"),
     }
     scoring = (*FVAEGAN.scoring, "classifier_input")
+    passes = 2
     check_params = {**FVAEGAN.check_params, "hidden": 32, "epochs": 4, "margin": 2.0}
 
     critic_steps: int = other_default(1)
@@ -108,9 +107,6 @@ class FREE(FVAEGAN, CentredMethod):
         choices=("x", "x+h", "full"),
         help="what the final classifier sees: features, with the refiner's hidden layer, and with its means",
     )
-
-    def _rounds(self, epoch_steps: int) -> Iterator[tuple[int, int, int]]:
-        return super()._rounds(PASSES * epoch_steps)
 
     def further_networks(self, rows: SeenRows, noise: int, ctx: Context) -> dict[str, FurtherNetwork]:
         """Return encoder, refiner and class centres."""

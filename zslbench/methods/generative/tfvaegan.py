@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from zslbench.methods.generative.loss_terms import FakeSource, FurtherNetwork, LossTerm, Networks
     from zslbench.methods.generative.training import SeenRows
 
-PASSES = 2
-"""Through the rows per epoch: one without feedback, one with it."""
 _COMMANDS = LINEAGE | {
     "decoder_weight": (0.1, 0.01, 0.01, 0.01),
     "feedback": (0.01, 1.0, 0.5, 0.1),
@@ -127,6 +125,7 @@ class TFVAEGAN(FVAEGAN):
         **FVAEGAN.ablations,
     }
     scoring = (*FVAEGAN.scoring, "classifier_input", "synthesis_feedback")
+    passes = 2
     check_params = {**FVAEGAN.check_params, "hidden": 32, "epochs": 4, "decoder_lr": 1e-2}
 
     decoder_weight: float = param(
@@ -149,9 +148,6 @@ class TFVAEGAN(FVAEGAN):
         choices=("x", "x+h", "full"),
         help="what the final classifier sees: features, with the decoder's hidden layer, and with its output",
     )
-
-    def _rounds(self, epoch_steps: int) -> Iterator[tuple[int, int, int]]:
-        return super()._rounds(PASSES * epoch_steps)
 
     def further_networks(self, rows: SeenRows, noise: int, ctx: Context) -> dict[str, FurtherNetwork]:
         """Return encoder and decoder, and the network of the feedback if there is any."""
