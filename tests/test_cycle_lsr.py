@@ -13,8 +13,9 @@ from gan_data import SEEN, problem
 from torch import Tensor
 
 from zslbench.errors import BadValue
+from zslbench.methods import fit_cache
 from zslbench.methods.base import Context, Method, Setting, overlay
-from zslbench.methods.generative import regularisers
+from zslbench.methods.generative import final_classifiers, regularisers
 from zslbench.methods.generative.centres import Centres
 from zslbench.methods.generative.cyclewgan import CycleWGAN
 from zslbench.methods.generative.fclswgan import FCLSWGAN, GenerativeMethod
@@ -185,6 +186,22 @@ def test_the_regressor_reaches_least_squares() -> None:
     found = torch.cat([layer.weight, layer.bias[:, None]], dim=1).T
     np.testing.assert_allclose(found.numpy(), wanted, atol=0.03)
     assert not layer.weight.requires_grad
+
+
+def test_fits_share_the_pre_trained_classifier_which_none_of_them_changes(monkeypatch: pytest.MonkeyPatch) -> None:
+    fit_cache.clear_cache()
+    trained, train_softmax = [], final_classifiers.train_softmax
+
+    def counted(*given: Any, **options: Any) -> torch.nn.Linear:
+        trained.append(train_softmax(*given, **options))
+        return trained[-1]
+
+    monkeypatch.setattr(final_classifiers, "train_softmax", counted)
+    fitted = [LsrGAN(**SMALL, margin=margin).fit(known(), Context()) for margin in (0.1, 0.1, 0.5)]
+    assert len(trained) == 1
+    weights = [each.further_["classifier"].weight for each in fitted]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], trained[0].weight)
 
 
 def test_settings_follow_what_the_fit_knows_of_unseen_classes() -> None:

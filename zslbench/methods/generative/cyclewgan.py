@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 from typing import TYPE_CHECKING
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
-from zslbench.methods.fit_cache import cache_result
 from zslbench.methods.generative.fclswgan import PUBLISHED, QUICK, QUICK_ELSEWHERE, GenerativeMethod
 from zslbench.params import Between, other_default, param
 from zslbench.step_reports import TRAINING
@@ -102,7 +100,6 @@ class CycleWGAN(GenerativeMethod):
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the classification loss and the cycle losses, each if its weight is not 0."""
-        import torch
         from torch.nn import functional
 
         from zslbench.methods.generative import regularisers
@@ -112,12 +109,7 @@ class CycleWGAN(GenerativeMethod):
         if not self.cycle_weight:
             return terms
         targets = rows.semantics[rows.labels]
-        given = {"seed": ctx.stream_seed("regressor"), "epochs": self.pretrain_epochs}
-        make = functools.partial(regularisers.train_regressor, rows.features, targets, **given)
-        with ctx.phase("pretrain"):
-            arrays = {"features": rows.features.cpu().numpy(), "targets": targets.cpu().numpy()}
-            machine = f"{rows.features.device} {torch.__version__} {torch.get_num_threads()} threads"
-            regressor = cache_result(make, "regressor 1", arrays, ctx, machine=machine, **given)
+        regressor = self._pretrain(regularisers.train_regressor, rows.features, targets, "regressor", ctx)
         terms.append(regularisers.cycle_term(self.cycle_weight, regressor))
         if self.unseen_ is None:
             return terms

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
 from zslbench.methods.fit_cache import cache_result
 from zslbench.methods.generative import AdversarialMethod
 from zslbench.methods.generative.synthesis import FinalClassifierMethod
-from zslbench.params import Between, param
+from zslbench.params import Between, Scalar, param
 
 if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
     from zslbench.methods.generative.loss_terms import LossTerm
     from zslbench.methods.generative.training import SeenRows
 
@@ -87,23 +90,37 @@ class ClassifiedGan(AdversarialMethod):
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the classification loss by a frozen classifier, trained on real rows; nothing if its weight is 0."""
-        import torch
-
-        from zslbench.methods.generative.final_classifiers import train_softmax
         from zslbench.methods.generative.regularisers import classification_term
 
         if not self.cls_weight:
             return []
-        classes = len(rows.semantics)
-        given = {"seed": ctx.stream_seed("pretrain"), "epochs": self.pretrain_epochs}
-        make = functools.partial(
-            train_softmax, rows.features, rows.labels, classes, batch=100, lr=1e-3, phase="pretrain", **given
-        )
+        return [classification_term(self.cls_weight, self._classifier(rows, len(rows.semantics), "pretrain", ctx))]
+
+    def _classifier(self, rows: SeenRows, classes: int, purpose: str, ctx: Context) -> torch.nn.Linear:
+        """Return a linear classifier of so many classes, trained on seen rows."""
+        from zslbench.methods.generative.final_classifiers import train_softmax
+
+        options = {"classes": classes, "batch": 100, "lr": 1e-3, "phase": "pretrain"}
+        return self._pretrain(train_softmax, rows.features, rows.labels, purpose, ctx, **options)
+
+    def _pretrain(
+        self,
+        train: Callable[..., torch.nn.Linear],
+        features: Tensor,
+        targets: Tensor,
+        purpose: str,
+        ctx: Context,
+        **options: Scalar,
+    ) -> torch.nn.Linear:
+        """Return what `train` makes of seen rows and their targets: a layer that fits share, so it must not change."""
+        import torch
+
+        given = {"seed": ctx.stream_seed(purpose), "epochs": self.pretrain_epochs, **options}
+        make = functools.partial(train, features, targets, **given)
         with ctx.phase("pretrain"):
-            arrays = {"features": rows.features.cpu().numpy(), "labels": rows.labels.cpu().numpy()}
-            machine = f"{rows.features.device} {torch.__version__} {torch.get_num_threads()} threads"
-            classifier = cache_result(make, "seen classifier 2", arrays, ctx, classes=classes, machine=machine, **given)
-        return [classification_term(self.cls_weight, classifier)]
+            arrays = {"features": features.cpu().numpy(), "targets": targets.cpu().numpy()}
+            machine = f"{features.device} {torch.__version__} {torch.get_num_threads()} threads"
+            return cache_result(make, purpose, arrays, ctx, machine=machine, **given)
 
 
 @dataclasses.dataclass(kw_only=True)

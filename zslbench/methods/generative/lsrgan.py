@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
     from zslbench.methods.generative.loss_terms import FurtherNetwork, GeneratorBatch, LossTerm, Networks
     from zslbench.methods.generative.training import SeenRows
 
-CLASSIFIER_LR = 1e-3
 _NAMES = ("cls_weight", "epochs", "per_class", "lr", "margin", "similarity_weight", "unseen_weight", "final_lr")
 _RUNS = {
     ("awa1", "gzsl"): (0.001, 18, 1800, 1e-5, 0.15, 20.0, 0.1, 1e-3),
@@ -107,16 +107,12 @@ class LsrGAN(GenerativeMethod):
 
     def further_networks(self, rows: SeenRows, noise: int, ctx: Context) -> dict[str, FurtherNetwork]:
         """Return P, a linear classifier of seen and unseen classes that was trained on seen rows."""
-        from zslbench.methods.generative.final_classifiers import train_softmax
         from zslbench.methods.generative.loss_terms import FurtherNetwork
 
         if self.unseen_ is None:
             return {}
-        classes = len(rows.semantics) + len(self.unseen_)
-        given = {"epochs": self.pretrain_epochs, "batch": 100, "seed": ctx.stream_seed("classifier")}
-        with ctx.phase("pretrain"):
-            trained = train_softmax(rows.features, rows.labels, classes, lr=CLASSIFIER_LR, phase="pretrain", **given)
-        return {"classifier": FurtherNetwork(trained.requires_grad_(), lr=CLASSIFIER_LR)}
+        trained = self._classifier(rows, len(rows.semantics) + len(self.unseen_), "classifier", ctx)
+        return {"classifier": FurtherNetwork(copy.deepcopy(trained).requires_grad_(), lr=1e-3)}
 
     def phases(self) -> tuple[str, ...]:
         """Return the phases of `fit`: P is trained first."""
