@@ -244,7 +244,8 @@ RUNNING: Mapping[str, tuple[str, ...]] = {
         "zslbench new method my-method",
     ),
     "list": tuple(
-        f"zslbench list {kind}" for kind in ("", "methods", "datasets", "protocols", "presets", "protocols -f json")
+        f"zslbench list {kind}"
+        for kind in ("", "methods", "datasets", "protocols", "presets", "sources", "protocols -f json")
     ),
     "info": tuple(f"zslbench info {name}" for name in ("eszsl", "lisgan", "cub", "digits", "zsl", "gzsl")),
     "doctor": ("zslbench doctor",),

@@ -186,7 +186,7 @@ def test_str_is_what_the_command_line_prints() -> None:
     assert [row[4] for row in Page(dry._repr_html_()).rows] == ["state", *["to run"] * 4]
     zslbench.run(["eszsl", "sae"], "digits")
     assert str(zslbench.run(["eszsl", "sae"], "digits")) == printed("run", *run)
-    for kind in ("methods", "datasets", "protocols", "presets"):
+    for kind in ("methods", "datasets", "protocols", "presets", "sources"):
         assert str(zslbench.list(kind)) == printed("list", kind)
     for name in ("lisgan", "digits", "gzsl"):
         assert str(zslbench.info(name)).split() == printed("info", name).split()

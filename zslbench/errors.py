@@ -12,12 +12,18 @@ class ZslbenchError(Exception):
 
 
 class UnknownName(ZslbenchError):
-    """A method, dataset, protocol, preset or parameter that does not exist."""
+    """A method, dataset, protocol, preset or parameter that does not exist.
 
-    def __init__(self, kind: str, given: str, allowed: Iterable[str], advice: str = "") -> None:
+    Args:
+        verb: the command that lists all names, if they are too many for a sentence.
+    """
+
+    def __init__(self, kind: str, given: str, allowed: Iterable[str], advice: str = "", verb: str = "") -> None:
         names = sorted(allowed)
         near = nearest(given, names)
         choices = f"choose one of: {', '.join(names)}." if names else "there are none to choose from."
+        if verb:
+            choices = f"the nearest of {len(names)} are {', '.join(find_near(given, names, 3, 0.0))}; {verb} lists all."
         hint = f"did you mean {near!r}?" if near else choices
         super().__init__(f"unknown {kind} {given!r}; {hint}{' ' + advice if advice else ''}")
 
@@ -83,9 +89,14 @@ def nearest(given: str, names: Iterable[str]) -> str | None:
     >>> nearest("lisgna", ["eszsl", "lisgan"])
     'lisgan'
     """
+    return next(iter(find_near(given, names, 1, 0.6)), None)
+
+
+def find_near(given: str, names: Iterable[str], most: int, cutoff: float) -> list[str]:
+    """Return the names closest to `given`, the closest first, of those that `difflib` scores at `cutoff` or above."""
     import difflib  # not on the way of a command that is typed right
 
-    return next(iter(difflib.get_close_matches(given.lower(), list(names), n=1, cutoff=0.6)), None)
+    return difflib.get_close_matches(given.lower(), list(names), n=most, cutoff=cutoff)
 
 
 class MethodFault(ZslbenchError):

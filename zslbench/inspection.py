@@ -33,8 +33,8 @@ from zslbench.results.tables.result import Listing, VerbResult
 from zslbench.results.tables.table import Remark, Table, text_table
 from zslbench.visible import title_data
 
-Kind = Literal["methods", "datasets", "protocols", "presets"]
-KINDS: tuple[Kind, ...] = ("methods", "datasets", "protocols", "presets")
+Kind = Literal["methods", "datasets", "protocols", "presets", "sources"]
+KINDS: tuple[Kind, ...] = ("methods", "datasets", "protocols", "presets", "sources")
 _PARAMETERS = ("parameter", "default", "takes", "meaning")
 _REGISTRIES: Mapping[str, Registry] = {"methods": METHODS, "datasets": DATASETS, "protocols": PROTOCOLS}
 
@@ -142,6 +142,7 @@ class Info(VerbResult):
 
 _HEADS: Mapping[Kind, Sequence[str]] = {
     "presets": ("preset", "for", "source"),
+    "sources": ("source", "published numbers"),
     "methods": ("name", "what it is", "published", "setting", "from"),
     "datasets": ("name", "what it is", "from"),
     "protocols": ("name", "what it is", "from"),
@@ -155,6 +156,7 @@ _FROM_HERE = "zslbench"
 def list_(kind: Kind = "methods", runs: Path | str = "runs") -> Listing[Registered]:
     """Return the registered names of one kind, sorted; a plugin that cannot be imported is listed as unavailable.
 
+    Sources are those of published numbers, by citation key, with their tables.
     Presets are those that methods bring, and those that were tuned into a folder of records. § marks a preset whose
     method has changed since; a damaged file is listed as unavailable. The text has the venue of a method's paper and
     the beginning of a preset's source; the items and `info` have all.
@@ -170,6 +172,10 @@ def list_(kind: Kind = "methods", runs: Path | str = "runs") -> Listing[Register
         rows = [(item.name, _shorten_cells(item.reference), _shorten(item.summary)) for item in brought]
         rows += [(item.name, item.reference, item.unavailable or item.summary) for item in tuned]
         return Listing((*brought, *tuned), _HEADS[kind], rows)
+    if kind == "sources":
+        tables = group_values((number.source, number.table) for number in cited_numbers())
+        cited = tuple(Registered(source, "; ".join(tables[source])) for source in sorted(tables))
+        return Listing(cited, _HEADS[kind], [(item.name, item.summary) for item in cited])
     listed = _list_registered(kind)
     columns = [[item.name for item in listed], [item.unavailable or item.summary for item in listed]]
     if kind == "methods":

@@ -15,11 +15,13 @@ from zslbench.commands import shared_options as shared
 
 
 @shared.verb("zslbench list methods", "zslbench list presets", "zslbench list presets --format json", name="list")
-@click.argument("kind", type=click.Choice(["methods", "datasets", "protocols", "presets"]), default="methods")
+@click.argument(
+    "kind", type=click.Choice(["methods", "datasets", "protocols", "presets", "sources"]), default="methods"
+)
 @shared.format_option("terminal", "json", help="The format of the output; json has every text in full.")
 @shared.RUNS
 def list_command(kind: Any, format: str, runs: Path) -> None:
-    """List methods, datasets, protocols or presets (including those that `tune` kept in --runs)."""
+    """List methods, datasets, protocols, presets (also those that `tune` kept in --runs) or published sources."""
     listing = zslbench.list(kind, runs)
     if format == "json":
         screen.show_text(listing.write_json())

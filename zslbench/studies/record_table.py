@@ -266,8 +266,7 @@ def _check_layout(
 def _check_source(published: str | None, stage: str) -> str | None:
     if published is None:
         return None
-    if published != "best" and published not in citations.sources():
-        raise UnknownName("source of published numbers", published, ["best", *citations.sources()])
+    citations.check_source(published, "best")
     if stage != "final":
         raise BadValue(
             f"published numbers are of the final stage, not of stage {stage!r}; leave out --published or the stage."

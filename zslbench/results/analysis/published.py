@@ -111,10 +111,11 @@ def sources() -> tuple[str, ...]:
     return tuple(dict.fromkeys(entry.source for entry in load()))
 
 
-def check_source(source: str) -> None:
-    """Refuse a source that has no numbers here, naming those that have (UnknownName)."""
-    if source not in sources():
-        raise UnknownName("source of published numbers", source, sources())
+def check_source(source: str, *further: str) -> None:
+    """Refuse a source that has no numbers here and is none of `further` names either (UnknownName)."""
+    allowed = *further, *sources()
+    if source not in allowed:
+        raise UnknownName("source of published numbers", source, allowed, verb="`zslbench list sources`")
 
 
 @functools.cache
