@@ -101,7 +101,7 @@ READING: Mapping[str, tuple[str, ...]] = {
         "zslbench table --layout stats -d digits",
     ),
     "compare": (
-        "zslbench compare eszsl sae mine --draws 500 --diagram ranks.svg",
+        "zslbench compare eszsl sae mine --draws 500",
         "show ranks.svg",
         *in_formats("zslbench compare eszsl mine -d cub --draws 500", FORMATS[1:]),
         "zslbench compare -p gzsl --draws 500",
@@ -112,7 +112,7 @@ READING: Mapping[str, tuple[str, ...]] = {
     "curve": (
         *in_formats("zslbench curve -d cub"),
         "PYTHONIOENCODING=ascii COLUMNS=60 zslbench curve -m eszsl",
-        "zslbench curve -m eszsl -d cub --data points.csv -o curve.md --format markdown",
+        "zslbench curve -m eszsl -d cub -o points.csv",
         "show points.csv",
         "show curve.md",
     ),

@@ -400,7 +400,7 @@ def test_lost_predictions_are_a_sentence(own_runs: Path) -> None:
 
 def test_the_curve_is_written_whole(runs: Path, tmp_path: Path) -> None:
     target = tmp_path / "points.csv"
-    done = CliRunner().invoke(cli, ["curve", "-m", "a", "-d", "cub", "--data", str(target), "--runs", str(runs)])
+    done = CliRunner().invoke(cli, ["curve", "-m", "a", "-d", "cub", "-o", str(target), "--runs", str(runs)])
     assert done.exit_code == 0, done.output
     text = target.read_text(encoding="utf-8")
     assert text == curve_verb(runs, methods=["a"], format="csv").text

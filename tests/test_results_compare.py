@@ -28,9 +28,8 @@ from zslbench.protocols.zsl import ZSL
 from zslbench.results.analysis.comparison import CrossDatasetPair, CrossDatasetTest, compare_across
 from zslbench.results.analysis.paired import PairedIntervals, student_quantile
 from zslbench.results.analysis.rows import summarise
-from zslbench.results.plots.ranks import draw_diagram
 from zslbench.results.records.store import ResultStore
-from zslbench.results.tables.comparison_tables import smallest_sentence, text_diagram
+from zslbench.results.tables.comparison_tables import smallest_sentence
 from zslbench.results.tables.render import FORMATS
 from zslbench.studies.compare import compare as compare_verb
 
@@ -253,22 +252,6 @@ def test_groups_are_runs_of_neighbours_that_are_not_told_apart() -> None:
     assert made([4, 3, 2, 1], [0.5, 0.5, 0.01, 0.5, 0.01, 0.01]).groups == ((2, 1, 0),)
 
 
-def test_the_text_diagram_puts_dots_at_ranks() -> None:
-    _, axis, *lines = text_diagram(made([3.0, 1.0, 2.0], [0.01, 0.01, 0.5])).splitlines()
-    assert [line[0] for line in lines] == ["B", "C", "A"]
-    assert [line.index("●") for line in lines] == list(map(axis.index, "├┼┤"))
-    assert ["┃" in line for line in lines] == [True, True, False]
-
-
-def test_ranks_of_two_digits_do_not_touch_in_a_narrow_text_diagram() -> None:
-    many = 15
-    ranks = tuple(float(place) for place in range(1, many + 1))
-    test = dataclasses.replace(made([1, 2], [0.5]), names=("a" * 26,) * many, marks=("",) * many, ranks=ranks)
-    for width, every in ((100, 1), (80, 2)):
-        numbers = text_diagram(test, width).splitlines()[0].split()
-        assert numbers == [str(rank) for rank in range(1, many + 1, every)]
-
-
 def test_the_smallest_p_is_said() -> None:
     assert smallest_sentence(made([1, 2], [0.0625], 5)) == (
         "With 5 data sets the smallest p that Wilcoxon's test can reach is 0.0625, so no pair can differ "
@@ -278,25 +261,9 @@ def test_the_smallest_p_is_said() -> None:
     assert smallest_sentence(made([1, 2], [0.03], 6)).endswith("can reach is 0.0312.")
 
 
-@pytest.mark.parametrize("kind", ["pdf", "svg", "png"])
-def test_the_diagram_is_drawn_and_the_same_each_time(tmp_path: Path, kind: str) -> None:
-    tests = [made([1.2, 1.8, 3.0], [0.5, 0.01, 0.01]), made([1.0, 2.0], [0.002])]
-    first, second = tmp_path / f"a.{kind}", tmp_path / f"b.{kind}"
-    draw_diagram(tests, first)
-    draw_diagram(tests, second)
-    assert first.stat().st_size > 1000
-    if kind == "svg":
-        text = first.read_text()
-        assert all(part in text for part in (">A  1.20<", ">3.00  C<", "10 data sets", "smallest p attainable 0.002"))
-    else:
-        assert first.read_bytes() == second.read_bytes()
-
-
 def test_across_needs_two_data_sets(runs: Path) -> None:
     assert compare_across([], "T1") is None
     assert table(runs, "eszsl", "ale", datasets=["cub"])["across"] == []
-    with pytest.raises(BadValue, match="needs two data sets"):
-        compare("eszsl", "ale", runs=runs, datasets=["cub"], diagram="x.pdf", draws=FEW)
 
 
 # --- what every format says ----------------------------------------------------------------------------------------
@@ -404,7 +371,6 @@ def test_oracle_candidates_are_left_out_unless_asked_for(own_runs: Path) -> None
         ((), {"level": 95}, BadValue, "level is 95"),
         ((), {"draws": 10}, BadValue, "give at least 100"),
         ((), {"selection": "best"}, UnknownName, "unknown selection"),
-        ((), {"diagram": "ranks.docx"}, BadValue, "a diagram is a .pdf, .svg or .png file"),
     ],
 )
 def test_refusals(runs: Path, methods: tuple[str, ...], options: dict[str, Any], error: Any, match: str) -> None:
@@ -451,14 +417,13 @@ def test_too_many_unnamed_rows(tmp_path: Path) -> None:
 
 def test_the_verb(runs: Path, tmp_path: Path) -> None:
     assert inspect.unwrap(zslbench.compare) is compare_verb
-    output, diagram = tmp_path / "out.txt", tmp_path / "r.svg"
-    words = f"compare ale eszsl --metric h --over classes --runs {runs} --draws {FEW} -o {output} --diagram {diagram}"
+    output = tmp_path / "out.txt"
+    words = f"compare ale eszsl --metric h --over classes --runs {runs} --draws {FEW} -o {output}"
     done = CliRunner(env={"COLUMNS": "100"}).invoke(cli, words.split())
     assert (done.exit_code, done.stdout) == (0, "")
     assert "wrote" in done.stderr
     options: dict[str, Any] = {"metrics": ["H"], "over": "classes", "draws": FEW, "width": 100}
     assert output.read_text() == compare("ale", "eszsl", runs=runs, **options)
-    assert diagram.exists()
 
 
 # --- without names: a matrix ---------------------------------------------------------------------------------------

@@ -127,7 +127,6 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
     "zslbench compare lisgan fclswgan -d cub",
     "zslbench compare ale eszsl cnzsl --metric H --over classes",
     "zslbench compare 'lisgan@S3[souls=5]' lisgan@S1 -d cub --format latex -o pairs.tex",
-    "zslbench compare --diagram ranks.pdf",
     groups=shared.READ_GROUPS,
 )
 @click.argument("methods", nargs=-1, metavar="[METHOD]…", shell_complete=completion.complete_methods)
@@ -156,7 +155,6 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
 @shared.format_option("terminal", "markdown", "latex", "csv", "json")
 @shared.LATEX_CAPTION
 @click.option("--details", is_flag=True, help="Show intervals and p of all pairs even if no METHOD is named.")
-@shared.path_option("--diagram", help="Draw the critical-difference diagram: .pdf, .svg or .png.")
 @shared.OUTPUT
 @shared.RUNS
 def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | None, **options: Any) -> None:
@@ -166,37 +164,28 @@ def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | N
     are shown as a matrix of differences. Within a data set: paired bootstrap, Holm over pairs. Across data sets:
     Wilcoxon–Holm, Friedman, mean ranks.
     """
-    comparison = zslbench.compare(*methods, metrics=metrics or None, output=output, **options)
-    if options["diagram"]:
-        screen.show_written(options["diagram"])
-    shared.show_result(comparison, output)
+    shared.show_result(zslbench.compare(*methods, metrics=metrics or None, output=output, **options), output)
 
 
 @shared.verb(
     "zslbench curve -m eszsl -d cub",
-    "zslbench curve --data points.csv",
+    "zslbench curve -o points.csv",
     "zslbench curve -d cub --format latex -o curve.tex",
     groups=shared.READ_GROUPS,
 )
 @shared.format_option(
-    "terminal", "markdown", "latex", "csv", "json", help="How to write it; csv: a row per point of a run."
+    *("terminal", "markdown", "latex", "csv", "json"),
+    help="How to write it. csv: a row per point of a run (gamma, U, S, H), which holds for every gamma up to its own.",
 )
 @shared.LATEX_CAPTION
 @shared.METHOD_FILTER
 @shared.DATASETS
 @shared.CHOICES
-@shared.path_option(
-    "--data",
-    help="Also write every point of every run to FILE, as csv: gamma, U, S, H; each point holds for every "
-    "gamma up to its own.",
-)
 @shared.OUTPUT
 @shared.RUNS
-def curve(output: Path | None, data: Path | None, **options: Any) -> None:
+def curve(output: Path | None, **options: Any) -> None:
     """Print seen–unseen curves, and H after calibrated stacking, from the predictions of finished gzsl runs."""
-    shared.show_result(zslbench.curve(output=output, data=data, **options), output)
-    if data:
-        screen.show_written(data)
+    shared.show_result(zslbench.curve(output=output, **options), output)
 
 
 @shared.verb(

@@ -21,8 +21,6 @@ from zslbench.results.analysis.comparison import (
 )
 from zslbench.results.analysis.gather import RecordFilter, choose, prefer_current
 from zslbench.results.analysis.rows import group_values, setup_key
-from zslbench.results.plots.frame import file_kind
-from zslbench.results.plots.ranks import draw_diagram
 from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.captions import describe_replaced
@@ -60,7 +58,6 @@ def compare(
     stage: str = "final",
     selection: str | None = None,
     details: bool = False,
-    diagram: Path | str | None = None,
     output: Path | None = None,
     width: int | None = None,
     caption: str = "short",
@@ -83,7 +80,6 @@ def compare(
         selection: only runs with ``fixed``, ``validated`` or ``oracle`` selection; None: all but oracle.
         details: show the intervals and p values of all pairs, and the tests across data sets, also when no methods are
             named.
-        diagram: a file for the critical-difference diagram (.pdf, .svg or .png).
         output: a file to write the text to as well.
         width: characters per line; None: the terminal's.
         caption, caption_text, label: as in `table`.
@@ -97,14 +93,12 @@ def compare(
     kinds = _check_request(metrics, over, level, draws, selection)
     if bootstrap_seed < 0:
         raise BadValue(f"bootstrap_seed is {bootstrap_seed}; give a whole number from 0.")
-    if diagram is not None:
-        file_kind(Path(diagram), "diagram")
     store = ResultStore(runs)
     record_filter = RecordFilter(methods, datasets, protocols, features, semantics, stage)
     everything = store.load()
     chosen = _pick_selection(prefer_current(choose(store, everything, record_filter), methods), selection)
     as_matrix = not methods and not details
-    matches = match_methods(chosen, methods, keep_best=as_matrix and format not in DATA_FORMATS and diagram is None)
+    matches = match_methods(chosen, methods, keep_best=as_matrix and format not in DATA_FORMATS)
     how = Resampling(kinds, level, draws, bootstrap_seed)
     comparisons: list[Comparison] = []
     for match in matches:
@@ -114,13 +108,6 @@ def compare(
     if not comparisons:
         raise BadValue(_explain_nothing(matches, metrics or DEFAULT_METRICS))
     tests, remarks = _test_across(comparisons, level)
-    if diagram is not None:
-        if not tests:
-            why = "; ".join(remarks) or "run the methods on another one, or leave out --diagram."
-            raise BadValue(
-                f"a critical-difference diagram needs two data sets that share two methods; {why[0].lower()}{why[1:]}"
-            )
-        draw_diagram(tests, Path(diagram))
     missing = group_values(
         ((match.head, match.missing), match.row.protocol)
         for match in (comparison.match for comparison in comparisons)
@@ -137,7 +124,7 @@ def compare(
     remarks = (*lacking, *changed, *_describe_failed(chosen, matches), *remarks, *store.left_out)
     done = Comparisons(tuple(comparisons), tests, how, stage, remarks)
     result = TableResult(
-        make_tables=lambda _, room: comparison_matrices(done, room) if as_matrix else comparison_tables(done, room),
+        make_tables=lambda _, room: comparison_matrices(done, room) if as_matrix else comparison_tables(done),
         make_rows=lambda: csv_comparisons(done),
         columns=CSV_HEADS,
         make_json=lambda: json_text(json_comparisons(done)),

@@ -12,7 +12,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
-from zslbench.files import csv_text, write_output
+from zslbench.files import write_output
 from zslbench.results.analysis.advice import advise_on_folds
 from zslbench.results.analysis.calibration import (
     Curve,
@@ -72,7 +72,6 @@ def curve(
     datasets: Sequence[str] = (),
     features: str | None = None,
     semantics: str | None = None,
-    data: Path | str | None = None,
     output: Path | str | None = None,
     width: int | None = None,
     caption: str = "short",
@@ -86,7 +85,6 @@ def curve(
         format: ``terminal``, ``markdown``, ``latex``, ``csv`` (one row per point of each run) or ``json`` (one object
             per run).
         methods, datasets, features, semantics: which runs, as in `table`.
-        data: a csv file for every point of every run.
         output: a file to write the text to as well.
         width: characters per line; None: the terminal's.
         caption, caption_text, label: as in `table`.
@@ -107,8 +105,6 @@ def curve(
         notes.append(left_out)
     if not traced:
         raise BadValue(left_out or "the runs asked for compare no seen with unseen classes; ask for gzsl runs.")
-    if data is not None:
-        write_output(csv_text(_list_points(traced)), data, "curve")
     result = TableResult(
         make_tables=lambda wanted, _: [add_unreadable_count(_lay_out(traced), store, wanted)],
         make_rows=lambda: _list_points(traced),

@@ -463,14 +463,12 @@ def set_whole_ticks(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
 
 
-def file_kind(path: Path, name: str = "figure") -> str:
+def file_kind(path: Path) -> str:
     """Return the kind of file that a name asks for; BadValue for another than PDF, SVG or PNG."""
     kind = path.suffix.lower().removeprefix(".")
     if kind not in FILES:
-        example = "ranks.pdf" if name == "diagram" else "figure.pdf"
-        raise BadValue(
-            f"a {name} is a .pdf, .svg or .png file, not {files.name_file(path)}; name it so, as in {example}."
-        )
+        name = files.name_file(path)
+        raise BadValue(f"a figure is a .pdf, .svg or .png file, not {name}; name it so, as in figure.pdf.")
     return kind
 
 

@@ -1,17 +1,12 @@
-"""The critical-difference diagram of methods over data sets (Demšar, 2006), of `plot cd` and `compare --diagram`.
-
-Mean ranks, and bars over methods that are not told apart.
-"""
+"""The critical-difference diagram (Demšar, 2006): mean ranks over data sets, and bars over what is not told apart."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
-from zslbench.files import write_atomically
 from zslbench.results.analysis.comparison import METRICS, Comparison, CrossDatasetTest, compare_across, match_methods
 from zslbench.results.plots.frame import (
     COLOURS,
@@ -21,10 +16,7 @@ from zslbench.results.plots.frame import (
     DrawnFigure,
     FigureRequest,
     escape,
-    figure_bytes,
-    file_kind,
     new_figure,
-    settings,
     text_width,
 )
 from zslbench.results.plots.series import DEFAULT_METRICS, describe
@@ -35,8 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WIDTH, _ROW, _SHORTEST_AXIS = 3.25, 0.17, 1.0
-"""Inches, the width that of one column of a paper in two columns."""
+_ROW, _SHORTEST_AXIS = 0.17, 1.0
+"""Inches."""
 _SMALLEST_FONT = 6.0
 
 
@@ -87,15 +79,6 @@ def _rows(test: CrossDatasetTest) -> list[dict[str, Any]]:
             about | {dataset: values[place] for dataset, values in zip(test.datasets, test.values, strict=True)}
         )
     return rows
-
-
-def draw_diagram(diagrams: Sequence[CrossDatasetTest], path: Path) -> None:
-    """Draw one diagram per metric below each other, one column wide, and write it; StoreError where it cannot be."""
-    kind = file_kind(path, "diagram")
-    look = {"font.size": FONT, "font.family": "sans-serif", "pdf.fonttype": 42, "svg.fonttype": "none"}
-    with settings(look):
-        content = figure_bytes(_draw_tests(diagrams, _WIDTH), kind)
-    write_atomically(path, lambda file: file.write(content), f"the diagram {path.name}")
 
 
 def _draw_tests(tests: Sequence[CrossDatasetTest], width: float) -> Figure:

@@ -30,7 +30,6 @@ CSV_HEADS = (
 )
 _DATA = ("dataset", "features", "semantics")
 _SIZES = ("classes", "images")
-_MOST_COLUMNS = 44
 _NOTHING_SAID = "An interval of [−100.0, +100.0] says nothing: too few classes, or images, differ to draw from."
 _NO_INTERVAL = "–: no interval and no p, as the difference is the same in whatever is drawn."
 _H_OF_MEANS = "H is that of the mean U and S over seeds; a table has the mean of the H of each seed, which can differ."
@@ -165,11 +164,8 @@ def _cautions(comparison: Comparison, done: Comparisons) -> list[str]:
     return sentences
 
 
-def comparison_tables(done: Comparisons, width: int = 100) -> list[Table]:
-    """Return tables for each data set and protocol, those across data sets, and what the numbers mean below the last.
-
-    Drawings are made for lines of `width` characters.
-    """
+def comparison_tables(done: Comparisons) -> list[Table]:
+    """Return tables for each data set and protocol, and those across data sets; what numbers mean is below the last."""
     groups: dict[int, list[Comparison]] = {}
     for comparison in done.comparisons:
         groups.setdefault(id(comparison.match), []).append(comparison)
@@ -177,7 +173,7 @@ def comparison_tables(done: Comparisons, width: int = 100) -> list[Table]:
     for group in groups.values():
         tables += [_entrants(group), *(_pairs(comparison, done) for comparison in group)]
     for test in done.across:
-        tables += _across(test, width)
+        tables += _across(test)
     last = tables[-1]
     return [*tables[:-1], dataclasses.replace(last, remarks=(*last.remarks, *describe_comparisons(done)))]
 
@@ -213,9 +209,9 @@ def _pairs(comparison: Comparison, done: Comparisons) -> Table:
     return text_table(f"{comparison.match.head}: {comparison.metric}", heads, rows, words=[2])
 
 
-def _across(test: CrossDatasetTest, width: int) -> list[Table]:
+def _across(test: CrossDatasetTest) -> list[Table]:
     title, titles = f"Across {len(test.datasets)} data sets: {test.metric}", test.titles
-    below = [smallest_sentence(test)]
+    below = [f"{smallest_sentence(test)} `zslbench plot cd` draws the ranks, and joins what does not differ."]
     if not math.isnan(test.p):
         below.append(
             f"Friedman's test that all ranks are alike: chi-squared {test.statistic:.2f} with {len(titles) - 1} "
@@ -226,7 +222,6 @@ def _across(test: CrossDatasetTest, width: int) -> list[Table]:
         title,
         ("method", "mean rank", *map(title_data, test.datasets)),
         [(titles[at], f"{test.ranks[at]:.2f}", *(f"{row[at]:.1f}" for row in test.values)) for at in test.order],
-        drawing=f"{text_diagram(test, width)}\n┃ joins methods that do not differ significantly (Wilcoxon–Holm)",
         remarks=tuple(remarks("note", below)),
     )
     rows: list[tuple[str | Cell, ...]] = []
@@ -244,27 +239,6 @@ def _p(value: float) -> str:
 
 def _holm(value: float, stands_out: bool) -> Cell:
     return Cell(_p(value), emphasis="outstanding" if stands_out else "")
-
-
-def text_diagram(across: CrossDatasetTest, width: int = 100) -> str:
-    """Return the diagram for a terminal: a line per method, best first, a dot at its mean rank, bars on the right.
-
-    A vertical bar joins methods that Wilcoxon–Holm does not tell apart.
-    """
-    order, titles, bars = across.order, across.titles, across.groups
-    room = max(map(len, titles))
-    steps = len(order) - 1
-    step = max(2, min(_MOST_COLUMNS, width - room - 12 - 2 * len(bars)) // steps)
-    every = 2 if step < 3 and steps > 8 else 1  # numbers of two digits would touch
-    numbers = "".join((str(rank) if rank % every == 1 % every else "").ljust(step) for rank in range(1, steps + 2))
-    axis = "├" + ("─" * (step - 1) + "┼") * (steps - 1) + "─" * (step - 1) + "┤"
-    lines = [" " * (room + 8) + numbers.rstrip(), " " * (room + 8) + axis]
-    for number in order:
-        at = round((across.ranks[number] - 1) * step)
-        dots = ("·" * at + "●").ljust(steps * step + 1)
-        joined = " ".join("┃" if number in bar else " " for bar in bars)
-        lines.append(f"{titles[number].ljust(room)}  {across.ranks[number]:5.2f} {dots}  {joined}".rstrip())
-    return "\n".join(lines)
 
 
 def smallest_sentence(across: CrossDatasetTest) -> str:
