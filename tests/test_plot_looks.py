@@ -187,33 +187,7 @@ def overlapping(boxes):
     return [(a, b) for a, b in itertools.combinations(boxes, 2) if a.overlaps(b)]
 
 
-@pytest.mark.parametrize("seed", range(3))
-@pytest.mark.parametrize("width", ["column", "page"])
-def test_names_beside_points_overlap_no_other_name_and_no_point(tmp_path, width, seed):
-    rng = np.random.default_rng(seed)
-    for number in range(9):
-        entry = record(f"m{number}", metrics={"T1": rng.uniform(0.1, 0.7)}, title=f"Method {number}")
-        ResultStore(tmp_path).save(dataclasses.replace(entry, timings={"fit": 10 ** rng.uniform(-2, 2)}))
-    figure = zslbench.plot("pareto", runs=tmp_path, width=width)
-    (axes,) = figure.axes
-    names = [text.get_text() for text in axes.texts]
-    assert len(names) == 8
-    assert legend_of(figure) == ["1 other"]
-    boxes = boxes_of(figure, axes.texts)
-    assert overlapping(boxes) == []
-    inside = axes.get_window_extent()
-    for text, box in zip(axes.texts, boxes, strict=True):
-        assert inside.x0 <= box.x0 < box.x1 <= inside.x1
-        assert inside.y0 <= box.y0 < box.y1 <= inside.y1
-        x, y = axes.transData.transform(text.xy)
-        assert not box.contains(x, y)
-        row = next(row for row in figure.rows if row["name"] == text.get_text())
-        assert text.xy == pytest.approx((row["seconds"], row["mean"]))
-    for row in figure.rows:
-        assert not any(box.contains(*axes.transData.transform((row["seconds"], row["mean"]))) for box in boxes)
-
-
-def test_names_without_room_beside_their_points_stand_in_a_legend(tmp_path):
+def test_names_of_points_stand_in_a_legend(tmp_path):
     for number in range(8):
         title = f"A method of a long name, number {number}"
         entry = record(f"m{number}", metrics={"T1": 0.5 + number / 1e4}, title=title)

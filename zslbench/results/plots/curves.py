@@ -25,9 +25,7 @@ from zslbench.results.plots.frame import (
     describe_colours,
     keep_percent,
     set_whole_ticks,
-    with_symbols,
 )
-from zslbench.results.plots.point_labels import PointLabel, place_labels
 from zslbench.results.plots.series import (
     SPREADS,
     Line,
@@ -220,9 +218,7 @@ def draw_pareto(request: FigureRequest) -> DrawnFigure:
     panels = panels_of(timed, request.metrics)
     drawn_names = names_of(lines_in(panels, timed))
     looks = _choose_pareto_looks(request, panels)
-    frame, labelled = _draw_panels(request, panels, looks, spread, direct=True)
-    if not labelled:
-        frame, _ = _draw_panels(request, panels, looks, spread, direct=False)
+    frame = _draw_panels(request, panels, looks, spread)
     untimed = len(request.lines) - len(timed)
     machines = sorted({_machine(record) for line in timed for record in line.records})
     sentences = [
@@ -247,32 +243,19 @@ def _choose_pareto_looks(request: FigureRequest, panels: Sequence[Panel]) -> dic
     return choose_looks(request, labels_of(lines_in(panels, request.lines)), score_in_panels(scores))
 
 
-def _draw_panels(
-    request: FigureRequest, panels: Sequence[Panel], looks: Mapping[str, Any], spread: str, direct: bool
-) -> tuple[Frame, bool]:
-    """Draw the panels of a pareto figure with names beside the points, or in a legend.
-
-    Returns:
-        The frame, and whether every name has room beside its point.
-    """
-    names = names_of(lines_in(panels, request.lines))
-    legend = {name: name for name in names if not (direct and name in looks)}
-    frame = Frame(request.width, len(panels), 2.1 if direct else 1.9, legend, looks, only_markers=True)
-    labels: list[list[PointLabel]] = []
+def _draw_panels(request: FigureRequest, panels: Sequence[Panel], looks: Mapping[str, Any], spread: str) -> Frame:
+    """Draw the panels of a pareto figure."""
+    legend = {name: name for name in names_of(lines_in(panels, request.lines))}
+    frame = Frame(request.width, len(panels), 1.9, legend, looks, only_markers=True)
     for axes, panel in zip(frame.axes, panels, strict=True):
-        points, named = [], []
+        points = []
         for line in panel.lines:
             seconds, value = _mean_seconds(line), estimate(line.row.metrics[panel.metric], spread)
             look = frame.look(line.name) | {"linestyle": "none", "markersize": 4.2}
-            grey = frame.is_grey(line.name)
-            (handle,) = axes.plot(
-                [seconds], [value.mean], zorder=3 - grey, **(look | {"marker": look["marker"] or "."})
-            )
+            marker = {"marker": look["marker"] or ".", "zorder": 3 - frame.is_grey(line.name)}
+            (handle,) = axes.plot([seconds], [value.mean], **(look | marker))
             axes.plot([seconds] * 2, [value.low, value.high], color=look["color"], lw=0.8, alpha=0.6, zorder=2)
-            if not direct or grey:
-                frame.add_handle(line.name, handle)
-            if not grey:
-                named.append(PointLabel(with_symbols(line.name), seconds, value.mean, look["color"]))
+            frame.add_handle(line.name, handle)
             points.append(line.facts | {"metric": panel.metric, "seconds": seconds} | value._asdict())
         front = find_front([(point["seconds"], point["mean"]) for point in points])
         frame.rows += [point | {"on front": place in front} for place, point in enumerate(points)]
@@ -281,9 +264,7 @@ def _draw_panels(
         _set_seconds_axis(axes)
         frame.dress(axes, panel.title, ("fitting and scoring (s)", f"{panel.metric} (%)"))
         axes.margins(y=0.12)
-        labels.append(named)
-    frame.add_legend()  # it takes room from the axes, so names come after it
-    return frame, direct and place_labels(frame.axes, labels)
+    return frame
 
 
 def _set_seconds_axis(axes: Axes) -> None:

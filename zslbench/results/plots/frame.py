@@ -291,12 +291,11 @@ class Frame:
 
     def drawn(self, remarks: Sequence[Remark]) -> DrawnFigure:
         """Return the figure with its legend and remarks."""
-        if not self.figure.legends:
-            self.add_legend()
+        self._add_legend()
         self.figure.align_ylabels()
         return DrawnFigure(tuple(self.axes), tuple(self.rows), tuple(remarks))
 
-    def add_legend(self) -> None:
+    def _add_legend(self) -> None:
         """Put the legend below all axes, where it hides nothing."""
         keys = [key for key in self.legend if key in self._handles]
         if keys:
