@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, cast
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
-from zslbench.methods.generative.fclswgan import NARROW, QUICK_ELSEWHERE, GenerativeMethod
+from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, QUICK_ELSEWHERE, GenerativeMethod
 from zslbench.params import Between, other_default, param
 
 if TYPE_CHECKING:
@@ -70,17 +70,13 @@ class CEGZSL(GenerativeMethod):
             "the numbers that they name; the values for CUB are those for sentences as semantics, and the batch for "
             "FLO is that for CUB, since none is named",
             values={
-                "hidden": 4096,
+                **PUBLISHED,
                 "embedding": 2048,
                 "projection": 512,
                 "contrast_temperature": 0.1,
-                "critic_steps": 5,
-                "gp": 10.0,
                 "cls_weight": 0.0,
                 "comparator_gradients": "round",
                 "final_epochs": 25,
-                "preprocess": "minmax",
-                "semantic_norm": "none",
             },
             cells={
                 (name, "gzsl"): dict(zip(_NAMES, row, strict=True)) | {"final_batch": row[-1]}

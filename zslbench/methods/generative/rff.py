@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
-from zslbench.methods.generative.fclswgan import NARROW, QUICK_ELSEWHERE, GenerativeMethod
+from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, QUICK_ELSEWHERE, GenerativeMethod
 from zslbench.params import Between, other_default, param
 
 if TYPE_CHECKING:
@@ -122,12 +122,9 @@ class RFF(CentredMethod):
             source="the command for CUB in a copy of the authors' code (taoting0722/RRF-GZSL), the only one that gives "
             "all values, with its softmax classifier and 208 epochs",
             values={
-                "hidden": 4096,
+                **PUBLISHED,
                 "latent": 1024,
-                "noise": 0,
                 "batch": 512,
-                "critic_steps": 5,
-                "gp": 10.0,
                 "lr": 1e-4,
                 "epochs": 208,
                 "cls_weight": 0.2,
@@ -140,8 +137,6 @@ class RFF(CentredMethod):
                 "per_class": 400,
                 "final_epochs": 25,
                 "final_batch": 400,
-                "preprocess": "minmax",
-                "semantic_norm": "none",
             },
             cells={("cub", "gzsl"): {}},
         ),

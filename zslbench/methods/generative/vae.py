@@ -16,8 +16,6 @@ from zslbench.methods.nn import EmptyLinear
 
 Layer = Callable[[int, int], torch.nn.Linear]
 """Makes a layer of so many inputs and outputs with its initial weights, such as `nn.linear` with a given stream."""
-STD_MODES = ("logvar_half", "logvar")
-NOISES = ("per_dim", "scalar")
 
 
 def xavier_linear(inputs: int, outputs: int, stream: torch.Generator, gain: float = 1.0) -> torch.nn.Linear:

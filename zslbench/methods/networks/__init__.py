@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 from zslbench.arrays import Array
 from zslbench.methods.base import Context, Method, Size, report_losses
-from zslbench.methods.preprocess import attribute_values, check_chain, prepare
+from zslbench.methods.preprocess import attribute_values, check_chain, prepare, scaled_to_root
 from zslbench.params import param
 from zslbench.task import ClassTable, Train
 
@@ -133,3 +133,21 @@ class IteratedNetwork(Method):
         """Return what the network reads of classes; BadValue if it was fitted on originals, which they lack."""
         values = attribute_values(classes, self.original_, self.card.title, ", or choose attributes=scaled")
         return self.vectors(values)
+
+
+@dataclasses.dataclass(kw_only=True)
+class SteppedNetwork(IteratedNetwork):
+    """A network whose learning rate drops in steps; semantics that are no original attributes have length √a."""
+
+    drop_every: int = param(
+        1_000_000, low=1, high=10_000_000, log=True, help="iterations after which the learning rate drops"
+    )
+    drop: float = param(0.5, low=1e-3, high=1.0, log=True, help="factor by which the learning rate drops; 1: never")
+
+    def shrink(self, taken: int) -> float:
+        """Return the factor of a step schedule."""
+        return self.drop ** (taken // self.drop_every)
+
+    def vectors(self, semantics: Array) -> Array:
+        """Return original attributes as they are, other semantics scaled to length √a."""
+        return semantics if self.original_ else scaled_to_root(semantics)

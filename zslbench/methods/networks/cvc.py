@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from zslbench.arrays import Array
 from zslbench.methods.base import MethodCard, Preset, Setting, Size
-from zslbench.methods.networks import IteratedNetwork
-from zslbench.methods.preprocess import scaled_to_root
+from zslbench.methods.networks import SteppedNetwork
 from zslbench.params import Between, other_default, param
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(kw_only=True)
-class CVC(IteratedNetwork):
+class CVC(SteppedNetwork):
     """A perceptron that makes a linear classifier of each class's semantics, trained on classes drawn at random.
 
     An episode has `batch`/`shots` classes with `shots` rows each; cross-entropy is over the classes of the episode.
@@ -89,10 +88,6 @@ class CVC(IteratedNetwork):
     scale: float = param(10.0, low=0.1, high=1000.0, log=True, help="first value of the scale s of the cosines")
     decay: float = param(1e-4, low=0.0, high=1.0, log=True, help="weight decay of Adam (L2); 0: none")
     clip: float = param(1.0, low=0.0, high=1e6, help="length to which a longer gradient of a step is cut; 0: none")
-    drop_every: int = param(
-        1_000_000, low=1, high=10_000_000, log=True, help="iterations after which the learning rate drops"
-    )
-    drop: float = param(0.5, low=1e-3, high=1.0, log=True, help="factor by which the learning rate drops; 1: never")
 
     @property
     def ways(self) -> int:
@@ -130,11 +125,3 @@ class CVC(IteratedNetwork):
 
         if self.clip:
             torch.nn.utils.clip_grad_norm_(self.network_.parameters(), self.clip)
-
-    def shrink(self, taken: int) -> float:
-        """Return the factor of a step schedule."""
-        return self.drop ** (taken // self.drop_every)
-
-    def vectors(self, semantics: Array) -> Array:
-        """Return original attributes as they are, other semantics scaled to length √a."""
-        return semantics if self.original_ else scaled_to_root(semantics)

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from zslbench.arrays import Array
 from zslbench.methods.base import MethodCard, Preset, Setting, Size
-from zslbench.methods.networks import IteratedNetwork
-from zslbench.methods.preprocess import scaled_to_root
+from zslbench.methods.networks import SteppedNetwork
 from zslbench.params import Between, other_default, param
 from zslbench.task import ClassTable
 
@@ -27,7 +26,7 @@ _PUBLISHED: Mapping[str, tuple[int, int, int, int]] = {
 
 
 @dataclasses.dataclass(kw_only=True)
-class RelationNet(IteratedNetwork):
+class RelationNet(SteppedNetwork):
     """A network that says how well a row and a class belong together, trained towards 1 and 0 by least squares.
 
     The classes of a step are those of its rows. Semantics are the original attributes if the data set has them and
@@ -97,10 +96,6 @@ class RelationNet(IteratedNetwork):
     decay: float = param(
         1e-5, low=0.0, high=1.0, log=True, help="weight decay of Adam (L2) on the embedding of semantics; 0: none"
     )
-    drop_every: int = param(
-        1_000_000, low=1, high=10_000_000, log=True, help="iterations after which the learning rate drops"
-    )
-    drop: float = param(0.5, low=1e-3, high=1.0, log=True, help="factor by which the learning rate drops; 1: never")
 
     def operations(self, size: Size) -> int:
         """Return the multiplications for the rows of a batch, for their classes, and for all pairs."""
@@ -122,14 +117,6 @@ class RelationNet(IteratedNetwork):
         adam = nn.adam(network.comparator.parameters(), self.lr, betas=(0.9, 0.999))
         adam.add_param_group({"params": list(network.embedding.parameters()), "weight_decay": self.decay})
         return adam
-
-    def shrink(self, taken: int) -> float:
-        """Return the factor of a step schedule."""
-        return self.drop ** (taken // self.drop_every)
-
-    def vectors(self, semantics: Array) -> Array:
-        """Return original attributes as they are, other semantics scaled to length √a."""
-        return semantics if self.original_ else scaled_to_root(semantics)
 
     def scores(self, features: Array, classes: ClassTable) -> Array:
         """Return (n, k) float64 relations between 0 and 1."""
