@@ -135,7 +135,10 @@ class Diagnosis(Listing[Finding]):
 def doctor(runs: Path | str = "runs", data_root: Path | str | None = None) -> Diagnosis:
     """Examine this installation; return a finding for each part, by group, with its purpose. Nothing is changed."""
     groups: Mapping[str, Iterable[Finding]] = {
-        "program": _find_program(),
+        "program": [
+            Finding("zslbench", zslbench.__version__),
+            Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        ],
         "packages": _find_packages(),
         "extras": _find_extras(),
         "tools": _find_tools(),
@@ -152,11 +155,6 @@ def doctor(runs: Path | str = "runs", data_root: Path | str | None = None) -> Di
     findings = [dataclasses.replace(finding, group=group) for group, findings in groups.items() for finding in findings]
     rows = [(finding.group, finding.what, finding.state, finding.sentence) for finding in findings]
     return Diagnosis(tuple(findings), ("group", "what", "state", "found"), rows)
-
-
-def _find_program() -> Iterator[Finding]:
-    yield Finding("zslbench", zslbench.__version__)
-    yield Finding("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
 
 
 def required_packages() -> dict[str, list[str]]:

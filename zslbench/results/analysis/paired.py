@@ -80,15 +80,12 @@ class PairedIntervals:
         value, variance = significance.difference(draws, 0, 1)
         trained = retraining("images", parts, draws, match.entrants, _HOW).variance[0]
         squares = [_NORMAL**2 * float(variance[0])]
-        squares += [_quantile(row) ** 2 * float(part) for row, part in zip((first, second), trained, strict=True)]
+        for row, part in zip((first, second), trained, strict=True):
+            if row.stochastic and len(row.seeds) > 1:
+                squares.append(student_quantile(len(row.seeds) - 1) ** 2 * float(part))
         return abs(float(value[0])) <= math.sqrt(sum(squares))
 
     def _answers(self, record: Record) -> Answers:
         if record.id not in self._read:
             self._read[record.id] = read_answers(record, self.load)
         return self._read[record.id]
-
-
-def _quantile(row: Row) -> float:
-    seeds = len(row.seeds)
-    return student_quantile(seeds - 1) if row.stochastic and seeds > 1 else 0.0

@@ -101,7 +101,8 @@ def describe_rows(
     semantics = describe_by((row.semantics, row.data_name) for row in rows)
     data = describe_data((row.data_name, row.features, row.semantics, row.origin, row.split) for row in rows)
     # Means over different seeds are not directly comparable, which a short caption must say, too.
-    seeds: RemarkKind = "warning" if _has_unequal_seeds(rows) else "seeds"
+    unequal = len({row.seeds for row in rows if row.stochastic}) > 1
+    seeds: RemarkKind = "warning" if unequal else "seeds"
     measured: list[tuple[RemarkKind, str, str]] = [
         ("stage", _describe_stage(rows, metrics), _shorten_stage(rows, metrics)),
         ("data", f"Features: {features}; semantics: {semantics}", data),
@@ -249,10 +250,6 @@ def _shorten_stage(rows: Sequence[Row], metrics: Sequence[str]) -> str:
     which = name_folds(folds[0]) if len(folds) == 1 else "the folds named"
     mean = "mean over " if any(len(numbers) > 1 for numbers in folds) else ""
     return f"{kinds}, dev stage (validation classes, {mean}{which})"
-
-
-def _has_unequal_seeds(rows: Sequence[Row]) -> bool:
-    return len({row.seeds for row in rows if row.stochastic}) > 1
 
 
 def _shorten_seeds(rows: Sequence[Row]) -> str:

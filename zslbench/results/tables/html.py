@@ -26,7 +26,8 @@ def _write_table(table: Table) -> str:
     parts = []
     if table.rows:
         bodies = "".join(_body(table, block) for block in table.blocks)
-        parts.append(f'<table style="{_table_style()}">{_caption(table.title)}{_head(table)}{bodies}</table>')
+        look = f"border-collapse:collapse;border-top:{_RULE};border-bottom:{_RULE};color:inherit;margin:0.5em 0"
+        parts.append(f'<table style="{look}">{_caption(table.title)}{_head(table)}{bodies}</table>')
     if table.drawing:
         parts += [] if table.rows or not table.title else [_paragraph(f"<strong>{_escape(table.title)}</strong>")]
         look = "line-height:1.2;color:inherit;background:none;text-align:left;overflow-x:auto"
@@ -78,10 +79,6 @@ def _value(cell: Cell | None) -> str:
 
 def _cell(content: str, align: str, name: str = "td", more: str = "") -> str:
     return f'<{name} style="{_CELL}{align};{more}">{content}</{name}>'
-
-
-def _table_style() -> str:
-    return f"border-collapse:collapse;border-top:{_RULE};border-bottom:{_RULE};color:inherit;margin:0.5em 0"
 
 
 def _caption(title: str) -> str:
