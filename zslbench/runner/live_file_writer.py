@@ -24,17 +24,8 @@ from typing import Any, Self
 from zslbench.identity import digest
 from zslbench.loss_curve import read_losses
 from zslbench.methods.base import Method
+from zslbench.results.records import live_studies
 from zslbench.results.records.leases import Holder, is_abandoned, read_holder
-from zslbench.results.records.live_studies import (
-    BEAT,
-    EVERY,
-    FitGroup,
-    FitKey,
-    RunningFit,
-    StudyProgress,
-    list_live_files,
-    live_folder,
-)
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.estimate import key_of
 from zslbench.runner.executors import Listener
@@ -88,9 +79,9 @@ class _Fit:
     def phase_count(self) -> int:
         return len(self.phases) + len(self.job.runs)
 
-    def now(self, now: float, forecast: float | None) -> RunningFit:
+    def now(self, now: float, forecast: float | None) -> live_studies.RunningFit:
         run = self.job.first
-        return RunningFit(
+        return live_studies.RunningFit(
             run=run.id,
             method=run.method,
             label=run.label,
@@ -126,14 +117,14 @@ class LiveFile(Listener):
         self.root, self.plan, self.growing, self.holder = root, plan, growing, Holder.here()
         host = re.sub(r"[^A-Za-z0-9.-]", "-", self.holder.host)[:60]
         name = f"{host}-{self.holder.pid}-{self.holder.token}.json"
-        self.path, self.problem = live_folder(root) / name, ""
+        self.path, self.problem = live_studies.live_folder(root) / name, ""
         self._temporary = self.path.with_suffix(".tmp")
         self._news, self._over = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._keep_writing, name="zslbench-live-file", daemon=True)
         self._began, self._beat = time.monotonic(), 0
         self._ended: Counter[str] = Counter()
         self._company: dict[str, set[str]] = {}
-        self._groups: dict[FitKey, FitGroup] = {}
+        self._groups: dict[live_studies.FitKey, live_studies.FitGroup] = {}
         self._fits: dict[str, _Fit] = {}
         self._lock = threading.Lock()
 
@@ -143,7 +134,9 @@ class LiveFile(Listener):
         sentence = f"zslbench watch could not show this study: {self.path.parent} is not writable ({self.problem})."
         return (sentence,) if self.problem else ()
 
-    def add(self, work: Sequence[Batch], forecast: Mapping[FitKey, float] = types.MappingProxyType({})) -> None:
+    def add(
+        self, work: Sequence[Batch], forecast: Mapping[live_studies.FitKey, float] = types.MappingProxyType({})
+    ) -> None:
         """Take note of fits that will be done, and of the seconds that one is expected to take."""
         with self._changing():
             for batch in work:
@@ -200,12 +193,12 @@ class LiveFile(Listener):
                 self._ended["failed" if bad else "skipped" if "skipped" in statuses else "done"] += 1
                 self._count(job, ended=1, seconds=time.monotonic() - fit.began if fit else 0.0)
 
-    def study(self) -> StudyProgress:
+    def study(self) -> live_studies.StudyProgress:
         """Return the state of the study now."""
         now = time.monotonic()
         with self._lock:
             forecasts = {key: group.seconds_per_fit(()) for key, group in self._groups.items()}
-            return StudyProgress(
+            return live_studies.StudyProgress(
                 holder=self.holder,
                 command=typed_command() or Path((sys.argv or [""])[0]).name or "python",
                 plan=self.plan,
@@ -226,7 +219,7 @@ class LiveFile(Listener):
 
     def _count(self, job: Job, **numbers: float) -> None:
         key = method, dataset, stage = key_of(job)
-        group = self._groups.get(key) or FitGroup(method=method, dataset=dataset, stage=stage, total=0)
+        group = self._groups.get(key) or live_studies.FitGroup(method=method, dataset=dataset, stage=stage, total=0)
         counts: dict[str, Any] = {name: round(getattr(group, name) + number, 3) for name, number in numbers.items()}
         self._groups[key] = dataclasses.replace(group, **counts)
 
@@ -247,8 +240,8 @@ class LiveFile(Listener):
         if not self._over.wait(SOON):
             self._write()
         self._remove_lost()
-        while not self._over.wait(EVERY):
-            self._news.wait(BEAT - EVERY)
+        while not self._over.wait(live_studies.EVERY):
+            self._news.wait(live_studies.BEAT - live_studies.EVERY)
             if self._over.is_set():
                 return
             self._news.clear()
@@ -274,7 +267,7 @@ class LiveFile(Listener):
         """
         with contextlib.suppress(OSError):
             now = self.path.stat().st_mtime if self.path.exists() else 0.0
-            for path in list_live_files(self.root):
+            for path in live_studies.list_live_files(self.root):
                 if is_abandoned(path, read_holder(path), now, FORGOTTEN):
                     path.unlink(missing_ok=True)
 
@@ -295,7 +288,7 @@ def keep_live_file(
     work: Sequence[Batch] = (),
     ids: Iterable[str] = (),
     growing: bool = False,
-    forecast: Mapping[FitKey, float] = types.MappingProxyType({}),
+    forecast: Mapping[live_studies.FitKey, float] = types.MappingProxyType({}),
 ) -> Iterator[LiveFile]:
     """Keep a live file below a root while work is done; a call within another one on the same root adds to its file.
 

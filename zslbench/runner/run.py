@@ -20,6 +20,7 @@ from zslbench.results.records.requests import RequestedMethod, RequestedRuns, ke
 from zslbench.results.records.store import ResultStore
 from zslbench.results.records.training_states import read_headers
 from zslbench.results.tables.table_data import pick_facts
+from zslbench.runner import run_states
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.estimate import estimate
 from zslbench.runner.executors import Executor, Listener, SerialExecutor
@@ -42,17 +43,6 @@ from zslbench.runner.probe import forecast, show_preparation
 from zslbench.runner.progress_display import choose_console, show_progress
 from zslbench.runner.resources import prepare_for_torch
 from zslbench.runner.run_records import RunResult
-from zslbench.runner.run_states import (
-    RERUNS,
-    UNFINISHED,
-    Rerun,
-    choose_runs_to_do,
-    describe_other_conditions,
-    find_record,
-    find_states,
-    source_remarks,
-    upgrade_selection_marks,
-)
 from zslbench.sources import source_of
 from zslbench.visible import format_count
 
@@ -77,7 +67,7 @@ def run(
     runs: Path | str | None = None,
     data_root: Path | str | None = None,
     device: str | None = None,
-    rerun: Rerun | None = None,
+    rerun: run_states.Rerun | None = None,
     resume: bool = True,
     checkpoints: str = "last",
     dry_run: bool = False,
@@ -156,8 +146,8 @@ def run(
     if plan is not None:
         study = plan if isinstance(plan, StudyPlan) else read_plan(plan)
         options.refuse_beside(str(study.path))
-    if rerun not in (None, *RERUNS):
-        raise UnknownName("kind of rerun", str(rerun), RERUNS)
+    if rerun not in (None, *run_states.RERUNS):
+        raise UnknownName("kind of rerun", str(rerun), run_states.RERUNS)
     store = ResultStore(runs or study.runs or "runs")
     device = device or study.device or "auto"
     parts, remarks = plan_study(study, store.root, device)
@@ -171,15 +161,15 @@ def run(
             )
         engine.errors, rerun = [], rerun or "failed"
     loggers = make_loggers(as_text_list(log), store.root)
-    records = {run.id: find_record(store, run) for run in planned}
+    records = {run.id: run_states.find_record(store, run) for run in planned}
     sources = {name: source_of(method_class(name)) for name in dict.fromkeys(run.method for run in planned)}
     if not dry_run:
-        upgrade_selection_marks(planned, store, records)
-    before = find_states(planned, records, sources)
+        run_states.upgrade_selection_marks(planned, store, records)
+    before = run_states.find_states(planned, records, sources)
     earlier = dict(records)
-    todo = choose_runs_to_do(before, records, rerun, sources)
+    todo = run_states.choose_runs_to_do(before, records, rerun, sources)
     remarks += [f"{why} Its run counts as not done." for _, why in store.broken]
-    remarks += source_remarks(before, todo, sources, rerun)
+    remarks += run_states.source_remarks(before, todo, sources, rerun)
     with show_preparation((run for run in planned if run.id in todo), None if dry_run else console):
         keeping = StateKeeping(store.root.absolute(), KEEP_EVERY, resume)
         work = [batch.keeping(keeping) for part in parts for batch in part.batches(todo)]
@@ -210,18 +200,18 @@ def run(
         new = (record for record in records.values() if record is not None and earlier[record.id] is not record)
         remarks += [remark for record in new if (remark := record.provenance.get("state_remark"))]
         remarks += [*live_file.remarks, *(logger.remark for logger in loggers if logger.remark)]
-        if all(record is not None and record.status not in UNFINISHED for record in records.values()):
+        if all(record is not None and record.status not in run_states.UNFINISHED for record in records.values()):
             request.unlink(missing_ok=True)
     remarks += [
         remark
         for part in parts
-        for remark in describe_other_conditions([(run, records[run.id]) for run in part.runs], part.how)
+        for remark in run_states.describe_other_conditions([(run, records[run.id]) for run in part.runs], part.how)
     ]
     kept = tuple(record for run in planned if (record := records[run.id]) is not None)
     remarks += [] if dry_run else advise_near_chance(kept, store.predictions)
     if dry_run:
         ahead = estimate(work, store.load(), engine.workers)
-    states = find_states(planned, records, sources)
+    states = run_states.find_states(planned, records, sources)
     shown = ahead if dry_run else None
     untried = sum(state == "failed" and run.id not in todo for run, state in before)
     half_trained = [header for _, header in read_headers(store.root)] if interrupted and resume else []
@@ -310,8 +300,8 @@ class _Coordinator:
         """Take the lease of a run and return its state; of a run that somebody else has done, put the record in."""
         if not self.leases.take(run.id):
             return "held"
-        now = find_record(self.store, run)  # whoever had the lease before may just have finished
-        if now is None or now == self.records[run.id] or now.status in UNFINISHED:
+        now = run_states.find_record(self.store, run)  # whoever had the lease before may just have finished
+        if now is None or now == self.records[run.id] or now.status in run_states.UNFINISHED:
             return "ours"
         self.records[run.id] = now
         self.leases.release([run.id])

@@ -13,13 +13,8 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.files import write_output
+from zslbench.results.analysis import calibration
 from zslbench.results.analysis.advice import advise_on_folds
-from zslbench.results.analysis.calibration import (
-    Curve,
-    calibrate,
-    is_generalized,
-    without_curve,
-)
 from zslbench.results.analysis.calibration import curve as curve_of
 from zslbench.results.analysis.gather import RecordFilter, choose, drop_candidates, prefer_current
 from zslbench.results.analysis.row_names import describe_shared, row_keys
@@ -59,7 +54,7 @@ class RunCurve:
     """
 
     record: Record
-    curve: Curve
+    curve: calibration.Curve
     gamma_dev: float | None
     gamma_test: float
 
@@ -100,8 +95,8 @@ def curve(
     record_filter = RecordFilter(methods, datasets, ("gzsl",), features, semantics, "final")
     chosen = prefer_current(choose(store, everything, record_filter), methods)
     chosen = drop_candidates([record for record in chosen if record.ok])
-    traced, notes = _trace_runs([record for record in chosen if is_generalized(record)], everything, store)
-    if left_out := without_curve(chosen):
+    traced, notes = _trace_runs([record for record in chosen if calibration.is_generalized(record)], everything, store)
+    if left_out := calibration.without_curve(chosen):
         notes.append(left_out)
     if not traced:
         raise BadValue(left_out or "the runs asked for compare no seen with unseen classes; ask for gzsl runs.")
@@ -123,7 +118,7 @@ def _trace_runs(
     final: Sequence[Record], everything: Sequence[Record], store: ResultStore
 ) -> tuple[list[RunCurve], list[str]]:
     dev = [record for record in everything if record.ok and record.stage == "dev"]
-    calibrated = calibrate(final, dev, store.predictions, on=("dev", "test"))
+    calibrated = calibration.calibrate(final, dev, store.predictions, on=("dev", "test"))
     traced = []
     for record in calibrated.records:
         gammas = record.provenance["calibrated"]
@@ -197,7 +192,7 @@ def _facts(run: RunCurve) -> dict[str, Any]:
     return about | {"selection": record.selection, "seed": record.seed}
 
 
-def _points(curve: Curve) -> list[Array]:
+def _points(curve: calibration.Curve) -> list[Array]:
     """Return γ, U, S and H (percent) of each point; a point holds up to and including its γ, the last for any above."""
     percent = (np.round(100 * part, _DIGITS) for part in (curve.unseen, curve.seen, curve.harmonic))
     return [np.append(curve.margins, np.inf), *percent]

@@ -18,14 +18,8 @@ from zslbench.results.analysis.rows import Row, pick_metrics, summarise
 from zslbench.results.bibliography import write_bibliography
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
+from zslbench.results.tables import column_choice
 from zslbench.results.tables.captions import describe_unreadable_records
-from zslbench.results.tables.column_choice import (
-    ColumnChoice,
-    keep_columns,
-    order_columns,
-    read_columns,
-    sort_by_metric,
-)
 from zslbench.results.tables.layout import lay_out, sort_rows
 from zslbench.results.tables.pivot import pivot_tables, read_pivot
 from zslbench.results.tables.ranking import Ranking
@@ -169,14 +163,14 @@ def table(
     rows = _summarise_measured(gathered.records, store)
     chosen = _read_columns(columns, metrics, rows)
     if chosen:
-        rows, metrics = keep_columns(rows, chosen), [choice.metric for choice in chosen]
+        rows, metrics = column_choice.keep_columns(rows, chosen), [choice.metric for choice in chosen]
 
     def choose_rows(everything: bool) -> tuple[list[Row], list[Row], tuple[str, ...], list[citations.CitedRow] | None]:
         shown = _choose_metrics(rows, metrics, everything or calibrate == "both")
         ordered, by_data = sort_rows([row for row in rows if any(name in row.metrics for name in shown)], record_filter)
         cited = citations.cited_rows(ordered, shown, source, methods) if source and layout != "full" else None
         if sort:
-            ordered, cited = sort_by_metric(ordered, by_data, cited, sort)
+            ordered, cited = column_choice.sort_by_metric(ordered, by_data, cited, sort)
         return ordered, by_data, shown, cited
 
     def make_tables(format: str, _: int) -> list[Table]:
@@ -188,7 +182,7 @@ def table(
         whole = lay_out(ordered, by_data, shown, source, cited, ranking, numbers, put_data_on_top=layout == "zsl")
         if cite and format == "latex":
             whole = cite_methods(whole, method_keys(ordered, cited or ()))
-        return [add_unreadable_count(order_columns(whole, chosen) if chosen else whole, store, format)]
+        return [add_unreadable_count(column_choice.order_columns(whole, chosen) if chosen else whole, store, format)]
 
     def make_facts(format: str) -> list[dict[str, Any]]:
         ordered, _, shown, cited = choose_rows(everything=True)
@@ -232,10 +226,10 @@ def _refuse_options_of_runs(given: Mapping[str, object]) -> None:
 
 def _read_columns(
     columns: Sequence[str] | None, metrics: Sequence[str] | None, rows: Sequence[Row]
-) -> list[ColumnChoice]:
+) -> list[column_choice.ColumnChoice]:
     if columns and metrics:
         raise BadValue("--columns says which metrics of which data sets; leave out --metric.")
-    return read_columns(columns, rows) if columns else []
+    return column_choice.read_columns(columns, rows) if columns else []
 
 
 def add_unreadable_count(table: Table, store: ResultStore, format: str) -> Table:

@@ -29,14 +29,7 @@ from zslbench.results.tables.result import VerbResult
 from zslbench.results.tables.table import Table, text_table
 from zslbench.runner.class_lookup import import_typed, recorded_protocol
 from zslbench.runner.plan import MOST_SEEDS, as_text_list
-from zslbench.studies.status_plan import (
-    DataPlaces,
-    advice_on_placeholders,
-    plan_text,
-    runs_to_do,
-    tune_commands,
-    write_plan,
-)
+from zslbench.studies import status_plan
 from zslbench.studies.survey import DataChoice, ExpectedRun, ExpectedRunState, Survey, is_of_session, method_in, survey
 from zslbench.visible import describe_failure, format_count, list_names
 
@@ -277,7 +270,7 @@ def examine(
     counted = [record for record in chosen if record.stage == stage and record.selection != "oracle"]
     tuned = PresetStore(store.root)
     altered = [record for record in store.altered if record.stage == stage and record.selection != "oracle"]
-    data = DataPlaces(asked.datasets, data_root, [*every, *requested])
+    data = status_plan.DataPlaces(asked.datasets, data_root, [*every, *requested])
     counted, beside = data.match_content([*counted, *asked.select(requested)])
     beside += [record for record in counted if not record.id]  # asked for, whether it was done or not
     counted = [record for record in counted if record.id]
@@ -288,12 +281,12 @@ def examine(
     del versions[zslbench.__version__]
     folder = Path(os.path.abspath(plan or DEFAULT_PLAN)).parent  # noqa: PTH100  (links stay as they were written)
     half_trained = tuple(header for _, header in read_headers(store.root) if runs_now.isdisjoint(header.runs))
-    to_do = plan_text(spanned, data, store.root, stage, folder, half_trained)
+    to_do = status_plan.plan_text(spanned, data, store.root, stage, folder, half_trained)
     verification = verify_metrics(store, chosen) if verify else None
-    commands = [Command("tune first", text) for text in tune_commands(spanned, data, tuned)]
+    commands = [Command("tune first", text) for text in status_plan.tune_commands(spanned, data, tuned)]
     if to_do:
         if plan is not None:
-            write_plan(to_do, plan)
+            status_plan.write_plan(to_do, plan)
         else:
             commands.append(_writing_command(asked, seeds, data_root, store.root))
         commands += _running_commands(spanned, plan or Path(DEFAULT_PLAN))
@@ -303,7 +296,7 @@ def examine(
         survey=spanned,
         plan=to_do,
         commands=tuple(commands),
-        replace=tuple(advice_on_placeholders(spanned, data, written)),
+        replace=tuple(status_plan.advice_on_placeholders(spanned, data, written)),
         others=sum(record.stage != stage and record.selection != "oracle" for record in chosen),
         oracle=sum(record.selection == "oracle" for record in chosen),
         stage=stage,
@@ -328,7 +321,7 @@ def _writing_command(asked: RecordFilter, seeds: int | None, data_root: Path | N
 
 def _running_commands(survey: Survey, plan: Path) -> list[Command]:
     run = ["zslbench", "run", "--plan", str(plan)]
-    states = {survey.states[slot] for slot in runs_to_do(survey)}
+    states = {survey.states[slot] for slot in status_plan.runs_to_do(survey)}
     purposes = (
         ("do what is missing", states & {"missing", "unfinished"}, ()),
         ("try again what failed", states & {"failed"}, ("--rerun", "failed")),

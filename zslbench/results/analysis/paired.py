@@ -11,25 +11,14 @@ import dataclasses
 import math
 
 from zslbench.errors import BadValue, StoreError
-from zslbench.results.analysis import significance
-from zslbench.results.analysis.comparison import (
-    SIDES,
-    Answers,
-    Entrant,
-    LoadPredictions,
-    Match,
-    Resampling,
-    answered_sides,
-    read_answers,
-    retraining,
-)
+from zslbench.results.analysis import comparison, significance
 from zslbench.results.analysis.rows import Row
 from zslbench.results.records.record import Record
 
 _NORMAL = 1.959964
 _STUDENT = (12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004, 2.262157, 2.228139)
 """Quantiles of Student's t at 97.5 % for 1 to 10 degrees of freedom: SciPy would take longer to import than a table."""
-_HOW = Resampling(("images",), 0.95, draws=0)
+_HOW = comparison.Resampling(("images",), 0.95, draws=0)
 
 
 def student_quantile(freedom: int) -> float:
@@ -48,8 +37,8 @@ def student_quantile(freedom: int) -> float:
 class PairedIntervals:
     """Tests differences of rows by the predictions that their runs kept, which `load` returns."""
 
-    load: LoadPredictions
-    _read: dict[str, Answers] = dataclasses.field(default_factory=dict)
+    load: comparison.LoadPredictions
+    _read: dict[str, comparison.Answers] = dataclasses.field(default_factory=dict)
 
     def can_test(self, row: Row, metric: str) -> bool:
         """Return whether a row kept the predictions that its number of a metric (one of `SIDES`) was computed from.
@@ -69,23 +58,25 @@ class PairedIntervals:
         None: their predictions are of other images.
         """
         try:
-            match = Match("", (Entrant("first", "", first), Entrant("second", "", second)), ())
-            answered = answered_sides(match, self._answers)
+            match = comparison.Match(
+                "", (comparison.Entrant("first", "", first), comparison.Entrant("second", "", second)), ()
+            )
+            answered = comparison.answered_sides(match, self._answers)
         except (StoreError, BadValue):
             return None
-        parts = [answered[side] for side in SIDES[metric] if side in answered]
-        if len(parts) < len(SIDES[metric]):
+        parts = [answered[side] for side in comparison.SIDES[metric] if side in answered]
+        if len(parts) < len(comparison.SIDES[metric]):
             return None
         draws = [part.draw("images", _HOW, "") for part in parts]
         value, variance = significance.difference(draws, 0, 1)
-        trained = retraining("images", parts, draws, match.entrants, _HOW).variance[0]
+        trained = comparison.retraining("images", parts, draws, match.entrants, _HOW).variance[0]
         squares = [_NORMAL**2 * float(variance[0])]
         for row, part in zip((first, second), trained, strict=True):
             if row.stochastic and len(row.seeds) > 1:
                 squares.append(student_quantile(len(row.seeds) - 1) ** 2 * float(part))
         return abs(float(value[0])) <= math.sqrt(sum(squares))
 
-    def _answers(self, record: Record) -> Answers:
+    def _answers(self, record: Record) -> comparison.Answers:
         if record.id not in self._read:
-            self._read[record.id] = read_answers(record, self.load)
+            self._read[record.id] = comparison.read_answers(record, self.load)
         return self._read[record.id]

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from zslbench.errors import BadValue
 from zslbench.results.analysis.advice import ablate_command
+from zslbench.results.plots import series
 from zslbench.results.plots.frame import (
     FAINT,
     GREY,
@@ -18,17 +19,6 @@ from zslbench.results.plots.frame import (
     Frame,
     choose_looks,
     escape,
-)
-from zslbench.results.plots.series import (
-    SPREADS,
-    Line,
-    Panel,
-    describe,
-    estimate,
-    group_by_rest,
-    look_key,
-    panels_of,
-    rename_line,
 )
 from zslbench.spec import Spec, parse_recorded
 
@@ -44,7 +34,7 @@ def draw_ablation(request: FigureRequest) -> DrawnFigure:
     spread = request.spread or "ci"
     method = _choose_method(request)
     declared = request.known.ablations(method)
-    panels = [(panel, _bars(panel, declared)) for panel in panels_of(request.lines, request.metrics)]
+    panels = [(panel, _bars(panel, declared)) for panel in series.panels_of(request.lines, request.metrics)]
     panels = [(panel, bars) for panel, bars in panels if bars]
     if not panels:
         line = next(line for line in request.lines if line.row.method == method)
@@ -58,13 +48,13 @@ def draw_ablation(request: FigureRequest) -> DrawnFigure:
     frame = Frame(request.width, len(panels), 1.6)
     order = [*declared, FULL]
     # A setting has one colour in all panels, however it was written when it was run on each data set.
-    labels = {setting: look_key(line.row) for _, bars in reversed(panels) for setting, line in bars}
+    labels = {setting: series.look_key(line.row) for _, bars in reversed(panels) for setting, line in bars}
     looks = choose_looks(request, {setting: labels[setting] for setting in order if setting in labels})
     cut = False
     for axes, (panel, bars) in zip(frame.axes, panels, strict=True):
         for place, (setting, line) in enumerate(bars):
             stat = line.row.metrics[panel.metric]
-            bar = estimate(stat, spread)
+            bar = series.estimate(stat, spread)
             hatch = HATCHES[order.index(setting) % len(HATCHES)]
             colour = looks.get(setting, {"color": GREY})["color"]
             axes.bar(place, bar.mean, 0.68, color=colour, alpha=0.6, edgecolor=INK, lw=0.5, hatch=hatch)
@@ -84,7 +74,7 @@ def draw_ablation(request: FigureRequest) -> DrawnFigure:
         frame.dress(axes, panel.title, ("", f"{panel.metric} (%)"))
         axes.tick_params(axis="x", length=0)
         axes.axhline(0, color=FAINT, lw=0.6)
-    drawn = [rename_line(line, line.key.name) for _, bars in panels for _, line in bars]
+    drawn = [series.rename_line(line, line.key.name) for _, bars in panels for _, line in bars]
     sentences = [
         f"Ablations of {drawn[0].row.title}; `zslbench info {shlex.quote(method)}` says what each is.",
         f"As run: {', '.join(dict.fromkeys(line.row.label for line in drawn))}.",
@@ -97,7 +87,7 @@ def draw_ablation(request: FigureRequest) -> DrawnFigure:
     if cut:
         sentences.append("Intervals are drawn from 0 to 100 % at most.")
     metrics = [panel.metric for panel, _ in panels]
-    return frame.drawn(describe(sentences, drawn, metrics, f"Intervals: {SPREADS[spread]}."))
+    return frame.drawn(series.describe(sentences, drawn, metrics, f"Intervals: {series.SPREADS[spread]}."))
 
 
 def _choose_method(request: FigureRequest) -> str:
@@ -116,10 +106,10 @@ def _choose_method(request: FigureRequest) -> str:
     )
 
 
-def _bars(panel: Panel, declared: Settings) -> list[tuple[str, Line]]:
+def _bars(panel: series.Panel, declared: Settings) -> list[tuple[str, series.Line]]:
     """Return the settings of a panel in order; none where fewer than two of them were run."""
     varied = {name for values in declared.values() for name in values}
-    families = group_by_rest(panel.lines, varied, lambda row: row.selection)
+    families = series.group_by_rest(panel.lines, varied, lambda row: row.selection)
     drawable = [bars for bars in (_bars_of_family(family, declared) for family in families) if len(bars) > 1]
     if len(drawable) > 1:
         labels = "; ".join(bars[-1][1].row.label for bars in drawable)
@@ -130,14 +120,14 @@ def _bars(panel: Panel, declared: Settings) -> list[tuple[str, Line]]:
     return drawable[0] if drawable else []
 
 
-def _bars_of_family(lines: Sequence[Line], declared: Settings) -> list[tuple[str, Line]]:
-    tagged: dict[str, list[Line]] = {}
-    plain: list[Line] = []
+def _bars_of_family(lines: Sequence[series.Line], declared: Settings) -> list[tuple[str, series.Line]]:
+    tagged: dict[str, list[series.Line]] = {}
+    plain: list[series.Line] = []
     for line in lines:
         tags = [preset for preset in parse_recorded(line.row.label).presets if preset in declared]
         (tagged.setdefault(tags[-1], []) if tags else plain).append(line)
 
-    def matches(line: Line, full: Line, setting: str) -> bool:
+    def matches(line: series.Line, full: series.Line, setting: str) -> bool:
         """Return whether a line is a full method with one setting laid over it."""
         return dict(line.row.params) == {**full.row.params, **declared[setting]}
 
@@ -166,7 +156,7 @@ def _bars_of_family(lines: Sequence[Line], declared: Settings) -> list[tuple[str
     return bars + [(FULL, line) for line in whole if line not in used]
 
 
-def _refuse(several: Sequence[Line], tagged: Mapping[str, Sequence[Line]]) -> NoReturn:
+def _refuse(several: Sequence[series.Line], tagged: Mapping[str, Sequence[series.Line]]) -> NoReturn:
     labels = [line.row.label for line in several]
     wanted = [*(line.row.label for bars in tagged.values() for line in bars), labels[0]]
     asked = " ".join(f"-m {shlex.quote(label)}" for label in wanted)

@@ -11,6 +11,7 @@ import numpy as np
 from zslbench.arrays import Array, BoolArray, IntArray
 from zslbench.errors import BadValue
 from zslbench.results.analysis.advice import run_command
+from zslbench.results.plots import series
 from zslbench.results.plots.by_class import Classes, check_count, confusions
 from zslbench.results.plots.frame import (
     COLOURS,
@@ -23,15 +24,6 @@ from zslbench.results.plots.frame import (
     fitting_columns,
     line_look,
     wrap,
-)
-from zslbench.results.plots.series import (
-    Line,
-    check_data,
-    check_number,
-    describe,
-    lines_of,
-    name_data,
-    say_not_drawn,
 )
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
@@ -63,7 +55,7 @@ class Kept:
     `line` is of that run alone; `made` (n,) says whether a row is synthesised.
     """
 
-    line: Line
+    line: series.Line
     rows: Array
     labels: IntArray
     made: BoolArray
@@ -96,7 +88,7 @@ def draw_features(request: FigureRequest) -> DrawnFigure:
     preprocess alike, share one projection, fitted to all rows shown together; others have one each. A number of classes
     asks for those evenly from the best to the least recognised; None: six.
     """
-    check_data(request.lines, "features")
+    series.check_data(request.lines, "features")
     chosen = {line: record for line in request.lines if (record := _lowest_seed(line)) is not None}
     generative = [line for line in request.lines if request.known.synthesises(line.row.method)]
     if not chosen and generative:
@@ -107,7 +99,7 @@ def draw_features(request: FigureRequest) -> DrawnFigure:
             f"no method asked for synthesises features (there are runs of {names}); run a generative one with "
             f"--keep-features {KEEP}, lisgan for one."
         )
-    check_number([*chosen], "features", _METHODS, f"up to {_METHODS} methods side by side")
+    series.check_number([*chosen], "features", _METHODS, f"up to {_METHODS} methods side by side")
     kept = _load_kept(chosen, request.store)
     shares, classes = confusions(request, [run.line for run in kept])
     run_ids = kept[0].made_ids
@@ -137,7 +129,7 @@ def draw_features(request: FigureRequest) -> DrawnFigure:
     lines = [run.line for run in kept]
     by_rule = request.classes is None or isinstance(request.classes, int)
     sentences = _caption(lines, planes, shared, most, list(zip(titles, accuracies, strict=True)), by_rule)
-    below = describe(sentences, lines, ("T1", "U"))
+    below = series.describe(sentences, lines, ("T1", "U"))
     lacking = [line for line in generative if line not in chosen]
     command = _command(lacking, request.store) if lacking else None
     return frame.drawn(
@@ -145,20 +137,20 @@ def draw_features(request: FigureRequest) -> DrawnFigure:
             *(remark for remark in below if remark.kind not in ("metrics", "single seed")),
             Remark("note", "Drawn is the lowest seed that kept features."),
             *classes.remarks,
-            *say_not_drawn("kept features", lacking, command),
+            *series.say_not_drawn("kept features", lacking, command),
         ]
     )
 
 
-def _lowest_seed(line: Line) -> Record | None:
+def _lowest_seed(line: series.Line) -> Record | None:
     """Return the record of the lowest seed that kept features."""
     having = [record for record in line.records if "per_class" in record.provenance.get("kept_features", {})]
     return min(having, key=lambda record: record.seed, default=None)
 
 
-def _load_kept(chosen: Mapping[Line, Record], store: ResultStore) -> list[Kept]:
+def _load_kept(chosen: Mapping[series.Line, Record], store: ResultStore) -> list[Kept]:
     """Return what was kept of one record of each line, under the names of the lines."""
-    by_id = {line.records[0].id: line for line in lines_of([*chosen.values()])}
+    by_id = {line.records[0].id: line for line in series.lines_of([*chosen.values()])}
     kept = []
     for line, record in chosen.items():
         arrays = store.features(record)
@@ -253,7 +245,7 @@ def _set_limits(axes: Axes, points: Array, shape: float) -> None:
 
 
 def _caption(
-    lines: Sequence[Line],
+    lines: Sequence[series.Line],
     planes: Sequence[Projection],
     shared: bool,
     most: int,
@@ -262,7 +254,7 @@ def _caption(
 ) -> list[str]:
     several = shared and len(lines) > 1
     sentences = [
-        f"Features of unseen classes of {name_data(lines[0].row)}: real test images (hollow) and rows that "
+        f"Features of unseen classes of {series.name_data(lines[0].row)}: real test images (hollow) and rows that "
         f"{', '.join(line.name for line in lines)} synthesised (filled), up to {most} of each class and kind; the "
         f"projection is fitted to all rows {'shown, of every panel, together' if several else 'of a panel together'}."
     ]
@@ -284,7 +276,7 @@ def _caption(
     return sentences
 
 
-def _command(lines: Sequence[Line], store: ResultStore) -> str:
+def _command(lines: Sequence[series.Line], store: ResultStore) -> str:
     return run_command(lines[0].records, store.root, "--keep-features", str(KEEP), "--rerun", "all")
 
 

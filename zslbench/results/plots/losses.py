@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from zslbench.errors import BadValue, UnknownName
 from zslbench.results.analysis.advice import run_command
 from zslbench.results.analysis.rows import Stat
+from zslbench.results.plots import series
 from zslbench.results.plots.frame import (
     DrawnFigure,
     FigureRequest,
@@ -17,23 +18,6 @@ from zslbench.results.plots.frame import (
     describe_colours,
     set_log_axis,
     set_whole_ticks,
-)
-from zslbench.results.plots.series import (
-    SPREADS,
-    Line,
-    MeanWithEnds,
-    Panel,
-    describe,
-    estimate,
-    group_by_data,
-    labels_of,
-    lines_in,
-    mean_or_zero,
-    name_panels,
-    names_of,
-    say_not_drawn,
-    score_in_panels,
-    split_by_unit,
 )
 
 _MOST_PANELS = 12
@@ -61,18 +45,21 @@ def draw_losses(request: FigureRequest) -> DrawnFigure:
     panels = _panels(logged, request.metrics)
     left_out = list(dict.fromkeys(panel.metric for panel in panels[_MOST_PANELS:]))
     panels = panels[:_MOST_PANELS]
-    lines = lines_in(panels, logged)
-    names = names_of(lines)
+    lines = series.lines_in(panels, logged)
+    names = series.names_of(lines)
     accuracy = next(name for name in ("T1", "H", *lines[0].row.metrics) if name in lines[0].row.metrics)
-    groups = group_by_data(lines)
-    scores = score_in_panels([(line.name, mean_or_zero(line, accuracy)) for line in group] for group in groups)
-    looks = choose_looks(request, labels_of(lines), scores)
+    groups = series.group_by_data(lines)
+    scores = series.score_in_panels(
+        [(line.name, series.mean_or_zero(line, accuracy)) for line in group] for group in groups
+    )
+    looks = choose_looks(request, series.labels_of(lines), scores)
     legend = {name: name for name in names}
     frame = Frame(request.width, len(panels), _HEIGHT, legend, looks, most_columns=_MOST_COLUMNS)
     rows = [panel.lines[0].row for panel in panels]
     protocols = len({row.protocol for row in rows}) > 1
     titles = [
-        title + (f", {row.protocol}" if protocols else "") for title, row in zip(name_panels(rows), rows, strict=True)
+        title + (f", {row.protocol}" if protocols else "")
+        for title, row in zip(series.name_panels(rows), rows, strict=True)
     ]
     for axes, panel, title in zip(frame.axes, panels, titles, strict=True):
         values: list[float] = []
@@ -91,9 +78,9 @@ def draw_losses(request: FigureRequest) -> DrawnFigure:
         *([f"Not drawn: {', '.join(left_out)}; choose with --metric."] if left_out else []),
         *describe_colours(looks, names, accuracy, len(groups)),
     ]
-    below = describe(sentences, lines, (accuracy,), f"Bands: {SPREADS[spread]}.")
+    below = series.describe(sentences, lines, (accuracy,), f"Bands: {series.SPREADS[spread]}.")
     about_losses = [remark for remark in below if remark.kind not in ("stage", "metrics", "selection")]
-    return frame.drawn([*about_losses, *say_not_drawn("losses", lacking, None)])
+    return frame.drawn([*about_losses, *series.say_not_drawn("losses", lacking, None)])
 
 
 def write_loss(name: str) -> str:
@@ -105,7 +92,7 @@ def write_loss(name: str) -> str:
     return name.upper() if re.fullmatch(r"l_[a-z]+\d*", name, re.ASCII) else name.replace("_", " ")
 
 
-def _panels(lines: Sequence[Line], asked: Sequence[str] | None) -> list[Panel]:
+def _panels(lines: Sequence[series.Line], asked: Sequence[str] | None) -> list[series.Panel]:
     """Return a panel for each data set, protocol, unit of steps and loss; UnknownName: no line has such a loss."""
     order = list(dict.fromkeys(name for line in lines for name in line.losses))
     by_case = {name.casefold(): name for name in order}
@@ -114,15 +101,15 @@ def _panels(lines: Sequence[Line], asked: Sequence[str] | None) -> list[Panel]:
             raise UnknownName("loss", name, order)
     wanted = [by_case[name.casefold()] for name in asked] if asked else order
     panels = [
-        Panel(name, tuple(line for line in group if name in line.losses))
-        for group in group_by_data(lines)
+        series.Panel(name, tuple(line for line in group if name in line.losses))
+        for group in series.group_by_data(lines)
         for name in wanted
     ]
-    panels = split_by_unit(panel for panel in panels if panel.lines)
+    panels = series.split_by_unit(panel for panel in panels if panel.lines)
     return sorted(panels, key=lambda panel: panel.lines[0].unit)
 
 
-def mean_losses(line: Line, name: str, spread: str) -> dict[int, MeanWithEnds]:
+def mean_losses(line: series.Line, name: str, spread: str) -> dict[int, series.MeanWithEnds]:
     """Return mean and spread of a loss at each step at which every seed has a number."""
     seeds: list[Mapping[int, float]] = [
         {
@@ -136,5 +123,5 @@ def mean_losses(line: Line, name: str, spread: str) -> dict[int, MeanWithEnds]:
     for step in sorted(set.intersection(*map(set, seeds))):
         values = tuple(seed[step] for seed in seeds)
         std = statistics.stdev(values) if line.row.stochastic and len(values) > 1 else None
-        points[step] = estimate(Stat(statistics.fmean(values), std, len(values), values), spread)
+        points[step] = series.estimate(Stat(statistics.fmean(values), std, len(values), values), spread)
     return points

@@ -8,17 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from zslbench.errors import BadValue
 from zslbench.results.analysis.comparison import METRICS, Comparison, CrossDatasetTest, compare_across, match_methods
-from zslbench.results.plots.frame import (
-    COLOURS,
-    FAINT,
-    FONT,
-    INK,
-    DrawnFigure,
-    FigureRequest,
-    escape,
-    new_figure,
-    text_width,
-)
+from zslbench.results.plots import frame
 from zslbench.results.plots.series import DEFAULT_METRICS, describe
 from zslbench.results.tables.comparison_tables import percent, short_p, smallest_sentence
 from zslbench.visible import title_data
@@ -32,7 +22,7 @@ _ROW, _SHORTEST_AXIS = 0.17, 1.0
 _SMALLEST_FONT = 6.0
 
 
-def draw_ranks(request: FigureRequest) -> DrawnFigure:
+def draw_ranks(request: frame.FigureRequest) -> frame.DrawnFigure:
     """Draw mean ranks over data sets, a diagram per metric; bars join methods that Wilcoxon–Holm does not tell apart.
 
     Methods asked for are of one line per data set; fewer than two: all lines.
@@ -67,7 +57,7 @@ def draw_ranks(request: FigureRequest) -> DrawnFigure:
     compared = [line for line in request.lines if line.row.label in labels]
     rows = tuple(row for test in tests for row in _rows(test))
     below = describe(sentences, compared, [test.metric for test in tests])
-    return DrawnFigure(tuple(figure.axes), rows, tuple(below))
+    return frame.DrawnFigure(tuple(figure.axes), rows, tuple(below))
 
 
 def _rows(test: CrossDatasetTest) -> list[dict[str, Any]]:
@@ -84,12 +74,12 @@ def _rows(test: CrossDatasetTest) -> list[dict[str, Any]]:
 def _draw_tests(tests: Sequence[CrossDatasetTest], width: float) -> Figure:
     """Return one diagram per metric below each other, `width` inches wide; long names make it wider."""
     heights = [_ROW * (math.ceil(len(test.names) / 2) + len(_stack_bars(test)) * 0.55 + 5.3) for test in tests]
-    longest = max(text_width(f"{title}  12.34", 1.0) for test in tests for title in test.titles)
+    longest = max(frame.text_width(f"{title}  12.34", 1.0) for test in tests for title in test.titles)
     # Long names make letters smaller first, and then the figure wider.
-    font = min(FONT, max(_SMALLEST_FONT, (width - _SHORTEST_AXIS - 0.24) / 2 / longest))
+    font = min(frame.FONT, max(_SMALLEST_FONT, (width - _SHORTEST_AXIS - 0.24) / 2 / longest))
     margin = 0.12 + longest * font
     width = max(width, 2 * margin + _SHORTEST_AXIS)
-    figure = new_figure((width, sum(heights)))
+    figure = frame.new_figure((width, sum(heights)))
     bottom = 1.0
     for test, height in zip(tests, heights, strict=True):
         share = height / sum(heights)
@@ -110,28 +100,28 @@ def _draw_test(axes: Axes, test: CrossDatasetTest, size: tuple[float, float], ma
     def x(rank: float) -> float:
         return left + (rank - 1) / (last - 1) * (right - left)
 
-    axes.text(width / 2, 0.75 * _ROW, f"mean rank, {test.metric}", ha="center", va="center", color=INK)
-    axes.plot([left, right], [top, top], color=INK, lw=0.8, solid_capstyle="butt")
+    axes.text(width / 2, 0.75 * _ROW, f"mean rank, {test.metric}", ha="center", va="center", color=frame.INK)
+    axes.plot([left, right], [top, top], color=frame.INK, lw=0.8, solid_capstyle="butt")
     every = 1 if last <= 9 else 2
     for tick in range(1, last + 1):
-        axes.plot([x(tick)] * 2, [top, top - 0.05], color=INK, lw=0.8)
+        axes.plot([x(tick)] * 2, [top, top - 0.05], color=frame.INK, lw=0.8)
         if (tick - 1) % every == 0:
-            axes.text(x(tick), top - 0.08, str(tick), ha="center", va="bottom", color=INK)
+            axes.text(x(tick), top - 0.08, str(tick), ha="center", va="bottom", color=frame.INK)
     levels = _stack_bars(test)
     for level, bars in enumerate(levels):
         y = top + (level + 1) * 0.55 * _ROW
         for low, high in bars:
-            axes.plot([x(low) - 0.025, x(high) + 0.025], [y, y], color=COLOURS[0], lw=2.4, solid_capstyle="round")
+            axes.plot([x(low) - 0.025, x(high) + 0.025], [y, y], color=frame.COLOURS[0], lw=2.4, solid_capstyle="round")
     for number, place in enumerate(test.order):
         on_left = number < math.ceil(last / 2)
         y = top + (len(levels) * 0.55 + 1.1 + (number if on_left else last - 1 - number)) * _ROW
-        rank, name = test.ranks[place], escape(test.titles[place])
+        rank, name = test.ranks[place], frame.escape(test.titles[place])
         edge = left - 0.06 if on_left else right + 0.06
-        axes.plot([x(rank), x(rank), edge], [top, y, y], color=FAINT, lw=0.6, solid_joinstyle="miter")
-        axes.plot([x(rank)], [top], marker="o", ms=2.6, color=INK, zorder=3)
+        axes.plot([x(rank), x(rank), edge], [top, y, y], color=frame.FAINT, lw=0.6, solid_joinstyle="miter")
+        axes.plot([x(rank)], [top], marker="o", ms=2.6, color=frame.INK, zorder=3)
         text, align = (f"{name}  {rank:.2f}", "right") if on_left else (f"{rank:.2f}  {name}", "left")
-        axes.text(edge + (-0.04 if on_left else 0.04), y, text, ha=align, va="center", color=INK, fontsize=font)
-    axes.text(width / 2, height - 0.85 * _ROW, _footer(test), ha="center", va="center", color=FAINT, fontsize=6)
+        axes.text(edge + (-0.04 if on_left else 0.04), y, text, ha=align, va="center", color=frame.INK, fontsize=font)
+    axes.text(width / 2, height - 0.85 * _ROW, _footer(test), ha="center", va="center", color=frame.FAINT, fontsize=6)
 
 
 def _stack_bars(test: CrossDatasetTest) -> list[list[tuple[float, float]]]:

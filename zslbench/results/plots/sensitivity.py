@@ -12,6 +12,7 @@ from zslbench.errors import BadValue, UnknownName
 from zslbench.identity import canonical_json
 from zslbench.results.analysis.advice import ablate_command
 from zslbench.results.analysis.rows import group_values, natural
+from zslbench.results.plots import series
 from zslbench.results.plots.frame import (
     BAND,
     CHARACTER,
@@ -26,20 +27,6 @@ from zslbench.results.plots.frame import (
     escape,
     keep_percent,
     symbol,
-)
-from zslbench.results.plots.series import (
-    SPREADS,
-    Line,
-    Panel,
-    describe,
-    estimate,
-    group_by_data,
-    group_by_rest,
-    look_key,
-    name_lines,
-    panels_of,
-    rename_line,
-    score_in_panels,
 )
 from zslbench.spec import brackets, parse_recorded
 
@@ -75,7 +62,7 @@ def draw_sensitivity(request: FigureRequest, axis: str = "", values: str = "[…
     """
     spread = request.spread or "std"
     name = _choose_parameter(request)
-    panels = [(panel, _find_sweeps(panel, name)) for panel in panels_of(request.lines, request.metrics)]
+    panels = [(panel, _find_sweeps(panel, name)) for panel in series.panels_of(request.lines, request.metrics)]
     panels = [(panel, sweeps) for panel, sweeps in panels if sweeps]
     if not panels:
         raise BadValue(_describe_no_sweep(request, name, values))
@@ -90,7 +77,7 @@ def draw_sensitivity(request: FigureRequest, axis: str = "", values: str = "[…
         for panel, sweeps in panels
     )
     labels = {sweep.name: sweep.look_key for sweep in every}
-    looks = choose_looks(request, labels, score_in_panels(values_of))
+    looks = choose_looks(request, labels, series.score_in_panels(values_of))
     frame = Frame(request.width, len(panels), 1.75, {title: title for title in titles if len(titles) > 1}, looks)
     zero = False
     for axes, (panel, sweeps) in zip(frame.axes, panels, strict=True):
@@ -100,7 +87,7 @@ def draw_sensitivity(request: FigureRequest, axis: str = "", values: str = "[…
         for sweep in sweeps:
             points = []
             for value, line in sweep.points:
-                measured = estimate(line.row.metrics[panel.metric], spread)
+                measured = series.estimate(line.row.metrics[panel.metric], spread)
                 points.append((scale.place(value), *measured[:3]))
                 about = line.facts | {"name": sweep.name, "parameter": name, "value": _spell(value)}
                 frame.rows.append(about | {"metric": panel.metric} | measured._asdict())
@@ -113,7 +100,7 @@ def draw_sensitivity(request: FigureRequest, axis: str = "", values: str = "[…
     metrics = list(dict.fromkeys(panel.metric for panel, _ in panels))
     methods = list(dict.fromkeys(line.row.title for sweep in every for _, line in sweep.points))
     # The values are on the axis: names of points would say them again.
-    lines = [rename_line(line, line.row.title) for sweep in every for _, line in sweep.points]
+    lines = [series.rename_line(line, line.row.title) for sweep in every for _, line in sweep.points]
     sentences = [
         f"{' and '.join(metrics)} of {' and '.join(methods)} against {axis or symbol(name)}, all else kept.",
         *describe_colours(looks, titles, f"mean {' and '.join(metrics)}", len(panels)),
@@ -123,7 +110,7 @@ def draw_sensitivity(request: FigureRequest, axis: str = "", values: str = "[…
     sentences += ["0 stands apart, at the left of the logarithmic axis."] if zero else []
     if any(line.row.stage == "final" for line in lines):
         sentences.append("Measured on test images, so no value may be chosen by it.")
-    return frame.drawn(describe(sentences, lines, metrics, f"Bands: {SPREADS[spread]}."))
+    return frame.drawn(series.describe(sentences, lines, metrics, f"Bands: {series.SPREADS[spread]}."))
 
 
 def _draw(
@@ -149,7 +136,7 @@ class Sweep:
     name: str
     look_key: str
     given: str
-    points: tuple[tuple[_Value, Line], ...]
+    points: tuple[tuple[_Value, series.Line], ...]
 
 
 def _choose_parameter(request: FigureRequest) -> str:
@@ -167,20 +154,20 @@ def _choose_parameter(request: FigureRequest) -> str:
     return swept[0]
 
 
-def swept_parameters(lines: Sequence[Line]) -> list[str]:
+def swept_parameters(lines: Sequence[series.Line]) -> list[str]:
     """Return the hyper-parameters of which lines of some data set have two values or more, all others kept."""
-    groups = group_by_data(lines)
+    groups = series.group_by_data(lines)
     known = sorted({name for line in lines for name in line.row.params})
     return [name for name in known if any(_families(group, name) for group in groups)]
 
 
-def _families(lines: Sequence[Line], name: str) -> list[list[Line]]:
+def _families(lines: Sequence[series.Line], name: str) -> list[list[series.Line]]:
     """Return the lines that differ in one parameter alone, and have two values of it or more.
 
     Two values count where they were asked for with the same presets: S1 and S2 are no sweep.
     """
     swept = []
-    for family in group_by_rest(lines, {name}, lambda row: row.selection == "oracle"):
+    for family in series.group_by_rest(lines, {name}, lambda row: row.selection == "oracle"):
         values = group_values(
             (parse_recorded(line.row.label).presets, canonical_json(line.row.params[name])) for line in family
         )
@@ -189,7 +176,7 @@ def _families(lines: Sequence[Line], name: str) -> list[list[Line]]:
     return swept
 
 
-def _find_sweeps(panel: Panel, name: str) -> list[Sweep]:
+def _find_sweeps(panel: series.Panel, name: str) -> list[Sweep]:
     """Return the sweeps of one parameter in a panel, in order of their names."""
     families = _families(panel.lines, name)
     rows = []
@@ -200,19 +187,19 @@ def _find_sweeps(panel: Panel, name: str) -> list[Sweep]:
         transductive = any(line.row.setting == "transductive" for line in family)
         setting = "transductive" if transductive else first.setting
         rows.append(dataclasses.replace(first, label=_common_label(family, name), params=rest, setting=setting))
-    whole = {id(line.row): line for line in name_lines(rows)}
+    whole = {id(line.row): line for line in series.name_lines(rows)}
     sweeps = []
     for family, row in zip(families, rows, strict=True):
-        points: dict[str, tuple[_Value, Line]] = {}
+        points: dict[str, tuple[_Value, series.Line]] = {}
         for line in family:  # a validated run and the same values as given are one point: the first of them
             points.setdefault(canonical_json(line.row.params[name]), (line.row.params[name], line))
         ordered = sorted(points.values(), key=lambda point: _sort_key(point[0]))
         line = whole[id(row)]
-        sweeps.append(Sweep(line.name, look_key(row), line.key.unnamed(line.name), tuple(ordered)))
+        sweeps.append(Sweep(line.name, series.look_key(row), line.key.unnamed(line.name), tuple(ordered)))
     return sorted(sweeps, key=lambda sweep: natural(sweep.name))
 
 
-def _common_label(lines: Sequence[Line], name: str) -> str:
+def _common_label(lines: Sequence[series.Line], name: str) -> str:
     """Return the label that holds for all values: presets and parameters that every line was given, but one."""
     first, *others = [parse_recorded(line.row.label) for line in lines]
     presets = tuple(preset for preset in first.presets if all(preset in spec.presets for spec in others))

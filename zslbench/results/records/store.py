@@ -16,19 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from zslbench import files
 from zslbench.arrays import AnyArray
 from zslbench.errors import BadValue, StoreError
-from zslbench.files import (
-    Writer,
-    check_folder_writable,
-    check_regular,
-    read_problem,
-    read_regular,
-    remove_temporary,
-    staged,
-    write_error,
-    write_text,
-)
 from zslbench.identity import expand_home
 from zslbench.results.records.record import Record
 from zslbench.visible import shorten
@@ -88,9 +78,9 @@ class ResultStore:
         Raises:
             StoreError: the folder cannot be made or written to.
         """
-        now = check_folder_writable(self.root)
+        now = files.check_folder_writable(self.root)
         below = (folder for level in range(1, _LEVELS + 1) for folder in self.root.glob("*/" * level))
-        remove_temporary([self.root, *below], now)
+        files.remove_temporary([self.root, *below], now)
 
     def save(
         self,
@@ -116,7 +106,7 @@ class ResultStore:
 
     def relabel(self, record: Record) -> None:
         """Rewrite a record's document, but not its predictions: its label or selection changed."""
-        write_text(self.path(record), record.to_json(), f"run {record.id}")
+        files.write_text(self.path(record), record.to_json(), f"run {record.id}")
 
     def rename(self, record: Record, id: str) -> Record:
         """Move a record and the files beside it to another id, and return it; one that has that id already stays."""
@@ -339,7 +329,7 @@ def document_of(companion: Path) -> Path | None:
     return companion.with_name(f"{name}.json") if dot + ending in _ENDINGS and _ID.fullmatch(name) else None
 
 
-def write_run(document: Path, write: Writer, beside: Mapping[str, Writer], run: str) -> None:
+def write_run(document: Path, write: files.Writer, beside: Mapping[str, files.Writer], run: str) -> None:
     """Write a document and the files beside it, by their endings, in place of those of an earlier run.
 
     At no moment, even if the process is killed, does a file of one run stand beside the document of another. All files
@@ -352,8 +342,10 @@ def write_run(document: Path, write: Writer, beside: Mapping[str, Writer], run: 
     try:
         with contextlib.ExitStack() as staging:
             paths = {ending: document.with_name(document.stem + ending) for ending in _ENDINGS}
-            filled = {ending: staging.enter_context(staged(paths[ending], fill)) for ending, fill in beside.items()}
-            last = staging.enter_context(staged(document, write))
+            filled = {
+                ending: staging.enter_context(files.staged(paths[ending], fill)) for ending, fill in beside.items()
+            }
+            last = staging.enter_context(files.staged(document, write))
             document.unlink(missing_ok=True)
             for ending, path in paths.items():
                 if ending in filled:
@@ -362,10 +354,10 @@ def write_run(document: Path, write: Writer, beside: Mapping[str, Writer], run: 
                     path.unlink(missing_ok=True)
             os.replace(last, document)  # noqa: PTH105
     except OSError as error:
-        raise write_error(error, run, document.parent) from None
+        raise files.write_error(error, run, document.parent) from None
 
 
-def _arrays_writer(arrays: Mapping[str, AnyArray], run: str) -> Writer:
+def _arrays_writer(arrays: Mapping[str, AnyArray], run: str) -> files.Writer:
     content: dict[str, Any] = {name: np.asarray(array) for name, array in arrays.items()}
     if any(array.dtype.hasobject for array in content.values()):
         raise TypeError(f"{run}: arrays must be of numbers, not of Python objects")
@@ -388,7 +380,7 @@ def _read_arrays(
 ) -> dict[str, AnyArray]:
     again = f"run it again with{option} --rerun all"
     try:
-        check_regular(path, path.stat().st_mode)
+        files.check_regular(path, path.stat().st_mode)
         if not zipfile.is_zipfile(path):  # NumPy would advise to unpickle it
             raise StoreError(f"the {content} {path} cannot be read: it is not a .npz file; delete it and {again}.")
         with np.load(path, allow_pickle=False) as file:
@@ -456,7 +448,7 @@ def _list_entries(
         except FileNotFoundError:
             continue  # removed meanwhile
         except OSError as error:
-            broken.append((folder, read_problem(folder, error)))
+            broken.append((folder, files.read_problem(folder, error)))
     return paths
 
 
@@ -473,7 +465,7 @@ def read_record(path: Path) -> Record:
         FileNotFoundError: there is none.
         StoreError: it cannot be read, is not a record, or is the record of another run.
     """
-    record = Record.from_json(read_regular(path), where=str(path))
+    record = Record.from_json(files.read_regular(path), where=str(path))
     if record.id != path.stem:
         raise StoreError(
             f"{path} is not a zslbench record (it tells of run {record.id[:40]!r}); delete it or restore a copy."
