@@ -92,7 +92,6 @@ READING: Mapping[str, tuple[str, ...]] = {
         "zslbench table -m eszsl -m mine -d cub -p gzsl --calibrate --format latex --cite --bibtex refs.bib",
         "show refs.bib",
         "zslbench table --cite",
-        "zslbench table -m soulgan --pivot souls",
         "zslbench table -m eszsl --format latex -o table.tex",
         "show table.tex",
     ),

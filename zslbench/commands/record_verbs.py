@@ -90,10 +90,9 @@ _AROUND_LIST = 4
 )
 @click.option(
     "--pivot",
-    metavar="NAME[,NAME]",
+    metavar="NAME,NAME",
     help="Show the grid of one method as a matrix: one row per value of the first hyper-parameter, one column per "
-    "value "
-    "of the second, e.g. gamma,lam.",
+    "value of the second, e.g. gamma,lam.",
 )
 @click.option(
     "--columns",

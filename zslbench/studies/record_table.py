@@ -92,8 +92,8 @@ def table(
         ci: after ±, write the half-width of the 95 % t interval over seeds.
         rank_together: rank inductive, transductive and oracle rows together.
         pivot: ``gamma,lam``: show the grid of one method as a matrix, its first hyper-parameter down and its second
-            across, one matrix per data set and metric (metrics None: T1 and H). With one name, its values go down and
-            the metrics across. csv and json have the same rows as without it.
+            across, one matrix per data set and metric (metrics None: T1 and H). csv and json have the same rows as
+            without it.
         columns: which columns, in this order: ``H@CUB,U@CUB,T1@SUN``. A metric without ``@DATASET`` means that of every
             data set.
         sort: ``H`` or ``H@CUB``: sort the rows of a block by this metric, highest first; without ``@DATASET`` by the

@@ -21,9 +21,9 @@ _HEADLINES = ("T1", "H")
 
 
 def read_pivot(pivot: str | Sequence[str] | None, useless: Mapping[str, object]) -> tuple[str, ...]:
-    """Return the one or two hyper-parameters that ``gamma,lam`` names; None names none.
+    """Return the two hyper-parameters that ``gamma,lam`` names; None names none.
 
-    BadValue: none, more, or one twice; or an option was given that is `useless` with it.
+    BadValue: another number of them; or an option was given that is `useless` with it.
     """
     if pivot is None:
         return ()
@@ -31,17 +31,9 @@ def read_pivot(pivot: str | Sequence[str] | None, useless: Mapping[str, object])
         raise BadValue(f"--pivot shows one method's grid; leave out {' and '.join(others)}.")
     given = pivot if isinstance(pivot, str) else ",".join(pivot)
     names = tuple(part.strip() for part in given.split(",") if part.strip())
-    if not 1 <= len(names) <= 2 or len(set(names)) < len(names):
-        raise BadValue(
-            f"--pivot {shlex.quote(given)} names {_count_names(names)}; give one or two, as in --pivot gamma,lam."
-        )
+    if len(names) != 2 or names[0] == names[1]:
+        raise BadValue(f"--pivot {shlex.quote(given)} is not of two hyper-parameters; write it as --pivot gamma,lam.")
     return names
-
-
-def _count_names(names: Sequence[str]) -> str:
-    if len(set(names)) < len(names):
-        return f"{next(name for name in names if names.count(name) > 1)} twice"
-    return f"{len(names) or 'no'} hyper-parameters"
 
 
 def pivot_tables(
@@ -51,9 +43,8 @@ def pivot_tables(
 
     Args:
         rows: in the order of data sets; those of methods without these hyper-parameters are left out.
-        names: one: its values down, metrics across, a table per data set and protocol; two: the first down, the second
-            across, and a table per metric.
-        metrics: which; None: T1 and H, and with one name all but AUSUC.
+        names: the values of the first go down, those of the second across, in a table per data set and metric.
+        metrics: which; None: T1 and H.
 
     Raises:
         UnknownName: no row has such a hyper-parameter. BadValue: several methods, or something else varies.
@@ -69,18 +60,14 @@ def pivot_tables(
     used: dict[str, None] = {}
     for (group, protocol), pairs in groups.items():
         known = order_metrics(name for row, _ in pairs for name in row.metrics)
-        usual = [name for name in known if name in _HEADLINES or (len(names) == 1 and name != "AUSUC")]
+        usual = [name for name in known if name in _HEADLINES]
         shown = [name for name in known if name in metrics] if metrics else usual or known[:1]
         used |= dict.fromkeys(shown)
-        by_metric = [_cells(pairs, metric, ranking, numbers) for metric in shown]
         title = f"{pairs[0][1].name} on {heads[group]}, {protocol[0]}"
-        if len(names) == 1:
-            tables.append(_list_values(pairs, names[0], dict(zip(shown, by_metric, strict=True)), title))
-        else:
-            tables += [
-                _cross_values(pairs, names, cells, f"{title}: {metric}")
-                for metric, cells in zip(shown, by_metric, strict=True)
-            ]
+        tables += [
+            _cross_values(pairs, names, _cells(pairs, metric, ranking, numbers), f"{title}: {metric}")
+            for metric in shown
+        ]
     if not tables:
         raise BadValue(f"these runs have no metric {' or '.join(metrics or ())}; choose another with --metric.")
     short, shared = [key.short for key in keys], describe_shared(keys)
@@ -127,8 +114,6 @@ def _check_rest(rows: Sequence[Row], names: Sequence[str]) -> None:
             choice = f"--method '{head}{brackets({parameter: rest[0].get(parameter)})}'"
             if parameter in ("selection", "version"):
                 choice = "--selection" if parameter == "selection" else "other --runs"
-            elif len(names) == 1:
-                choice += f", or show both with --pivot {names[0]},{parameter}"
             raise BadValue(
                 f"besides {' and '.join(names)}, {parameter} varies among the runs of {head} on {rows[0].data_title} "
                 f"({', '.join(values)}); choose one with {choice}."
@@ -154,19 +139,6 @@ def _values(pairs: Iterable[tuple[Row, RowKey]], name: str) -> list[str]:
     """Return the values of a hyper-parameter as the spec grammar has them, numbers by size."""
     values = sorted((row.params[name] for row, _ in pairs), key=value_order)
     return list(dict.fromkeys(one_line(write_value(value)) for value in values))
-
-
-def _list_values(
-    pairs: Sequence[tuple[Row, RowKey]], name: str, cells: dict[str, dict[RowKey, Cell]], title: str
-) -> Table:
-    keys = {one_line(write_value(row.params[name])): key for row, key in pairs}
-    rows = [
-        TableRow(value, "", tuple(of_metric.get(keys[value]) for of_metric in cells.values()))
-        for value in _values(pairs, name)
-    ]
-    dataset = pairs[0][0].dataset
-    columns = tuple(Column(metric, dataset=dataset) for metric in cells)
-    return Table(columns, (Block(tuple(rows)),), name=one_line(name), title=title + _marks(pairs))
 
 
 def _cross_values(
