@@ -100,7 +100,7 @@ class ClassifiedGan(AdversarialMethod):
         """Return a linear classifier of so many classes, trained on seen rows."""
         from zslbench.methods.generative.final_classifiers import train_softmax
 
-        options = {"classes": classes, "batch": 100, "lr": 1e-3, "phase": "pretrain"}
+        options: dict[str, Scalar] = {"classes": classes, "batch": 100, "lr": 1e-3, "phase": "pretrain"}
         return self._pretrain(train_softmax, rows.features, rows.labels, purpose, ctx, **options)
 
     def _pretrain(
