@@ -101,7 +101,6 @@ READING: Mapping[str, tuple[str, ...]] = {
     ),
     "compare": (
         "zslbench compare eszsl sae mine --draws 500",
-        "show ranks.svg",
         *in_formats("zslbench compare eszsl mine -d cub --draws 500", FORMATS[1:]),
         "zslbench compare -p gzsl --draws 500",
         "zslbench compare -d cub -p gzsl --draws 500 --details",
@@ -112,6 +111,7 @@ READING: Mapping[str, tuple[str, ...]] = {
         *in_formats("zslbench curve -d cub"),
         "PYTHONIOENCODING=ascii COLUMNS=60 zslbench curve -m eszsl",
         "zslbench curve -m eszsl -d cub -o points.csv",
+        "zslbench curve -m eszsl -d cub -o curve.md --format markdown",
         "show points.csv",
         "show curve.md",
     ),
