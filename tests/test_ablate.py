@@ -118,6 +118,13 @@ def test_one_training_serves_the_settings_that_differ_in_scoring_only(runs, monk
     assert len(fits) == 3
 
 
+def test_settings_are_trained_and_recorded_at_the_precision_asked_for(runs):
+    tiny = "fclswgan[hidden=8,epochs=1,pretrain_epochs=1,final_epochs=1,batch=256]"
+    words = ("-d", "digits", "-p", "zsl", "--seeds", "1", "--sweep", "per_class=[3,4]", "--runs", str(runs), "-q")
+    assert CliRunner().invoke(cli, ["ablate", tiny, *words, "--precision", "bf16"]).exit_code == 0
+    assert {record.provenance["precision"] for record in ResultStore(runs).load()} == {"bf16"}
+
+
 def test_a_method_without_chance_runs_once_and_has_no_interval(runs):
     found = zslbench.ablate(STILL, "digits", runs=runs, caption="full")
     assert len(found.outcome.records) == 4

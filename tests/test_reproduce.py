@@ -132,6 +132,18 @@ def test_a_seed_that_failed_is_said(cited, data, runs, monkeypatch):
     assert "2 of 7 runs failed and do not count (the first: RuntimeError: no convergence (test_reproduce.py:" in text
 
 
+def test_methods_train_at_the_precision_asked_for(cited, data, runs, monkeypatch):
+    def trained(self, train, ctx, fit=study_methods.Noisy.fit):
+        self.precision_ = ctx.precision
+        return fit(self, train, ctx)
+
+    cited(number(NOISY, "T1", 50.0))
+    monkeypatch.setattr(study_methods.Noisy, "fit", trained)
+    words = ("--seeds", "1", "--data-root", str(data), "--runs", str(runs), "-q", "--precision", "bf16")
+    assert CliRunner().invoke(cli, ["reproduce", "mine", *words]).exit_code == 0
+    assert [record.provenance["precision"] for record in ResultStore(runs).load()] == ["bf16"]
+
+
 def test_one_seed_is_inconclusive(cited, data, runs):
     cited(number(NOISY, "T1", 50.0))
     (cell,) = zslbench.reproduce("mine", 1, seeds=1, tolerance=100, data_root=data, runs=runs).cells

@@ -369,6 +369,16 @@ def test_the_preset_runs_as_the_summary_says(runs):
         assert (record.method["params"], record.provenance["tuned"]) == (kept.values, kept.id)
 
 
+def test_trials_are_trained_and_recorded_at_the_precision_asked_for_which_the_summary_keeps(runs):
+    gan = "fclswgan[hidden=8,epochs=1,pretrain_epochs=1,per_class=3,final_epochs=1]"
+    search = ("tune", gan, "-d", DATA, "-p", "zsl", "--only", "lr", "--trials", "2", "--fold", "1", "--runs", str(runs))
+    done = type_(*search, "--precision", "bf16")
+    assert [record.provenance["precision"] for record in ResultStore(runs).load()] == ["bf16"] * 2
+    assert f" --precision bf16 --runs {runs}" in done.stdout.partition("\nnext: ")[2]
+    with pytest.raises(errors.BadValue, match="precision 'tf32' needs a CUDA device"):
+        tune(gan, DATA, device="cpu", precision="tf32", runs=runs)
+
+
 def test_what_was_tuned_under_a_name_with_an_ablation_and_fixed_values_is_that(runs):
     small(runs, f"{PEAK}@flat[epochs=2]", name="flat_tuned", trials=1)
     kept = preset(runs, PEAK, "zsl", "flat_tuned")

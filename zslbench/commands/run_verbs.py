@@ -86,13 +86,7 @@ BESIDE = {"plan", "runs", "device", "rerun", "resume", "dry_run", "quiet", "log"
     default="auto",
     help="Train the seeds of a generative method together: always, never, or auto, which does so on a GPU.",
 )
-@shared.choice_option(
-    "--precision",
-    choices=["float32", "tf32", "bf16", "auto"],
-    default="float32",
-    help="Precision of matrix products while a generative method trains: float32, tf32 (needs CUDA), bf16, or auto: "
-    "bf16 where the processor or GPU has it, else float32. What was used is recorded.",
-)
+@shared.PRECISION
 @click.option("--calibrate", is_flag=True, help="Run the dev folds too, which `table --calibrate` needs (gzsl only).")
 @click.option(
     "--oracle",
@@ -234,6 +228,7 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
 @click.option("--name", default="tuned", metavar="NAME", help="The preset's name; it is used as METHOD@NAME.")
 @shared.DEVICE
 @shared.ENGINE_WITHOUT_LIMITS
+@shared.PRECISION
 @shared.rerun_option(
     help="Start the search again and repeat these runs; none: keep all runs even if the method's source has changed."
 )

@@ -217,6 +217,13 @@ QUIET = click.option("-q", "--quiet", is_flag=True, help="Show no progress.")
 DEVICE = click.option(
     "--device", default="auto", metavar="DEVICE", help="Where to compute: auto, cpu, cuda, cuda:N or mps."
 )
+PRECISION = choice_option(
+    "--precision",
+    choices=["float32", "tf32", "bf16", "auto"],
+    default="float32",
+    help="Precision of matrix products while a generative method trains: float32, tf32 (needs CUDA), bf16, or auto: "
+    "bf16 where the processor or GPU has it, else float32. What was used is recorded.",
+)
 _PLACE = combine_options(
     choice_option(
         "--engine",
@@ -256,7 +263,8 @@ ENGINE_WITHOUT_LIMITS = combine_options(_PLACE, _CLUSTER)
 def study_options(dry_run: str) -> Decorator:
     """Return the options with which studies that run methods end; `dry_run` says what is done where nothing is run."""
     return combine_options(
-        CHOICES, DEVICE, ENGINE, click.option("--dry-run", is_flag=True, help=dry_run), QUIET, OUTPUT, RUNS, DATA_ROOT
+        *(CHOICES, DEVICE, ENGINE, PRECISION, click.option("--dry-run", is_flag=True, help=dry_run)),
+        *(QUIET, OUTPUT, RUNS, DATA_ROOT),
     )
 
 

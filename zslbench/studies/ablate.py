@@ -42,7 +42,7 @@ from zslbench.results.tables.table import (
 from zslbench.results.tables.table_data import pick_facts, round_numbers
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.outcome import Outcome, say_how_to_go_on
-from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, StudyPlan, as_text_list, plan
+from zslbench.runner.plan import DEFAULT_PROTOCOLS, Precision, RunOptions, StudyPlan, as_text_list, plan
 from zslbench.runner.run import run
 from zslbench.spec import Spec, expand, parse, write_value
 from zslbench.studies.ablation_rows import FULL, AblationRow, compare_settings, measure_settings
@@ -82,6 +82,7 @@ def ablate(
     runs: Path | str = "runs",
     data_root: Path | str | None = None,
     device: str = "auto",
+    precision: Precision = "float32",
     engine: Executor | None = None,
     dry_run: bool = False,
     progress: bool | None = None,
@@ -106,8 +107,8 @@ def ablate(
         format: ``terminal``, ``markdown``, ``latex``, ``csv`` or ``json``.
         output: a file to write the text to as well.
         stage: ``final``, or ``dev``: the mean over its folds.
-        datasets, protocols, features, semantics, runs, data_root, device, engine, dry_run, progress, console: as in
-            `run`.
+        datasets, protocols, features, semantics, runs, data_root, device, precision, engine, dry_run, progress,
+            console: as in `run`.
         width: characters per line; None: the terminal's.
         decimals: digits after the point, 0 to 3; differences have one more.
         caption, caption_text, label: as in `table`.
@@ -136,6 +137,7 @@ def ablate(
         seeds=seeds if seeds is not None else DEFAULT_SEEDS if cls.card.stochastic else 1,
         stage=stage,
         data_root=str(data_root) if data_root else None,
+        precision=precision,
     )
     specs = dict.fromkeys(str(spec) for specs in by_parameter.values() for spec in (*specs.values(), base))
     planned = {text: plan(structs.replace(options, methods=[text]), PresetStore(Path(runs))).runs for text in specs}

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from msgspec import structs
+
 from zslbench.data.inventory import list_
 from zslbench.errors import BadValue, UnknownName, ZslbenchError
 from zslbench.files import write_output
@@ -25,7 +27,7 @@ from zslbench.results.tables.table_data import pick_facts, round_numbers
 from zslbench.runner.class_lookup import method_class
 from zslbench.runner.jobs import Run, dataset_ref
 from zslbench.runner.outcome import Outcome, say_how_to_go_on
-from zslbench.runner.plan import RunOptions, StudyPlan, as_text_list, plan
+from zslbench.runner.plan import Precision, RunOptions, StudyPlan, as_text_list, plan
 from zslbench.runner.run import run
 from zslbench.spec import parse
 from zslbench.visible import describe_failure, format_count, title_data
@@ -138,6 +140,7 @@ def reproduce(
     runs: Path | str = "runs",
     data_root: Path | str | None = None,
     device: str = "auto",
+    precision: Precision = "float32",
     engine: Executor | None = None,
     dry_run: bool = False,
     progress: bool | None = None,
@@ -160,7 +163,7 @@ def reproduce(
         format: ``terminal``, ``markdown``, ``csv`` or ``json``.
         output: a file to write the text to as well.
         features, semantics: use these instead of the published ones. The verdict then says so: it is no reproduction.
-        runs, data_root, device, engine, dry_run, progress, console: as in `run`.
+        runs, data_root, device, precision, engine, dry_run, progress, console: as in `run`.
         width: characters per line; None: the terminal's.
         caption: ``short``, ``full`` or ``none``, as in `table`.
 
@@ -182,7 +185,7 @@ def reproduce(
         cell = Claim(entry=entry, features=features or entry.features, semantics=semantics or entry.semantics)
         cell, study = _plan_claim(cell, present.get(entry.dataset, ((), ())), seeds, root, store)
         cells.append(cell)
-        studies |= {study: None} if study else {}
+        studies |= {structs.replace(study, precision=precision): None} if study else {}
     outcome = run(
         plan=StudyPlan({str(number): study for number, study in enumerate(studies)}),
         runs=runs,

@@ -29,7 +29,7 @@ from zslbench.runner.executors import Executor, Listener, SerialExecutor
 from zslbench.runner.jobs import DatasetRef, Run, group_into_batches
 from zslbench.runner.live_file_writer import LiveFile, keep_live_file
 from zslbench.runner.outcome import Outcome, say_how_to_go_on
-from zslbench.runner.plan import DEFAULT_PROTOCOLS, RunOptions, as_text_list, plan
+from zslbench.runner.plan import DEFAULT_PROTOCOLS, Precision, RunOptions, as_text_list, plan
 from zslbench.runner.probe import forecast, show_preparation
 from zslbench.runner.progress_display import choose_console, show_progress
 from zslbench.runner.resources import parse_seconds
@@ -152,6 +152,7 @@ def tune(
     runs: Path | str = "runs",
     data_root: Path | str | None = None,
     device: str = "auto",
+    precision: Precision = "float32",
     engine: Executor | None = None,
     rerun: Rerun | None = None,
     oracle: bool = False,
@@ -179,7 +180,7 @@ def tune(
         fold: one fold of the dev stage, or several; None: all.
         seed: of the sampler and of every fit.
         name: of the preset.
-        runs, device, rerun, progress, console: see `zslbench.run`.
+        runs, device, precision, rerun, progress, console: see `zslbench.run`.
         engine: where the fits of a grid are computed, see `zslbench.engine`. A sampler computes its fits in this
             process, one after the other.
         oracle: afterwards, also run every point on the test images (†), to show how much picking on them would have
@@ -218,6 +219,7 @@ def tune(
         fold=fold,
         data_root=str(data_root) if data_root else None,
         checkpoints=checkpoints,
+        precision=precision,
     )
     store = PresetStore(runs)
     planned = plan(options, store).runs
@@ -483,7 +485,9 @@ def _describe_next(tuning: Tuning) -> list[str]:
     words += data_options(data.text, data.origin, data.features, data.semantics, data.root)
     if set(tuning.search.metrics) != {"zsl", "gzsl"}:
         words += [word for protocol in tuning.search.metrics for word in ("-p", protocol)]
-    words += (["--seeds", "5"] if tuning.search.method.card.stochastic else []) + runs_option(store.root)
+    words += ["--seeds", "5"] if tuning.search.method.card.stochastic else []
+    at = tuning.search.options.precision
+    words += ([] if at == "float32" else ["--precision", at]) + runs_option(store.root)
     paths = (
         store.path(first.name, first.method, data.name, data.features, data.semantics, preset.protocol)
         for preset in tuning.presets
