@@ -465,6 +465,14 @@ def test_an_epoch_past_the_first_classifiers_last_is_refused() -> None:
         lisgan(confident_epoch=6)
 
 
+@pytest.mark.parametrize(("confident", "what"), [(0, "learn from"), (1, "classify")])
+def test_a_share_that_would_switch_the_cascade_off_in_silence_is_refused(confident: int, what: str) -> None:
+    sentence = f"LisGAN: confident={confident} leaves the cascade no row to {what}; choose a share between 0 and 1, or"
+    with pytest.raises(BadValue, match=sentence):
+        lisgan(confident=confident)
+    lisgan("S3", confident=confident)  # which has no cascade; records of earlier versions can be made again
+
+
 def test_classes_drawn_and_classes_of_the_batch_exclude_each_other() -> None:
     with pytest.raises(BadValue, match="exclude each other; draw classes"):
         LisGAN(soul_over="batch", soul_classes=5)

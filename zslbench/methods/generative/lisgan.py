@@ -230,7 +230,12 @@ class LisGAN(GenerativeMethod):
     cascade: str = param(
         "softmax", choices=("off", "nn", "softmax", "svm"), help="second classifier of the cascade; off: one stage"
     )
-    confident: float = param(0.5, low=0.0, high=1.0, help="share of rows that become references; 0.5: the median")
+    confident: float = param(
+        0.5,
+        low=0.0,
+        high=1.0,
+        help="share of rows that become references; 0.5: the median; 0 and 1 only with cascade=off",
+    )
     entropy: str = param(
         "paper",
         choices=("paper", "reference"),
@@ -258,6 +263,11 @@ class LisGAN(GenerativeMethod):
             raise BadValue(
                 f"LisGAN: soul_classes={self.soul_classes} and soul_over=batch exclude each other; "
                 "draw classes for L_R2, or take those of the batch."
+            )
+        if self.cascade != "off" and self.confident in (0, 1):
+            raise BadValue(
+                f"LisGAN: confident={self.confident:g} leaves the cascade no row to "
+                f"{'classify' if self.confident else 'learn from'}; choose a share between 0 and 1, or cascade=off."
             )
         if self.confident_epoch > self.final_epochs:
             raise BadValue(
