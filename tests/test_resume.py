@@ -153,7 +153,7 @@ def test_points_that_were_not_yet_scored_go_on_from_the_training_that_they_share
     assert len(header.runs) == 8
     outcome = run(tmp_path / "killed", SHARING, checkpoints="every:1")
     assert (outcome.remarks, files_beside(tmp_path / "killed")) == ((), [])
-    assert sorted(resumed_from(tmp_path / "killed")) == [0] * 6 + [header.step] * 2
+    assert sorted(resumed_from(tmp_path / "killed")) == [0] * 2 + [header.step] * 6  # two were finished before
     run(tmp_path / "whole", SHARING, checkpoints="every:1")
     same_numbers(tmp_path / "whole", tmp_path / "killed")
     assert {len(record.curve) for record in ResultStore(tmp_path / "killed").load()} == {5}
@@ -161,6 +161,16 @@ def test_points_that_were_not_yet_scored_go_on_from_the_training_that_they_share
 
 def killed(*_: object) -> None:
     raise Killed
+
+
+def test_seeds_that_train_together_all_say_from_which_step(tmp_path, every, killing):
+    every(3)
+    killing[:] = [10]
+    together = partial(run, tmp_path, FCLSWGAN, seeds=3, seeds_at_once="always")
+    assert together().interrupted
+    ((_, header),) = read_headers(tmp_path)
+    together()
+    assert resumed_from(tmp_path) == [header.step] * 6
 
 
 def test_the_bits_are_the_same_whether_states_are_kept_or_not(tmp_path, every):

@@ -209,8 +209,6 @@ def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, 
             losses = ctx.losses if one_seed else context.losses
             facts = {**group_facts, **_work(method, train), **progress.facts}
             yield job, _scored(progress, method, seconds, facts, losses)
-            if one_seed:
-                progress.facts.clear()
             for name in fitted_state(point):  # one fit at a time is in memory
                 delattr(point, name)
             ctx.seconds.clear()

@@ -36,7 +36,6 @@ class JobInProgress:
         judged: the checkpoints that were scored, at each step one of every job that the training serves.
         judging: seconds that this and the checks of it took.
         kept_judged: the checkpoints of the fit that this one goes on from, by step.
-        facts: what the record says of the state of the training.
     """
 
     job: Job
@@ -50,7 +49,12 @@ class JobInProgress:
     judged: list[list[Checkpoint]] = dataclasses.field(default_factory=list)
     judging: tuple[float, float] = (0.0, 0.0)
     kept_judged: dict[int, list[Checkpoint]] = dataclasses.field(default_factory=dict)
-    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    _facts: dict[str, dict[str, Any]] = dataclasses.field(default_factory=dict)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What the records of all that its training serves say of the state of the training."""
+        return self._facts.setdefault(self.served[0].training_key, {})
 
     @property
     def served(self) -> list[Job]:
