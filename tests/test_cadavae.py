@@ -54,7 +54,8 @@ def test_the_losses_are_the_formulas_summed_over_rows_and_dimensions(std_mode: s
     features, semantics, noise = (
         torch.randn(*shape, generator=stream, dtype=torch.float64) for shape in ((6, 7), (6, 4), (2, 6, dimensions))
     )
-    losses = vaes.losses(features, semantics, noise, std_mode)
+    vaes.std_mode = std_mode
+    losses = vaes(features, semantics, noise)
     given = {name: value.detach().numpy() for name, value in vaes.named_parameters()}
     wanted = dict.fromkeys(losses, 0.0)
     for row, (x, a) in enumerate(zip(features.numpy(), semantics.numpy(), strict=True)):
@@ -128,7 +129,7 @@ def test_training_is_adam_with_amsgrad_on_the_weighted_losses_of_random_batches(
             picked = torch.randperm(len(train.labels), generator=batches)[:16]
             noise = torch.randn(2, 16, 3, generator=noises)
             of_rows = rows.features[picked], rows.semantics[rows.labels[picked]]
-            losses = vaes.losses(*of_rows, noise, "logvar_half")
+            losses = vaes(*of_rows, noise)
             weights = method._weights(epoch / 3)
             adam.zero_grad()
             sum(weights[name] * value for name, value in losses.items()).backward()
@@ -236,3 +237,24 @@ def test_points_that_differ_in_scoring_share_a_training(monkeypatch: pytest.Monk
     alone = dataclasses.replace(points[1]).fit(train, Context(0)).scores(every.features, every.classes)
     assert np.array_equal(scores[1], alone)
     assert not np.array_equal(*scores)
+
+
+@pytest.mark.parametrize("quirks", [{}, {"std_mode": "logvar", "noise": "scalar", "batch": 1000}])
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_seeds_that_train_together_are_those_that_train_alone(quirks: dict[str, Any], precision: str) -> None:
+    train, _, every = problem()
+    methods, contexts = (
+        [CADAVAE(**{**SMALL, **quirks}) for _ in "ab"],
+        [Context(s, precision=precision) for s in (3, 8)],
+    )
+    together = list(CADAVAE.fit_seeds(methods, train, contexts))
+    scores = [each.scores(every.features, every.classes) for each in together]
+    assert not np.allclose(*scores)
+    near = 2e-3 if precision == "float32" else 0.1
+    for each, ctx, found in zip(together, contexts, scores, strict=True):
+        alone, by_itself = fitted(ctx.seed, **quirks), Context(ctx.seed, precision=precision)
+        alone.fit(train, by_itself)
+        np.testing.assert_allclose(found, alone.scores(every.features, every.classes), atol=near)
+        for name, losses in by_itself.losses.to_dict()["values"].items():
+            assert ctx.losses.to_dict()["values"][name] == pytest.approx(losses, rel=near)
+        assert not any(parameter.requires_grad for parameter in each.vaes_.parameters())

@@ -28,6 +28,7 @@ import zslbench
 from zslbench.errors import StoreError
 from zslbench.methods.base import Context
 from zslbench.methods.generative.gazsl import GAZSL
+from zslbench.methods.generative.kept_training import LossTraining
 from zslbench.methods.generative.training import GanTraining
 from zslbench.methods.nn import in_threads
 from zslbench.results.records.store import ResultStore
@@ -48,6 +49,10 @@ RFF_ = f"rff[{SMALL},{ENDS},epochs=3,latent=4,centre_gradients=never,multiplier_
 CEGZSL_ = f"cegzsl[{SMALL},{ENDS},epochs=3,embedding=6,projection=4,comparator=5,comparator_gradients=round]"
 FREE_ = f"free[{SMALL},final_epochs=1,final_batch=64,epochs=2,centre_gradients=never]"
 TFVAEGAN = f"tfvaegan[{SMALL},final_epochs=1,final_batch=64,epochs=2,gp_adapt=tf]"
+CADAVAE_ = (
+    "cadavae[latent=3,feature_encoder=8,feature_decoder=8,semantic_encoder=8,semantic_decoder=8,epochs=4,batch=32,"
+    f"per_class=3,per_seen_class=3,{ENDS.removeprefix('pretrain_epochs=1,')}]"
+)
 DYING = f"dying_methods:Dying[{SMALL},{ENDS},epochs=3]"
 GRID = f"fclswgan[{SMALL.replace('per_class=3', 'per_class=[3,4]')},{ENDS},epochs=2,lr=[1e-4,1e-3]]"
 SHARING = LISGAN.replace("final_epochs=1", "final_epochs=[1,2],cascade=[off,nn]")
@@ -58,6 +63,9 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "rff": (RFF_, {}, 2),
     "cegzsl": (CEGZSL_, {}, 2),
     "free": (FREE_, {}, 2),
+    "cadavae": (CADAVAE_, {}, 4),
+    "cadavae, seeds at once": (CADAVAE_, {"seeds": 2, "seeds_at_once": "always", "protocols": "zsl"}, 2),
+    "cadavae, judged, bf16": (CADAVAE_, {"precision": "bf16", "checkpoints": "every:1"}, 2),
     "judged": (FCLSWGAN, {"checkpoints": "every:1"}, 4),
     "judged grid": (SHARING, {"checkpoints": "every:2"}, 6),
     "seeds at once": (FCLSWGAN, {"seeds": 2, "seeds_at_once": "always"}, 2),
@@ -83,17 +91,20 @@ def keep_every(steps: int, patch: pytest.MonkeyPatch) -> None:
 
 def kill_after(left: list[int], patch: pytest.MonkeyPatch) -> None:
     """Kill the training in the middle of a step, after as many as the first number in the list, which then goes."""
-    whole = GanTraining.generator_step
 
-    def step(training: GanTraining, *given: torch.Tensor) -> None:
-        if left:
-            left[0] -= 1
-            if left[0] < 0:
-                del left[0]
-                raise Killed
-        whole(training, *given)
+    def killing(whole: Callable[..., None]) -> Callable[..., None]:
+        def step(*given: Any) -> None:
+            if left:
+                left[0] -= 1
+                if left[0] < 0:
+                    del left[0]
+                    raise Killed
+            whole(*given)
 
-    patch.setattr(GanTraining, "generator_step", step)
+        return step
+
+    patch.setattr(GanTraining, "generator_step", killing(GanTraining.generator_step))
+    patch.setattr(LossTraining, "_take_iteration", killing(LossTraining._take_iteration))
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""What the methods built on a Wasserstein GAN share: networks, training, divergence, synthesis.
+"""What generative methods share that train in rounds of steps, and those built on a Wasserstein GAN.
 
 Torch is imported inside the functions, so that the classes can be listed and described without it.
 """
@@ -23,12 +23,100 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from zslbench.methods.generative.kept_training import Training
     from zslbench.methods.generative.loss_terms import FakeSource, FurtherNetwork, LossTerm
     from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
 
 
 @dataclasses.dataclass(kw_only=True)
-class AdversarialMethod(SynthesisMethod):
+class SteppedMethod(SynthesisMethod):
+    """A method that trains in rounds of steps: seeds together if asked for, and on from a state that was kept."""
+
+    slow_from = 1e11
+    round_name: ClassVar[str] = "epoch"
+    """The name of a round of training in error messages."""
+    passes: ClassVar[int] = 1
+    """Through the rows per epoch."""
+
+    def fit(self, train: Train, ctx: Context) -> Self:
+        """Train the networks on rows of seen classes."""
+        (fitted,) = self.fit_seeds([self], train, [ctx])
+        return fitted
+
+    @classmethod
+    def fit_seeds(cls, points: Sequence[Self], train: Train, contexts: Sequence[Context]) -> Iterator[Self]:
+        """Train all points, several in batched products; each result equals that of its own `fit`, up to rounding."""
+        from zslbench.methods import nn
+        from zslbench.methods.generative.kept_training import KeptTraining
+
+        first, ctx = points[0], contexts[0]
+        trainings = [first._begin(train, ctx)]
+        trainings += [point._begin(train, each, first) for point, each in zip(points[1:], contexts[1:], strict=True)]
+        training = trainings[0] if len(points) == 1 else trainings[0].join(trainings)
+        del trainings
+        threads = nn.threads_for(len(points) * first._operations(Size.of(train)))
+        for point in points:
+            vars(point).update(threads_=threads, precision_=ctx.precision)
+        judged = any(each.judged for each in contexts)
+        unit, advice = f"in {first.round_name}", f"lower lr={vars(first)['lr']:g}"
+        rounds = list(first._rounds(training.epoch_steps))
+        kept = KeptTraining(training, ctx, [count for count, _, _ in rounds])
+        kept.resume(nn.describe_arithmetic(first.device_, ctx.precision, threads))
+        ctx.progress(kept.step, kept.total)
+        for number, (count, step, total) in enumerate(rounds):
+            resumed = number < len(kept.losses)  # the losses and checkpoints of these rounds are reported once more
+            if not resumed:
+                training.share = (step - 1) / total
+                with nn.at_precision(ctx.precision, first.device_), nn.in_threads(threads):
+                    losses = training.steps(count, ctx.phase, not ctx.profile, kept.advance, kept.taken)
+                kept.end_round(losses)
+            if judged or step == total:
+                training.write_back()
+            for point, values, each in zip(points, kept.losses[number], contexts, strict=True):
+                report_losses(point, each, (step, total), values, advice, unit, training.beside)
+            if not resumed and kept.advance(0):
+                break
+        for point, networks in zip(points, training.fits, strict=True):
+            networks.requires_grad_(False).zero_grad(set_to_none=True)
+            yield point
+
+    def phases(self) -> tuple[str, ...]:
+        """Return the phases of `fit`."""
+        return (TRAINING,)
+
+    @abc.abstractmethod
+    def _operations(self, size: Size) -> float:
+        """Return the multiplications and additions of one product of rows and weights, averaged over the steps."""
+
+    @abc.abstractmethod
+    def _begin(self, train: Train, ctx: Context, like: Self | None = None) -> Training:
+        """Prepare the data, make the networks, and return their training before its first step.
+
+        Args:
+            like: a method with the same parameters that has prepared the same data; its data is used.
+        """
+
+    def _rounds(self, epoch_steps: int) -> Iterator[tuple[int, int, int]]:
+        """Yield, for each round of training, its steps, its number, and how many there will be; here epochs."""
+        epochs = vars(self)["epochs"]
+        for epoch in range(1, epochs + 1):
+            yield self.passes * epoch_steps, epoch, epochs
+
+    def _take_rows(self, train: Train, ctx: Context, like: SynthesisMethod | None) -> SeenRows:
+        """Prepare the data, or take over what `like` has prepared; keep the seeds for later."""
+        from zslbench.methods.nn import resolve_device
+
+        if like is None:
+            self._prepare(train, resolve_device(ctx.device))
+        else:
+            shared = ("classes_", "preprocessor_", "device_", "rows_", "unseen_")
+            vars(self).update({name: vars(like)[name] for name in shared})
+        self._keep_seeds(ctx)
+        return self.rows_
+
+
+@dataclasses.dataclass(kw_only=True)
+class AdversarialMethod(SteppedMethod):
     """A method that trains a generator of features from semantics against a Wasserstein critic.
 
     Random numbers that are drawn per class use the order of `ClassTable.canonical`, so neither ids nor the order of
@@ -40,9 +128,6 @@ class AdversarialMethod(SynthesisMethod):
     """Of both Adams."""
     conditional: ClassVar[bool] = True
     """Whether the critic sees the semantics as well."""
-    slow_from = 1e11
-    round_name: ClassVar[str] = "epoch"
-    """The name of a round of training in error messages."""
 
     hidden: int = param(4096, low=1, high=16384, log=True, help="hidden units of generator and critic")
     noise: int = param(0, low=0, high=4096, help="dimensions of the noise; 0: as many as the semantics have")
@@ -52,53 +137,6 @@ class AdversarialMethod(SynthesisMethod):
     gp: float = param(10.0, low=0.0, high=1000.0, help="weight β of the gradient penalty")
     cls_weight: float = param(0.01, low=0.0, high=10.0, log=True, help="weight λ of the classification loss; 0: none")
 
-    def fit(self, train: Train, ctx: Context) -> Self:
-        """Train generator and critic on rows of seen classes."""
-        (fitted,) = self.fit_seeds([self], train, [ctx])
-        return fitted
-
-    @classmethod
-    def fit_seeds(cls, points: Sequence[Self], train: Train, contexts: Sequence[Context]) -> Iterator[Self]:
-        """Train all points, several in batched products; each result equals that of its own `fit`, up to rounding."""
-        from zslbench.methods import nn
-        from zslbench.methods.generative.kept_training import KeptTraining
-        from zslbench.methods.generative.training import JointTraining
-
-        first, ctx = points[0], contexts[0]
-        trainings = [first._begin(train, ctx)]
-        trainings += [point._begin(train, each, first) for point, each in zip(points[1:], contexts[1:], strict=True)]
-        training = trainings[0] if len(points) == 1 else JointTraining(trainings)
-        del trainings
-        threads = nn.threads_for(len(points) * first._operations(Size.of(train)))
-        for point in points:
-            vars(point).update(threads_=threads, precision_=ctx.precision)
-        judged = any(each.judged for each in contexts)
-        unit, advice = f"in {first.round_name}", f"lower lr={first.lr:g}"
-        rounds = list(first._rounds(training.epoch_steps))
-        kept = KeptTraining(training, ctx, [count for count, _, _ in rounds], len(points))
-        kept.resume(nn.describe_arithmetic(first.device_, ctx.precision, threads))
-        ctx.progress(kept.step, kept.total)
-        for number, (count, step, total) in enumerate(rounds):
-            resumed = number < len(kept.losses)  # the losses and checkpoints of these rounds are reported once more
-            if not resumed:
-                with nn.at_precision(ctx.precision, first.device_), nn.in_threads(threads):
-                    losses = training.steps(count, ctx.phase, not ctx.profile, kept.advance, kept.taken)
-                kept.end_round(losses)
-            if judged or step == total:
-                training.write_back()
-            for point, values, each in zip(points, kept.losses[number], contexts, strict=True):
-                report_losses(point, each, (step, total), values, advice, unit, training.generator_loss.notes)
-            if not resumed and kept.advance(0):
-                break
-        for point in points:
-            for network in (point.generator_, *point.further_.values()):
-                network.requires_grad_(False).zero_grad(set_to_none=True)
-            yield point
-
-    def phases(self) -> tuple[str, ...]:
-        """Return the phases of `fit`."""
-        return (TRAINING,)
-
     def cost(self, size: Size) -> float:
         """Return the rows that pass through the networks in all steps, times the weights that they meet."""
         batch = min(self.batch, size.images)
@@ -106,7 +144,6 @@ class AdversarialMethod(SynthesisMethod):
         return steps * (self.critic_steps + 1) * self._operations(size) / 2
 
     def _operations(self, size: Size) -> float:
-        """Return the multiplications and additions of one product of rows and weights, averaged over the steps."""
         rows = min(self.batch, size.images) + self._further_fakes(size) / (self.critic_steps + 1)
         return 2 * rows * self.hidden * (size.features + size.semantics)
 
@@ -115,22 +152,12 @@ class AdversarialMethod(SynthesisMethod):
         return 0
 
     def _begin(self, train: Train, ctx: Context, like: AdversarialMethod | None = None) -> GanTraining:
-        """Prepare the data, make the networks, and return their training before its first step.
-
-        Args:
-            like: a method with the same parameters that has prepared the same data; its data is used.
-        """
         from zslbench.methods import nn
         from zslbench.methods.generative.training import GanTraining
         from zslbench.methods.generative.wgan import Generator
 
-        device = nn.resolve_device(ctx.device)
-        if like is None:
-            self._prepare(train, device)
-        else:
-            shared = ("classes_", "preprocessor_", "device_", "rows_", "unseen_")
-            vars(self).update({name: vars(like)[name] for name in shared})
-        rows: SeenRows = self.rows_
+        rows = self._take_rows(train, ctx, like)
+        device = self.device_
 
         def stream(purpose: str, where: torch.device | str = "cpu") -> torch.Generator:
             return nn.random_stream(ctx.stream_seed(purpose), where)
@@ -142,7 +169,6 @@ class AdversarialMethod(SynthesisMethod):
         ).to(device)
         critic = self._make_critic(rows, ctx)
         critic.to(device)
-        self._keep_seeds(ctx)
         streams = {purpose: stream(purpose, device) for purpose in ("batches", "noise", "interpolation")}
         given = rows, self.generator_.noise, ctx
         further = self.further_networks(*given)
@@ -176,10 +202,6 @@ class AdversarialMethod(SynthesisMethod):
 
         given = {name: getattr(self, name) for name in ("batch", "critic_steps", "lr", "gp", "betas")}
         return GanOptions(**given, branch_weight=self._branch_weight())
-
-    @abc.abstractmethod
-    def _rounds(self, epoch_steps: int) -> Iterator[tuple[int, int, int]]:
-        """Yield, for each round of training, its generator steps, its number, and how many there will be."""
 
     def _branch_weight(self) -> float:
         """Return the weight of the critic's classifying branch in the critic's loss; 0: no branch."""

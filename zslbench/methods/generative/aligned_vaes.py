@@ -26,6 +26,9 @@ class HiddenUnits(NamedTuple):
 class AlignedVaes(torch.nn.Module):
     """A variational autoencoder of features x and one of semantics a; each encoder and decoder has one hidden layer."""
 
+    std_mode = "logvar_half"
+    """Of the codes (see `Posterior.draw`)."""
+
     def __init__(
         self, features: int, semantics: int, latent: int, hidden: HiddenUnits, stream: torch.Generator
     ) -> None:
@@ -36,7 +39,7 @@ class AlignedVaes(torch.nn.Module):
         self.semantic_encoder = GaussianEncoder((semantics, hidden.semantic_encoder), latent, layer)
         self.semantic_decoder = Perceptron((latent, hidden.semantic_decoder, semantics), layer)
 
-    def losses(self, features: Tensor, semantics: Tensor, noise: Tensor, std_mode: str) -> dict[str, Tensor]:
+    def forward(self, features: Tensor, semantics: Tensor, noise: Tensor) -> dict[str, Tensor]:
         """Return the four losses by name, each summed over (m, d) rows and over dimensions, without their weights.
 
         They are L1(x, Dₓ(zₓ)) + L1(a, Dₐ(zₐ)), both KL divergences, L1(x, Dₓ(zₐ)) + L1(a, Dₐ(zₓ)), and the Wasserstein
@@ -44,14 +47,14 @@ class AlignedVaes(torch.nn.Module):
 
         Args:
             semantics: (m, a) of the rows' classes.
-            noise: (2, m, …), of zₓ and of zₐ; std_mode: as of `Posterior.draw`.
+            noise: (2, m, …), of zₓ and of zₐ.
         """
         by_features, by_semantics = (
             _exact(encoder(rows))
             for encoder, rows in ((self.feature_encoder, features), (self.semantic_encoder, semantics))
         )
-        from_features = by_features.draw(noise[0], std_mode)
-        from_semantics = by_semantics.draw(noise[1], std_mode)
+        from_features = by_features.draw(noise[0], self.std_mode)
+        from_semantics = by_semantics.draw(noise[1], self.std_mode)
 
         def error(of_features: Tensor, of_semantics: Tensor) -> Tensor:
             """Return the L1 errors of features decoded from some codes, and of semantics decoded from others."""

@@ -6,21 +6,22 @@ Torch is imported inside the functions, so that the class can be listed and desc
 from __future__ import annotations
 
 import dataclasses
-import math
+import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size, report_losses
+from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
+from zslbench.methods.generative import SteppedMethod
 from zslbench.methods.generative.synthesis import FinalClassifierMethod
 from zslbench.methods.preprocess import check_chain, normed
 from zslbench.params import Between, param
-from zslbench.step_reports import TRAINING
 from zslbench.task import ClassTable, Train
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
+    from zslbench.methods.generative.kept_training import LossTraining
     from zslbench.methods.generative.vae import Posterior
 
 WARM_UPS: Mapping[str, tuple[float, float]] = {
@@ -58,7 +59,7 @@ _CELLS = {
 
 
 @dataclasses.dataclass(kw_only=True)
-class CADAVAE(FinalClassifierMethod):
+class CADAVAE(SteppedMethod, FinalClassifierMethod):
     """Two aligned variational autoencoders, of features and of semantics, and a softmax classifier of latent codes."""
 
     card = MethodCard(
@@ -128,7 +129,6 @@ class CADAVAE(FinalClassifierMethod):
     )
     later = ("synthesis", "final classifier", "seen codes")
     scoring: ClassVar[tuple[str, ...]] = (*FinalClassifierMethod.scoring, "per_seen_class", "seen_rows")
-    slow_from = 1e11
     check_params = {
         "latent": 8,
         "feature_encoder": 32,
@@ -178,59 +178,35 @@ class CADAVAE(FinalClassifierMethod):
     preprocess: str = param("standard", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
     final_batch: int = param(32, low=1, high=65536, log=True, help="rows per step of the final classifier")
 
-    def phases(self) -> tuple[str, ...]:
-        """Return the phases of `fit`."""
-        return (TRAINING,)
-
     def cost(self, size: Size) -> float:
         """Return the rows that pass through the networks in all steps, times the weights that they meet."""
-        return (
-            self.epochs * -(-size.images // self.batch) * self.batch * self._weights_met(size.features, size.semantics)
-        )
+        return self.epochs * -(-size.images // self.batch) * self.batch * self._weights_met(size)
 
-    def fit(self, train: Train, ctx: Context) -> Self:
-        """Train both autoencoders on seen classes; the semantics of unseen classes are not needed."""
+    def _operations(self, size: Size) -> float:
+        return 2 * min(self.batch, size.images) * self._weights_met(size) / 6  # of six products
+
+    def _begin(self, train: Train, ctx: Context, like: CADAVAE | None = None) -> LossTraining:
         import torch
 
         from zslbench.methods import nn
         from zslbench.methods.generative.aligned_vaes import AlignedVaes, HiddenUnits
+        from zslbench.methods.generative.kept_training import LossTraining
         from zslbench.methods.generative.vae import draw_noise
 
-        device = nn.resolve_device(ctx.device)
-        rows = self._prepare(train, device)
-        self._keep_seeds(ctx)
-        semantics = rows.semantics[rows.labels]
+        rows = self._take_rows(train, ctx, like)
         units = HiddenUnits(*(getattr(self, name) for name in HiddenUnits._fields))
-        init = nn.random_stream(ctx.stream_seed("init"))
-        vaes = self.vaes_ = AlignedVaes(rows.features.shape[1], semantics.shape[1], self.latent, units, init).to(device)
-        optimiser = nn.adam(vaes.parameters(), self.lr, betas=(0.9, 0.999), amsgrad=True)
-        batch_stream, noise_stream = (
-            nn.random_stream(ctx.stream_seed(purpose), device) for purpose in ("batches", "noise")
-        )
-        count = min(self.batch, len(semantics))
-        steps = math.ceil(len(semantics) / count)
-        operations = 2 * count * self._weights_met(rows.features.shape[1], semantics.shape[1])
-        self.threads_, self.precision_ = nn.threads_for(operations / 6), ctx.precision  # by six products
-        for epoch in range(self.epochs):
-            weights, sums = self._weights(epoch / self.epochs), torch.zeros(4, device=device)
-            with ctx.phase(TRAINING), nn.at_precision(ctx.precision, device), nn.in_threads(self.threads_):
-                for taken in range(1, steps + 1):
-                    picked = torch.randperm(len(semantics), generator=batch_stream, device=device)[:count]
-                    noise = draw_noise((2, count), self.latent, self.noise, noise_stream)
-                    losses = vaes.losses(rows.features[picked], semantics[picked], noise, self.std_mode)
-                    loss = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
-                    optimiser.zero_grad()
-                    loss.backward()  # type: ignore[no-untyped-call]
-                    optimiser.step()
-                    sums += torch.stack([value.detach() for value in losses.values()])
-                    if ended := ctx.progress(epoch * steps + taken, self.epochs * steps):
-                        break
-            means = dict(zip(losses, (sums / (steps * count)).tolist(), strict=True))
-            report_losses(self, ctx, (epoch + 1, self.epochs), means, f"lower lr={self.lr:g}")
-            if ended:
-                break
-        vaes.requires_grad_(False).zero_grad(set_to_none=True)
-        return self
+        given = rows.features.shape[1], rows.semantics.shape[1], self.latent, units
+        self.vaes_ = AlignedVaes(*given, nn.random_stream(ctx.stream_seed("init"))).to(self.device_)
+        self.vaes_.std_mode = self.std_mode
+
+        def draw(batches: torch.Generator, noise: torch.Generator) -> tuple[Tensor, ...]:
+            picked = torch.randperm(len(rows.labels), generator=batches, device=batches.device)[: self.batch]
+            drawn = draw_noise((2, len(picked)), self.latent, self.noise, noise)
+            return rows.features[picked], rows.semantics[rows.labels[picked]], drawn
+
+        streams = [nn.random_stream(ctx.stream_seed(purpose), self.device_) for purpose in ("batches", "noise")]
+        make_adam = functools.partial(nn.adam, lr=self.lr, betas=(0.9, 0.999), amsgrad=True)
+        return LossTraining([(self.vaes_, streams)], rows.features, self.batch, draw, self._weights, make_adam)
 
     def _weights(self, share: float) -> dict[str, float]:
         """Return the weights of the losses by name after a share of the epochs."""
@@ -239,11 +215,10 @@ class CADAVAE(FinalClassifierMethod):
         ramps = {name: warmed_up(share, *ramp, getattr(self, f"{name}_weight")) for name, ramp in WARM_UPS.items()}
         return {"reconstruction": 1.0, **ramps}
 
-    def _weights_met(self, features: int, semantics: int) -> float:
+    def _weights_met(self, size: Size) -> float:
         """Return the weights that a row of a step meets; each decoder is passed twice."""
-        return features * (self.feature_encoder + 2 * self.feature_decoder) + semantics * (
-            self.semantic_encoder + 2 * self.semantic_decoder
-        )
+        of_features = size.features * (self.feature_encoder + 2 * self.feature_decoder)
+        return of_features + size.semantics * (self.semantic_encoder + 2 * self.semantic_decoder)
 
     def _draw(self, posterior: Posterior, stream: torch.Generator) -> Tensor:
         """Return a code per row of the (…, l) posteriors."""

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
 from zslbench.methods.fit_cache import cache_result
@@ -74,15 +74,8 @@ _CELLS = {cell: command_values(row[:5], 25, 1) for cell, row in COMMANDS.items()
 class ClassifiedGan(AdversarialMethod):
     """A conditional WGAN on seen classes whose fakes a pre-trained classifier of these must recognise."""
 
-    passes: ClassVar[int] = 1
-    """Through the rows per epoch."""
-
     epochs: int = param(30, low=1, high=10000, log=True, help="epochs of ⌈n/batch⌉ generator steps")
     pretrain_epochs: int = param(50, low=1, high=10000, log=True, help="epochs of the pre-trained seen classifier")
-
-    def _rounds(self, epoch_steps: int) -> Iterator[tuple[int, int, int]]:
-        for epoch in range(1, self.epochs + 1):
-            yield self.passes * epoch_steps, epoch, self.epochs
 
     def phases(self) -> tuple[str, ...]:
         """Return the phases of `fit`: the frozen classifier is trained first, where the loss has one."""

@@ -12,16 +12,15 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Self
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.func import functional_call, vmap
 
-from zslbench.arrays import AnyArray
+from zslbench.methods.generative.kept_training import Phase, Training, Weights, stack, stack_weights
 from zslbench.methods.generative.loss_terms import (
     CriticTerms,
     FakeSource,
@@ -33,11 +32,6 @@ from zslbench.methods.generative.loss_terms import (
 from zslbench.methods.generative.recording import RecordedIteration
 from zslbench.methods.generative.wgan import Critic, CriticBatch, CriticLoss, Generator
 from zslbench.methods.nn import BETAS, adam
-
-Phase = Callable[[str], AbstractContextManager[object]]
-Weights = dict[str, Tensor]
-_OF_LOSSES = ("sum ", "count ")
-"""How the names of arrays in a state begin that are of the losses of a round."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -82,18 +76,18 @@ class GanOptions:
     adversarial_weight: float = 1.0
 
 
-class GanTraining:
-    """Alternates critic steps and generator steps (each network by its Adam), and sums their losses on the device.
-
-    Tensors stay on the device and nothing waits for them.
+class GanTraining(Training):
+    """Alternates critic steps and generator steps, each network by its Adam.
 
     Args:
         rows: the seen rows; batches are drawn from them without replacement, anew for every critic step.
         terms: the terms of the generator's loss besides −E D(x̃, a), and those of the critic's steps.
         streams: generators ``batches``, ``noise`` and ``interpolation``.
         further: the networks that are trained besides, by name.
-        sources: where fakes come from, for each of the equal parts of a round (see `steps`).
+        sources: where fakes come from, for each of the equal parts of a round.
     """
+
+    recordable = True
 
     def __init__(
         self,
@@ -107,10 +101,10 @@ class GanTraining:
         sources: Sequence[FakeSource] = (FakeSource(),),
     ) -> None:
         self.generator, self.critic, self.terms = generator, critic, tuple(terms)
+        self.networks = Networks(generator, critic, {name: each.network for name, each in further.items()})
+        super().__init__([self.networks], rows.features, options.batch)
         self.rows, self.options, self.streams = rows, options, streams
         self.further, self.sources = dict(further), tuple(sources)
-        self.batch, self.device = min(options.batch, len(rows.features)), rows.features.device
-        self.networks = Networks(generator, critic, {name: each.network for name, each in further.items()})
         self.gp = torch.full((), options.gp, device=self.device) if options.gp_adapt else None
         if options.critic_weight:
             self.critic_loss = CriticLoss(critic, options.gp, options.branch_weight)
@@ -118,28 +112,34 @@ class GanTraining:
         self.critic_terms = CriticTerms(self.networks, self.terms)
         self.generator_loss = GeneratorLoss(self.networks, self.terms, options.adversarial_weight)
         self.drawing = [*streams.values(), *(stream for term in terms for stream in term.streams)]
-        self._sums: dict[str, Tensor] = {}
-        self._notes: dict[str, int] = {}
-        self._prepare_steps(dict(self.networks.named_parameters()), self.drawing)
+        self.beside = self.generator_loss.notes
+        self._prepare_steps()
 
-    def _prepare_steps(self, weights: Weights, drawing: Iterable[torch.Generator]) -> None:
+    def _prepare_steps(self) -> None:
         """Make the Adam of each network; `weights` are those of `networks`."""
         self._weights: dict[str, Weights] = {}
-        self.adams: dict[str, torch.optim.Adam] = {}
+        self.adams = {}
         for name in ("critic", "generator", *self.further):
             start = f"further.{name}." if name in self.further else f"{name}."
-            held = {full.removeprefix(start): value for full, value in weights.items() if full.startswith(start)}
+            held = {full.removeprefix(start): value for full, value in self.weights.items() if full.startswith(start)}
             how = self.further.get(name, self.options)
             self._weights[name], self.adams[name] = held, adam(held.values(), how.lr, how.betas)
             if self._keeps_gradient(name):
                 for parameter in held.values():
                     parameter.grad = torch.zeros_like(parameter)
-        streams = tuple(drawing)
-        self._recordings = [RecordedIteration(streams, self.device) for _ in self.sources]
+        self.zeroed = [self.adams[name] for name, each in self.further.items() if each.zeroed == "round"]
+        self._recordings = [RecordedIteration(self.drawing, self.device) for _ in self.sources]
         self._use_source(0)
 
     def _use_source(self, number: int) -> None:
         self._repeated, self.generator_loss.source = self._recordings[number], self.sources[number]
+
+    def _take_iteration(self, taken: int, count: int, phase: Phase, graph: bool) -> None:
+        self._use_source(taken * len(self.sources) // count)  # each has an equal part of the round
+        self._repeated(self.iterate) if graph else self.iterate(phase)
+
+    def join(self, trainings: Sequence[Self]) -> JointTraining:  # noqa: D102
+        return JointTraining(trainings)
 
     def _stepped(self, step: str) -> list[str]:
         """Return the names of the networks whose weights the terms of a step may change."""
@@ -148,48 +148,6 @@ class GanTraining:
     def _keeps_gradient(self, name: str) -> bool:
         """Return whether the gradient of a network's weights is added to that of the step before."""
         return name in self.further and self.further[name].zeroed != "step"
-
-    @property
-    def epoch_steps(self) -> int:
-        """Generator steps of an epoch: ⌈n / batch⌉."""
-        return -(-len(self.rows.features) // self.batch)
-
-    def steps(
-        self,
-        count: int,
-        phase: Phase,
-        record: bool = True,
-        advance: Callable[[int], bool] = lambda _taken: False,
-        taken: int = 0,
-    ) -> list[dict[str, float]]:
-        """Take `count` iterations; return, for each fit, the mean of every loss by name.
-
-        Of these, `taken` were taken before the state was kept from which the training goes on. Each of the sources of
-        fakes has an equal part of them.
-
-        On CUDA the iterations are recorded as a graph, unless `record` is false, which allows to time their phases
-        separately. After each iteration (on CUDA: after it was given to the device) `advance` is called with the number
-        of iterations; if it returns True, the loop ends.
-        """
-        if not taken:
-            for total in self._sums.values():
-                total.zero_()
-            for name, each in self.further.items():
-                if each.zeroed == "round":
-                    self.adams[name].zero_grad(set_to_none=False)
-        graph = record and self.device.type == "cuda"
-        with phase("iterations") if graph else contextlib.nullcontext():
-            while taken < count:
-                self._use_source(taken * len(self.sources) // count)
-                self._repeated(self.iterate) if graph else self.iterate(phase)
-                taken += 1
-                if advance(taken):
-                    break
-        means = {
-            name: (total.cpu().double() / (taken * self._notes[name])).reshape(-1).tolist()
-            for name, total in self._sums.items()
-        }
-        return [dict(zip(means, values, strict=True)) for values in zip(*means.values(), strict=True)]
 
     def iterate(self, phase: Phase = contextlib.nullcontext) -> None:
         """Take the critic steps and the generator step of one iteration."""
@@ -272,72 +230,15 @@ class GanTraining:
         self._note("generator", loss)
         self._note_terms(self.generator_loss, values)
 
-    def write_back(self) -> None:
-        """Copy the weights to the networks of the fits, if copies of them were trained."""
-
-    def state(self) -> dict[str, AnyArray]:
-        """Return all that changes from step to step, by name: weights, both Adams, random streams, sums of losses."""
-        arrays = {name: tensor.cpu().numpy() for name, tensor in self._trained().items()}
-        arrays |= {
-            f"stream {number}": stream.get_state().numpy() for number, stream in enumerate(self._repeated.streams)
-        }
-        arrays |= {f"sum {name}": total.cpu().numpy() for name, total in self._sums.items()}
-        return arrays | {f"count {name}": np.asarray(count) for name, count in self._notes.items()}
-
-    def restore(self, state: Mapping[str, AnyArray]) -> None:
-        """Go on from what `state` returned after some step.
-
-        Raises:
-            ValueError: it is that of another training; this one has not changed.
-        """
-        losses = {name for name in state if name.startswith(_OF_LOSSES)}
-        mine, given = (
-            {name: (array.shape, array.dtype) for name, array in arrays.items() if not name.startswith(_OF_LOSSES)}
-            for arrays in (self.state(), state)
-        )
-        if mine != given:
-            raise ValueError("its numbers are those of other networks")
-        with torch.no_grad():
-            for name, tensor in self._trained().items():
-                tensor.copy_(torch.from_numpy(state[name]))
-        for number, stream in enumerate(self._repeated.streams):
-            stream.set_state(torch.from_numpy(state[f"stream {number}"]))
-        for name in losses:
-            kind, loss = name.split(" ", 1)
-            if kind == "sum":
-                self._sums[loss] = torch.tensor(state[name], device=self.device)
-            else:
-                self._notes[loss] = int(state[name])
-
     def _trained(self) -> Weights:
-        """Return what changes besides streams and losses: weights, moments of Adams, and what gradients and terms keep.
-
-        Moments that an Adam does not have yet are made as it makes them at its first step.
-        """
-        tensors: Weights = {} if self.gp is None else {"weight of the penalty": self.gp}
-        for name, optimiser in self.adams.items():
-            for number, weights in enumerate(optimiser.param_groups[0]["params"]):
-                if not optimiser.state[weights]:  # only a fused Adam counts on the device, and always in float32
-                    fused = {"device": weights.device, "dtype": torch.float32} if optimiser.defaults["fused"] else {}
-                    step = torch.zeros((), **fused)
-                    moments = {name: torch.zeros_like(weights).detach() for name in ("exp_avg", "exp_avg_sq")}
-                    optimiser.state[weights] = {"step": step, **moments}
-                tensors[f"{name} {number}"] = weights.detach()
-                tensors |= {f"{name} {number} {moment}": held for moment, held in optimiser.state[weights].items()}
-                if self._keeps_gradient(name):
-                    tensors[f"{name} {number} gradient"] = weights.grad
+        tensors = super()._trained() | ({} if self.gp is None else {"weight of the penalty": self.gp})
+        for name, weights in self._weights.items():
+            if self._keeps_gradient(name):
+                tensors |= {f"{name} {number} gradient": held.grad for number, held in enumerate(weights.values())}
         for held, term in zip(self._held, self.terms, strict=True):
             if term.adapt is not None:
                 tensors |= {f"{term.name} holds {number}": tensor for number, tensor in enumerate(held)}
         return tensors
-
-    def _note(self, name: str, value: Tensor) -> None:
-        """Add to the sum of a loss, in place: a recorded graph adds to the same tensor."""
-        if name not in self._sums:
-            exact = torch.promote_types(value.dtype, torch.float32)  # a sum in bf16 would stop growing
-            self._sums[name] = torch.zeros(value.shape, dtype=exact, device=value.device)
-        self._sums[name] += value.detach()
-        self._notes[name] = self._notes.get(name, 0) + 1
 
     def _note_terms(self, losses: GeneratorLoss | CriticTerms, values: Sequence[Tensor]) -> None:
         """Add to the sums what the terms of a step returned, and let them adapt what they hold."""
@@ -413,27 +314,21 @@ class JointTraining(GanTraining):
         if self.gp is not None:
             self.gp = self.gp.repeat(len(members))
         terms = zip(*(member.terms for member in members), strict=True)
-        self._held = [_stack([term.held for term in each]) for each in terms]
-        drawing = (stream for member in members for stream in member.drawing)
-        self._stacked = _stack_weights([member.networks for member in members])
-        self._prepare_steps(self._stacked, drawing)
-
-    def write_back(self) -> None:
-        """Copy the weights to the networks of the fits."""
-        with torch.no_grad():
-            for at, member in enumerate(self.members):
-                for name, parameter in member.networks.named_parameters():
-                    parameter.copy_(self._stacked[name][at])
+        self._held = [stack([term.held for term in each]) for each in terms]
+        self.drawing = [stream for member in members for stream in member.drawing]
+        self.fits = tuple(member.networks for member in members)
+        self.weights = stack_weights(self.fits)
+        self._prepare_steps()
 
     def _draw_inputs(self) -> tuple[Tensor, Tensor, Tensor]:
         """Draw what each fit draws, with a second axis over fits."""
-        noise, picked, mix = _stack([member._draw_inputs() for member in self.members], dim=1)
+        noise, picked, mix = stack([member._draw_inputs() for member in self.members], dim=1)
         return noise, picked, mix
 
     def _given(self, step: str) -> list[tuple[Tensor, ...]]:
         terms = zip(*(member.terms for member in self.members), strict=True)
         return [
-            (*held, *_stack([term.draw() for term in each]))
+            (*held, *stack([term.draw() for term in each]))
             for held, each in zip(self._held, terms, strict=True)
             if each[0].step == step
         ]
@@ -446,7 +341,7 @@ class JointTraining(GanTraining):
         source = self.generator_loss.source
 
         with torch.no_grad():
-            made: Tensor = vmap(generate, in_dims=(0, 1, 1, 1), out_dims=1)(self._stacked, noise, real, semantics)
+            made: Tensor = vmap(generate, in_dims=(0, 1, 1, 1), out_dims=1)(self.weights, noise, real, semantics)
         return made
 
     def _set_critic_gradients(self, batch: CriticBatch) -> tuple[Tensor, Tensor]:
@@ -463,13 +358,12 @@ class JointTraining(GanTraining):
             values: tuple[Tensor, ...] = functional_call(losses, weights, inputs)
             return values
 
-        stepped = self._stepped(losses.step)
+        stepped = tuple(
+            f"further.{name}." if name in self.further else f"{name}." for name in self._stepped(losses.step)
+        )
         weights = {
-            f"networks.{'further.' if name in self.further else ''}{name}.{part}": value
-            if name in stepped
-            else value.detach()
-            for name, parts in self._weights.items()
-            for part, value in parts.items()
+            f"networks.{name}": value if name.startswith(stepped) else value.detach()
+            for name, value in self.weights.items()
         }
         values: tuple[Tensor, ...] = vmap(losses_of)(weights, *inputs)
         return values
@@ -483,15 +377,3 @@ class JointTraining(GanTraining):
 def adapt_penalty_weight(weight: Tensor, penalty: Tensor) -> None:
     """Multiply, in place, weights of the gradient penalty by 1.1 or 1 / 1.1 (see `GanOptions`)."""
     weight.mul_(torch.where(penalty > 1.05, 1.1, torch.where(penalty < 1.001, 1 / 1.1, 1.0)))
-
-
-def _stack_weights(networks: Sequence[torch.nn.Module]) -> Weights:
-    """Return the weights of equal networks with a leading axis, as new leaf tensors."""
-    return {
-        name: torch.stack([network.get_parameter(name).detach() for network in networks]).requires_grad_()
-        for name, _ in networks[0].named_parameters()
-    }
-
-
-def _stack(tensors: Sequence[tuple[Tensor, ...]], dim: int = 0) -> list[Tensor]:
-    return [torch.stack(each, dim=dim) for each in zip(*tensors, strict=True)]
