@@ -458,22 +458,23 @@ def test_output_to_a_folder_or_a_circle_of_links_is_refused_with_a_sentence(tmp_
 
 def test_output_goes_through_links_and_into_what_is_no_file(tmp_path):
     ResultStore(tmp_path / "runs").save(record())
-    whole = table(tmp_path / "runs")
+    shown = zslbench.table(tmp_path / "runs")
+    whole = shown.text
     target, link, dangling = tmp_path / "target.txt", tmp_path / "link.txt", tmp_path / "dangling.txt"
     target.write_text("old")
     link.symlink_to(target)
     dangling.symlink_to(tmp_path / "new.txt")
     for path in (link, dangling):
-        table(tmp_path / "runs", output=path)
+        shown.write_file(path, whole)
         assert path.is_symlink()
         assert path.read_text(encoding="utf-8") == whole
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
-    table(tmp_path / "runs", output=pipe)
+    shown.write_file(pipe, whole)
     assert os.read(reader, 100_000).decode() == whole
     os.close(reader)
     assert pipe.is_fifo()
-    table(tmp_path / "runs", output=Path(os.devnull))
+    shown.write_file(Path(os.devnull), whole)
     assert not Path(os.devnull).is_file()
     assert not [*tmp_path.glob("*.tmp")]

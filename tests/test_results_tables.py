@@ -591,10 +591,14 @@ def test_a_folder_names_the_data_set_that_was_read_from_it(study_runs: Path) -> 
 
 def test_the_table_is_written_whole_or_not_at_all(study_runs: Path, tmp_path: Path) -> None:
     target = tmp_path / "tables" / "gzsl.tex"
-    text = table(study_runs, format="latex", output=target)
-    for output, advice in ((target / "below.txt", "name another folder"), (tmp_path, "name a file, not a folder")):
+    shown = table_verb(study_runs, format="latex")
+    text = shown.text
+    shown.save(target)
+    (tmp_path / "folder.tex").mkdir()
+    bad = ((target / "below.txt", "name another folder"), (tmp_path / "folder.tex", "name a file, not a folder"))
+    for output, advice in bad:
         with pytest.raises(StoreError, match=f"cannot write the table .*{advice}"):
-            table(study_runs, output=output)
+            shown.save(output)
     assert target.read_text(encoding="utf-8") == text
     assert [path.name for path in target.parent.iterdir()] == ["gzsl.tex"]
 

@@ -89,13 +89,6 @@ def name_file(path: Path) -> str:
     return repr(path.name or str(path))
 
 
-def write_output(text: str, path: Path | str | None, kind: str) -> str:
-    """Write a text into the file that was asked for, if any, and return it; `kind` names it in errors."""
-    if path is not None:
-        write_text(Path(path), text, f"the {kind} {Path(path).name}".rstrip())
-    return text
-
-
 @contextlib.contextmanager
 def staged(path: Path, write: Writer) -> Iterator[Path]:
     """Give a file beside `path` that `write` has filled, safe on the disk; what was not moved away is removed."""

@@ -117,7 +117,7 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
     """Print the table of the records, or of the data sets: terminal, markdown, LaTeX, CSV or JSON."""
     if options["cite"] and options["format"] != "latex":
         raise click.UsageError("--cite is for --format latex; leave it out, or choose that format.")
-    shared.show_result(zslbench.table(output=output, metrics=metrics or None, **options), output)
+    shared.show_result(zslbench.table(metrics=metrics or None, **options), output)
     if options["bibtex"]:
         screen.show_written(options["bibtex"])
 
@@ -163,7 +163,7 @@ def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | N
     are shown as a matrix of differences. Within a data set: paired bootstrap, Holm over pairs. Across data sets:
     Wilcoxon–Holm, Friedman, mean ranks.
     """
-    shared.show_result(zslbench.compare(*methods, metrics=metrics or None, output=output, **options), output)
+    shared.show_result(zslbench.compare(*methods, metrics=metrics or None, **options), output)
 
 
 @shared.verb(
@@ -184,7 +184,7 @@ def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | N
 @shared.RUNS
 def curve(output: Path | None, **options: Any) -> None:
     """Print seen–unseen curves, and H after calibrated stacking, from the predictions of finished gzsl runs."""
-    shared.show_result(zslbench.curve(output=output, **options), output)
+    shared.show_result(zslbench.curve(**options), output)
 
 
 @shared.verb(

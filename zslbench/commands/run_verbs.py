@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -296,21 +295,21 @@ def tune(method: str, dataset: str, no_prune: bool, format: Any, **options: Any)
 @shared.DECIMALS
 @shared.LATEX_CAPTION
 @shared.study_options(ONLY_LISTED)
-def ablate(**options: Any) -> None:
+def ablate(output: Path | None, **options: Any) -> None:
     """Run a method's named ablations over seeds and print them with their differences.
 
     METHOD is the whole method, with its presets and parameters; an ablation removes parts of it. With --sweep, one
     parameter is varied instead.
     """
-    _show_study(zslbench.ablate(**shared.take_machine(options), **options), options)
+    _show_study(zslbench.ablate(**shared.take_machine(options), **options), output, options["dry_run"])
 
 
-def _show_study(study: Ablated | Reproduction, options: Mapping[str, Any]) -> None:
+def _show_study(study: Ablated | Reproduction, output: Path | None, dry_run: bool) -> None:
     """Show what a study would do, or what came of it; end with its exit code."""
-    if options["dry_run"]:
+    if dry_run:
         screen.show_outcome(study.outcome)
         return
-    shared.show_result(study, options["output"])
+    shared.show_result(study, output)
     shared.exit_after(study.outcome)
 
 
@@ -334,7 +333,7 @@ def _show_study(study: Ablated | Reproduction, options: Mapping[str, Any]) -> No
 @shared.format_option("terminal", "markdown", "csv", "json")
 @shared.CAPTION
 @shared.study_options("Only list what would be run, and what cannot be run.")
-def reproduce(**options: Any) -> None:
+def reproduce(output: Path | None, **options: Any) -> None:
     """Run the methods of a published table and say of each number whether it was reproduced.
 
     SOURCE is the key of a paper whose numbers zslbench knows, such as li2019lisgan or xian2018gbu.
@@ -343,4 +342,4 @@ def reproduce(**options: Any) -> None:
     if options["dry_run"]:
         for sentence in reproduction.describe_missing():
             screen.show_text(sentence)
-    _show_study(reproduction, options)
+    _show_study(reproduction, output, options["dry_run"])

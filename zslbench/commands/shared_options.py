@@ -284,10 +284,11 @@ def take_machine(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def show_result(result: VerbResult, output: Path | None) -> None:
-    """Print a result, or say into which file it was written."""
+    """Print a result, or write it to a file."""
     if output is None:
         screen.show_text(result.text)
     else:
+        result.write_file(output, result.text)
         screen.show_written(output)
 
 

@@ -14,7 +14,6 @@ from msgspec import structs
 from zslbench import params
 from zslbench.data.splits import Stage
 from zslbench.errors import BadSpec, BadValue, UnknownName
-from zslbench.files import write_output
 from zslbench.methods.base import Method, MethodCard
 from zslbench.registry import METHODS
 from zslbench.results.analysis.rows import Stat
@@ -75,7 +74,6 @@ def ablate(
     sweep: str | Sequence[str] = (),
     against: str | None = None,
     format: str = "terminal",
-    output: Path | str | None = None,
     features: str | None = None,
     semantics: str | None = None,
     stage: Stage = "final",
@@ -105,7 +103,6 @@ def ablate(
         against: what each setting is compared with: ``first``, ``previous``, ``full`` or the name of a setting; None:
             the previous one if the ablations build upon each other, otherwise the method as given.
         format: ``terminal``, ``markdown``, ``latex``, ``csv`` or ``json``.
-        output: a file to write the text to as well.
         stage: ``final``, or ``dev``: the mean over its folds.
         datasets, protocols, features, semantics, runs, data_root, device, precision, engine, dry_run, progress,
             console: as in `run`.
@@ -156,7 +153,7 @@ def ablate(
     )
     records = {record.id: record for record in outcome.records}
     rows = tuple(row for series in all_series for row in measure_settings(series, planned, records, cls))
-    result = Ablated(
+    return Ablated(
         make_tables=lambda wanted, _: _tables(rows, cls.card, str(base), stage, outcome, numbers, wanted == "latex"),
         make_rows=lambda: [_facts(row, stage) for row in rows],
         format=format,
@@ -166,9 +163,6 @@ def ablate(
         lines=rows,
         outcome=outcome,
     )
-    if not dry_run:
-        write_output(result.text, output, "table")
-    return result
 
 
 def _named_ablations(base: Spec, cls: type[Method]) -> dict[str, Spec]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zslbench.errors import BadValue, UnknownName
-from zslbench.files import json_text, write_output
+from zslbench.files import json_text
 from zslbench.results.analysis.comparison import (
     METRICS,
     OVER,
@@ -58,7 +58,6 @@ def compare(
     stage: str = "final",
     selection: str | None = None,
     details: bool = False,
-    output: Path | None = None,
     width: int | None = None,
     caption: str = "short",
     caption_text: str | None = None,
@@ -80,13 +79,12 @@ def compare(
         selection: only runs with ``fixed``, ``validated`` or ``oracle`` selection; None: all but oracle.
         details: show the intervals and p values of all pairs, and the tests across data sets, also when no methods are
             named.
-        output: a file to write the text to as well.
         width: characters per line; None: the terminal's.
         caption, caption_text, label: as in `table`.
 
     Raises:
         BadValue, UnknownName: what does not exist, does not go together, or cannot be compared.
-        StoreError: there are no runs, none is finished, predictions are missing, or a file cannot be written.
+        StoreError: there are no runs, none is finished, or predictions are missing.
     """
     below = Caption(caption, caption_text, label)
     check_format(format, caption=below)
@@ -123,7 +121,7 @@ def compare(
     changed = (remark.text for remark in describe_replaced(replaced))
     remarks = (*lacking, *changed, *_describe_failed(chosen, matches), *remarks, *store.left_out)
     done = Comparisons(tuple(comparisons), tests, how, stage, remarks)
-    result = TableResult(
+    return TableResult(
         make_tables=lambda _, room: comparison_matrices(done, room) if as_matrix else comparison_tables(done),
         make_rows=lambda: csv_comparisons(done),
         columns=CSV_HEADS,
@@ -132,8 +130,6 @@ def compare(
         options={"width": width if format == "terminal" else None},
         caption=below,
     )
-    write_output(result.text, output, "comparison")
-    return result
 
 
 def _check_request(

@@ -12,7 +12,6 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
-from zslbench.files import write_output
 from zslbench.results.analysis import calibration
 from zslbench.results.analysis.advice import advise_on_folds
 from zslbench.results.analysis.calibration import curve as curve_of
@@ -67,7 +66,6 @@ def curve(
     datasets: Sequence[str] = (),
     features: str | None = None,
     semantics: str | None = None,
-    output: Path | str | None = None,
     width: int | None = None,
     caption: str = "short",
     caption_text: str | None = None,
@@ -80,13 +78,12 @@ def curve(
         format: ``terminal``, ``markdown``, ``latex``, ``csv`` (one row per point of each run) or ``json`` (one object
             per run).
         methods, datasets, features, semantics: which runs, as in `table`.
-        output: a file to write the text to as well.
         width: characters per line; None: the terminal's.
         caption, caption_text, label: as in `table`.
 
     Raises:
         BadValue, UnknownName: no run matches the request.
-        StoreError: there are no runs, none is finished, predictions are lost, or a file cannot be written.
+        StoreError: there are no runs, none is finished, or predictions are lost.
     """
     below = Caption(caption, caption_text, label)
     check_format(format, caption=below)
@@ -100,7 +97,7 @@ def curve(
         notes.append(left_out)
     if not traced:
         raise BadValue(left_out or "the runs asked for compare no seen with unseen classes; ask for gzsl runs.")
-    result = TableResult(
+    return TableResult(
         make_tables=lambda wanted, _: [add_unreadable_count(_lay_out(traced), store, wanted)],
         make_rows=lambda: _list_points(traced),
         make_json=lambda: _json(traced),
@@ -110,8 +107,6 @@ def curve(
         options={"width": width, "piped": _PIPE_WIDTH},
         caption=below,
     )
-    write_output(result.text, output, "curve")
-    return result
 
 
 def _trace_runs(

@@ -15,7 +15,6 @@ from zslbench.data.dataset import Counts, Dataset, Origin, choose_stem
 from zslbench.data.loading import folder_of, load_dataset, load_source
 from zslbench.data.xlsa17 import FEATURES, SEMANTICS, count_split
 from zslbench.errors import BadValue, DataMissing, ZslbenchError
-from zslbench.files import write_output
 from zslbench.identity import folder_name
 from zslbench.results.tables.captions import describe_by, describe_data, describe_split
 from zslbench.results.tables.render import Caption
@@ -178,7 +177,6 @@ def statistics(
     features: str | None = None,
     semantics: str | None = None,
     data_root: Path | None = None,
-    output: Path | None = None,
     caption: Caption | None = None,
     **options: Any,
 ) -> TableResult:
@@ -192,15 +190,13 @@ def statistics(
         left_out: list[str] = []
     else:
         described, left_out = _describe_all(features, semantics, data_root)
-    result = TableResult(
+    return TableResult(
         make_tables=lambda *_: [_lay_out(described, left_out)],
         make_rows=lambda: [_facts(dataset) for dataset in described],
         format=format,
         options=options,
         caption=caption or Caption(),
     )
-    write_output(result.text, output, "table")
-    return result
 
 
 def _lay_out(described: Sequence[DatasetDescription], left_out: Sequence[str]) -> Table:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from zslbench.errors import BadValue, StoreError, UnknownName
-from zslbench.files import json_text, write_output
+from zslbench.files import json_text, write_text
 from zslbench.metrics import ACCURACIES, order_metrics
 from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.gather import RecordFilter, gather
@@ -63,7 +63,6 @@ def table(
     caption_text: str | None = None,
     label: str | None = None,
     data_root: Path | None = None,
-    output: Path | None = None,
     width: int | str | float | None = None,
 ) -> TableResult:
     r"""Return a table of the finished runs, or with ``layout="stats"`` of the data sets.
@@ -108,14 +107,13 @@ def table(
         caption_text: replaces what the caption says of data, selection and seeds; in LaTeX it is written as it is.
         label: the label of a LaTeX table.
         data_root: the folder whose subfolders are data sets, for ``stats``.
-        output: a file to write the table to as well.
         width: characters per line; a wider table is split, with data sets below each other. In LaTeX: inches, or
             ``column``, ``page``, ``eccv``, ``neurips``. None: the terminal's width, or in LaTeX one that fits any page.
 
     Raises:
         BadValue: an option that the layout or format does not have, or no run matches the request.
         UnknownName: unknown layout, format, metric, or source of published numbers.
-        StoreError: there are no runs, none is finished, or `output` cannot be written.
+        StoreError: there are no runs, none is finished, or `bibtex` cannot be written.
         DataMissing, BadData: for ``stats``: a data set is not on this machine, or its files break a rule.
     """
     _check_cite(cite, standalone)
@@ -145,10 +143,10 @@ def table(
         _refuse_options_of_runs(of_runs)
         from zslbench.studies.dataset_statistics import statistics
 
-        counted = statistics(format, datasets, features, semantics, data_root, output, below, **options)
+        counted = statistics(format, datasets, features, semantics, data_root, below, **options)
         if bibtex is not None:
             works = cited_data((str(fact["dataset"]), str(fact["origin"])) for fact in counted.list_facts())
-            write_output(write_bibliography(works), bibtex, "bibliography")
+            write_text(bibtex, write_bibliography(works), f"the bibliography {bibtex.name}")
         return counted
     if data_root is not None:
         raise BadValue(f"layout {layout!r} is made from records alone; leave out --data-root, or name --runs.")
@@ -198,10 +196,10 @@ def table(
         options=options,
         caption=below,
     )
-    write_output(result.text, output, "table")
     if bibtex is not None:
         ordered, _, shown, cited = choose_rows(everything=False)
-        write_output(write_bibliography(cited_works(ordered, shown, source, cited)), bibtex, "bibliography")
+        works = cited_works(ordered, shown, source, cited)
+        write_text(bibtex, write_bibliography(works), f"the bibliography {bibtex.name}")
     return result
 
 

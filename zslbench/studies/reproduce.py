@@ -12,7 +12,6 @@ from msgspec import structs
 
 from zslbench.data.inventory import list_
 from zslbench.errors import BadValue, UnknownName, ZslbenchError
-from zslbench.files import write_output
 from zslbench.metrics import metric_place
 from zslbench.results.analysis import published
 from zslbench.results.analysis.published import KINDS, PROTOCOL, Published
@@ -134,7 +133,6 @@ def reproduce(
     seeds: int = 3,
     tolerance: float = 2.0,
     format: str = "terminal",
-    output: Path | str | None = None,
     features: str | None = None,
     semantics: str | None = None,
     runs: Path | str = "runs",
@@ -161,7 +159,6 @@ def reproduce(
         seeds: how many, for methods that depend on the seed.
         tolerance: percentage points that still count as the same.
         format: ``terminal``, ``markdown``, ``csv`` or ``json``.
-        output: a file to write the text to as well.
         features, semantics: use these instead of the published ones. The verdict then says so: it is no reproduction.
         runs, data_root, device, precision, engine, dry_run, progress, console: as in `run`.
         width: characters per line; None: the terminal's.
@@ -197,7 +194,7 @@ def reproduce(
     )
     records = {record.id: record for record in outcome.records}
     cells = [_judge_claim(cell, records, tolerance) for cell in cells]
-    result = Reproduction(
+    return Reproduction(
         make_tables=lambda *_: _tables(cells, tolerance, seeds, outcome),
         make_rows=lambda: [_facts(cell, tolerance) for cell in cells],
         format=format,
@@ -207,9 +204,6 @@ def reproduce(
         cells=tuple(cells),
         outcome=outcome,
     )
-    if not dry_run:
-        write_output(result.text, output, "table")
-    return result
 
 
 def choose_entries(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar, overload
 
 from zslbench.errors import BadValue, RecordsLeftOut, warn
-from zslbench.files import csv_text, json_text, name_file, write_output
+from zslbench.files import csv_text, json_text, name_file, write_text
 from zslbench.results.tables.html import write_html
 from zslbench.results.tables.render import (
     FORMATS,
@@ -119,8 +119,12 @@ class VerbResult(abc.ABC):
         if path.suffix.lower() not in SUFFIXES:
             ends = join_words([*SUFFIXES], "or")
             raise BadValue(f"cannot save a {self.noun} as {name_file(path)}; name a file that ends in {ends}.")
-        write_output(self.write(SUFFIXES[path.suffix.lower()], **options), path, self.noun)
+        self.write_file(path, self.write(SUFFIXES[path.suffix.lower()], **options))
         return path
+
+    def write_file(self, path: Path, text: str) -> None:
+        """Write a text of the result to a file (StoreError: it cannot be written)."""
+        write_text(path, text, f"the {self.noun} {path.name}".rstrip())
 
     def write(
         self,
@@ -199,6 +203,9 @@ class TableResult(VerbResult):
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     caption: Caption = SHORT_CAPTION
     instead: str = ""
+
+    def __post_init__(self) -> None:
+        _ = self.text  # what cannot be shown as it was asked for is refused now
 
     @functools.cached_property
     def text(self) -> str:
