@@ -55,11 +55,7 @@ class Checked:
 
 
 def check(
-    text: str,
-    *,
-    features: str | None = None,
-    semantics: str | None = None,
-    data_root: Path | str | None = None,
+    text: str, *, features: str | None = None, semantics: str | None = None, data_root: Path | str | None = None
 ) -> Checked:
     """Check whether a method, data set or protocol keeps its contract.
 

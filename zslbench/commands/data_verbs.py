@@ -99,10 +99,7 @@ def _show_installed(rows: Sequence[Installed]) -> None:
 @click.option("--seed", type=int, metavar="N", help="Seed of the split that zslbench makes.  [default: 0]")
 @click.option("--folds", type=int, metavar="K", help="Draw K dev folds now; without it the dev stage draws three.")
 @click.option(
-    "--test-share",
-    type=float,
-    metavar="X",
-    help="Share of the images of each seen class to test on.  [default: 0.2]",
+    "--test-share", type=float, metavar="X", help="Share of the images of each seen class to test on.  [default: 0.2]"
 )
 @shared.path_option("--from", "source", metavar="DIR", help="An xlsa17-like folder to read instead of separate files.")
 @shared.choice_option(

@@ -148,12 +148,7 @@ def runs_to_do(survey: Survey) -> list[ExpectedRun]:
 
 
 def plan_text(
-    survey: Survey,
-    data: DataPlaces,
-    runs: Path,
-    stage: Stage,
-    folder: Path,
-    half_trained: Sequence[StateHeader] = (),
+    survey: Survey, data: DataPlaces, runs: Path, stage: Stage, folder: Path, half_trained: Sequence[StateHeader] = ()
 ) -> str:
     """Return a plan file, to be kept in `folder`, for the missing runs and no others; empty if none is missing."""
     to_do = runs_to_do(survey)

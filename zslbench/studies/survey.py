@@ -139,10 +139,7 @@ def is_of_session(label: str) -> bool:
 
 
 def survey(
-    records: Sequence[Record],
-    tuned: PresetStore,
-    seeds: int | None = None,
-    beside: Sequence[Record] = (),
+    records: Sequence[Record], tuned: PresetStore, seeds: int | None = None, beside: Sequence[Record] = ()
 ) -> Survey:
     """Return the runs that are expected of a stage, and the state of each.
 

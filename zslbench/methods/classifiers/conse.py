@@ -40,11 +40,7 @@ class CONSE(Method):
         ),
     )
     libraries = ("zslbench.methods.classifiers.linear_models",)
-    space = {
-        "top": (1, 2, 3, 5, 10, 20),
-        "l2": Between(1e-6, 1.0, log=True),
-        "preprocess": ("standard", "l2"),
-    }
+    space = {"top": (1, 2, 3, 5, 10, 20), "l2": Between(1e-6, 1.0, log=True), "preprocess": ("standard", "l2")}
 
     top: int = param(5, low=1, high=10_000, log=True, help="number of seen classes whose semantics are averaged (T)")
     l2: float = param(1e-2, low=1e-8, high=1e4, log=True, help="ridge of the softmax regression against its mean loss")

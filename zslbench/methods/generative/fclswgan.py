@@ -195,6 +195,4 @@ class FCLSWGAN(GenerativeMethod):
         "per_class": (100, 300, 600),
         "final_lr": (3e-4, 1e-3, 3e-3),
     }
-    ablations = {
-        "plain": Ablation({"cls_weight": 0.0}, "without the classification loss: the paper's f-WGAN"),
-    }
+    ablations = {"plain": Ablation({"cls_weight": 0.0}, "without the classification loss: the paper's f-WGAN")}

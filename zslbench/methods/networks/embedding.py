@@ -137,10 +137,7 @@ class RelationNetwork(torch.nn.Module):
     def __init__(self, semantics: int, hidden: int, features: int, relation: int, stream: torch.Generator) -> None:
         super().__init__()
         self.embedding = torch.nn.ModuleList(
-            [
-                uniform_linear(semantics, hidden, stream),
-                uniform_linear(hidden, features, stream),
-            ]
+            [uniform_linear(semantics, hidden, stream), uniform_linear(hidden, features, stream)]
         )
         self.comparator = Comparator(features, features, relation, stream, init="uniform")
 

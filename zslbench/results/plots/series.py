@@ -13,14 +13,7 @@ from zslbench.identity import canonical_json
 from zslbench.metrics import order_metrics
 from zslbench.results.analysis.gather import RecordFilter
 from zslbench.results.analysis.row_names import RowKey, name_specs, plain_names
-from zslbench.results.analysis.rows import (
-    Row,
-    Stat,
-    group_values,
-    natural,
-    pick_metrics,
-    summarise,
-)
+from zslbench.results.analysis.rows import Row, Stat, group_values, natural, pick_metrics, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.tables.captions import describe_rows
 from zslbench.results.tables.table import Remark, remarks

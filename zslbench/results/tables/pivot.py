@@ -149,9 +149,7 @@ def _cross_values(
     columns = _values(pairs, across)
     rows = [
         TableRow(
-            value,
-            "",
-            tuple(cells.get(keys[value, other]) if (value, other) in keys else None for other in columns),
+            value, "", tuple(cells.get(keys[value, other]) if (value, other) in keys else None for other in columns)
         )
         for value in _values(pairs, down)
     ]

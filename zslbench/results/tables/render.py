@@ -92,10 +92,7 @@ SHORT_CAPTION = Caption()
 
 
 def check_format(
-    format: str,
-    allowed: Sequence[str] = FORMATS,
-    standalone: bool = False,
-    caption: Caption = SHORT_CAPTION,
+    format: str, allowed: Sequence[str] = FORMATS, standalone: bool = False, caption: Caption = SHORT_CAPTION
 ) -> None:
     """Refuse an unknown format (UnknownName), or options that do not go together (BadValue).
 
@@ -262,11 +259,7 @@ def columns_of(width: int | str | float | None, piped: int = 100) -> int:
 
 
 def _part(
-    table: Table,
-    room: int,
-    measure: Callable[[str], int],
-    show: Callable[[Cell, str], str],
-    gaps: tuple[int, int],
+    table: Table, room: int, measure: Callable[[str], int], show: Callable[[Cell, str], str], gaps: tuple[int, int]
 ) -> list[Table]:
     """Split a table of values into panels of `room` characters beside the names.
 

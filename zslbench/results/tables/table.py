@@ -349,11 +349,7 @@ def column_widths(
 
 
 def split_into_panels(
-    table: Table,
-    widths: Sequence[float],
-    room: float,
-    gaps: tuple[float, float],
-    head_width: Callable[[str], float],
+    table: Table, widths: Sequence[float], room: float, gaps: tuple[float, float], head_width: Callable[[str], float]
 ) -> list[Table]:
     """Split a table that is wider than `room` into tables of whole groups, one below the other.
 
