@@ -17,7 +17,6 @@ from zslbench.checks.easy_task import easy_task
 from zslbench.checks.method_checks import CONTRACT
 from zslbench.data.builtin import Synthetic
 from zslbench.data.dataset import Dataset, Fold
-from zslbench.errors import BadValue
 from zslbench.methods.base import Context, MethodCard, Preset
 from zslbench.params import Between, param
 from zslbench.protocols.gzsl import GZSL
@@ -311,11 +310,6 @@ def test_the_checks_use_the_parameters_that_a_class_declares_for_them(monkeypatc
     minimal = {"fit": Sound.fit, "scores": Sound.scores, "check_params": {"epochs": 1}}
     check_method(type("Minimal", (), minimal))
     assert seen[1:] == [{"epochs": 1}]
-
-
-def test_the_earlier_name_of_these_parameters_is_refused_with_the_new_one() -> None:
-    with pytest.raises(BadValue, match="Old declares `quick`; these parameters are called `check_params` now"):
-        check_method(type("Old", (Sound,), {"quick": {"epochs": 2}}))
 
 
 def test_every_check_has_a_mutant() -> None:

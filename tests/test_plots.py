@@ -539,7 +539,7 @@ def test_candidates_of_oracle_selection_are_drawn_only_when_asked_for_and_marked
     ResultStore(tmp_path).save(dataclasses.replace(entry, timings={"fit": 1.0}))
     figure = zslbench.plot("pareto", runs=tmp_path, selection="oracle")
     assert figure.rows[0]["name"] == "SAE†"
-    assert [text.get_text() for text in figure.axes[0].texts] == ["SAE†"]
+    assert [text.get_text() for text in figure.figure.legends[0].texts] == ["SAE†"]
     assert "† oracle selection" in " ".join(figure.caption)
 
 

@@ -85,9 +85,10 @@ def test_an_ablation_takes_away_from_a_preset_in_either_order():
 
 
 def test_one_thing_has_one_id_however_it_is_written():
-    targets = ["zslbench.methods.closed_form.eszsl:ESZSL", "zslbench.methods.eszsl:ESZSL"]
     protocols = ["gzsl", "GZSL", "zslbench.protocols.gzsl:GZSL"]
-    (run,) = plan_runs("eszsl", "ESZSL", *targets, "eszsl[gamma=1e3]", protocols=protocols)
+    (run,) = plan_runs(
+        "eszsl", "ESZSL", "zslbench.methods.closed_form.eszsl:ESZSL", "eszsl[gamma=1e3]", protocols=protocols
+    )
     assert (run.method, run.label, run.protocol) == ("eszsl", "eszsl", "gzsl")
     assert len(plan_runs(*(f"lisgan[cls_weight={zero}]" for zero in ("0.0", "-0.0")))) == 1
     assert len(plan_runs(RIDGE, f"{RIDGE}[ridge=1.0]", f"{RIDGE}[ridge=2]", seeds=[0, 1])) == 4

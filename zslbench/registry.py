@@ -121,9 +121,7 @@ class Registry:
         """
         if ":" in name:
             for entry in self.entries.values():  # one thing has one name, however written
-                # plan files and records may name a class from before methods were sorted into packages
-                earlier = re.sub(r"^(zslbench\.methods)\.\w+(\.\w+:)", r"\1\2", entry.target)
-                if name in (entry.target, earlier):
+                if name == entry.target:
                     return entry
         settings = re.fullmatch(r"(\w+)[:(](.*=.*?)\)?", name)
         if settings and settings[1] in self.entries:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import inspect
 import pickle
 import random
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -49,8 +48,6 @@ def check_method(method: type | Method | str, **given: Any) -> list[str]:
         cls = as_method(method)
     else:
         cls, values = type(method), params.current_values(method)
-    if isinstance(inspect.getattr_static(cls, "quick", None), Mapping):  # their name in earlier versions
-        raise BadValue(f"{cls.__name__} declares `quick`; these parameters are called `check_params` now: rename it.")
     return CONTRACT.run(CheckedMethod(cls, {**cls.check_params, **values, **given}), f"method {cls.__name__}")
 
 

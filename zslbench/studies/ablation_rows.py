@@ -158,19 +158,16 @@ def measure_settings(
 
 def _values_by_seed(runs: Iterable[Run], records: Mapping[str, Record]) -> dict[Measure, dict[int, float]]:
     """Return each metric by seed, as fractions; in the dev stage the mean over the folds, if all are done."""
-    folds: dict[tuple[Measure, int], list[float]] = collections.defaultdict(list)
-    lacking = set()
+    folds: dict[tuple[tuple[str, ...], int], list[Record | None]] = collections.defaultdict(list)
     for planned in runs:
         data, protocol = planned.dataset, planned.protocol + brackets(planned.protocol_params)
-        place = (data.name, data.features, data.semantics, protocol)
-        record = records.get(planned.id)
-        if record is None or not record.ok:
-            lacking.add((*place, planned.seed))
-            continue
-        for metric, value in record.metrics.items():
-            folds[Measure(*place, metric), planned.seed].append(value)
+        place = data.name, data.features, data.semantics, protocol
+        folds[place, planned.seed].append(records.get(planned.id))
     values: dict[Measure, dict[int, float]] = collections.defaultdict(dict)
-    for (column, seed), of_folds in folds.items():
-        if (*column[:-1], seed) not in lacking:
-            values[column][seed] = math.fsum(of_folds) / len(of_folds)
+    for (place, seed), of_folds in folds.items():
+        done = [record.metrics for record in of_folds if record is not None and record.ok]
+        if len(done) == len(of_folds):
+            for metric in dict.fromkeys(itertools.chain(*done)):
+                numbers = [metrics[metric] for metrics in done if metric in metrics]
+                values[Measure(*place, metric)][seed] = math.fsum(numbers) / len(numbers)
     return values
