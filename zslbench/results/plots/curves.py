@@ -33,6 +33,7 @@ from zslbench.results.plots.series import (
     Panel,
     describe,
     estimate,
+    estimate_steps,
     group_by_data,
     labels_of,
     lines_in,
@@ -187,12 +188,9 @@ def _common_metrics(line: Line) -> list[str]:
 
 def _errors(line: Line, metric: str, spread: str) -> dict[int, MeanWithEnds]:
     """Return the error at each step that every seed has."""
-    seeds = [
-        {int(point["step"]): point["metrics"][metric] for point in record.curve if metric in point["metrics"]}
-        for record in line.records
-    ]
-    steps = sorted(set.intersection(*map(set, seeds)))
-    return {step: estimate(stat([1 - seed[step] for seed in seeds], line.row.stochastic), spread) for step in steps}
+    judged = ([point for point in record.curve if metric in point["metrics"]] for record in line.records)
+    seeds = ({int(point["step"]): 100 * (1 - point["metrics"][metric]) for point in points} for points in judged)
+    return estimate_steps(seeds, line.row.stochastic, spread)
 
 
 def _curve_command(lines: Sequence[Line], runs: Path) -> str:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from zslbench.errors import BadValue, UnknownName
 from zslbench.results.analysis.advice import run_command
-from zslbench.results.analysis.rows import Stat
 from zslbench.results.plots import series
 from zslbench.results.plots.frame import (
     DrawnFigure,
@@ -111,17 +109,6 @@ def _panels(lines: Sequence[series.Line], asked: Sequence[str] | None) -> list[s
 
 def mean_losses(line: series.Line, name: str, spread: str) -> dict[int, series.MeanWithEnds]:
     """Return mean and spread of a loss at each step at which every seed has a number."""
-    seeds: list[Mapping[int, float]] = [
-        {
-            step: value
-            for step, value in zip(record.losses["step"], record.losses["values"][name], strict=True)
-            if value is not None
-        }
-        for record in line.records
-    ]
-    points = {}
-    for step in sorted(set.intersection(*map(set, seeds))):
-        values = tuple(seed[step] for seed in seeds)
-        std = statistics.stdev(values) if line.row.stochastic and len(values) > 1 else None
-        points[step] = series.estimate(Stat(statistics.fmean(values), std, len(values), values), spread)
-    return points
+    logged = [(record.losses["step"], record.losses["values"][name]) for record in line.records]
+    seeds = ({at: value for at, value in zip(*loss, strict=True) if value is not None} for loss in logged)
+    return series.estimate_steps(seeds, line.row.stochastic, spread)

@@ -33,39 +33,26 @@ from zslbench.spec import brackets, parse_recorded
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-SOULS = "souls"
 _Value = int | float | str | bool
 
 
 def draw_souls(request: FigureRequest) -> DrawnFigure:
-    """Draw how metrics move with k, the number of soul samples per class (Li et al., 2019, Fig. 7a).
-
-    The sensitivity figure of the parameter ``souls``, of whichever methods have it; see `draw_sensitivity`.
-    """
-    lines = [line for line in request.lines if SOULS in line.row.params]
-    if not lines:
-        names = ", ".join(dict.fromkeys(line.row.method for line in request.lines))
-        raise BadValue(
-            f"no method asked for has soul samples (there are runs of {names}); name one with -m, as lisgan."
-        )
-    souls = dataclasses.replace(request, lines=lines, parameter=SOULS)
-    return draw_sensitivity(souls, "soul samples per class", "[1..10]")
+    """Draw how metrics move with k, the number of soul samples per class (Li et al., 2019, Fig. 7a)."""
+    return draw_sensitivity(dataclasses.replace(request, parameter="souls"), "soul samples per class")
 
 
-def draw_sensitivity(request: FigureRequest, axis: str = "", values: str = "[…,…]") -> DrawnFigure:
+def draw_sensitivity(request: FigureRequest, axis: str = "") -> DrawnFigure:
     """Draw how metrics move with one hyper-parameter, all others kept: a line per setting, bands over seeds.
 
-    On a logarithmic axis 0 stands apart, at the left; values that are no numbers stand side by side.
-
-    Args:
-        axis: what it says instead of the parameter's name; values: what the command that makes a sweep proposes.
+    On a logarithmic axis 0 stands apart, at the left; values that are no numbers stand side by side. `axis` is what the
+    axis says instead of the parameter's name.
     """
     spread = request.spread or "std"
     name = _choose_parameter(request)
     panels = [(panel, _find_sweeps(panel, name)) for panel in series.panels_of(request.lines, request.metrics)]
     panels = [(panel, sweeps) for panel, sweeps in panels if sweeps]
     if not panels:
-        raise BadValue(_describe_no_sweep(request, name, values))
+        raise BadValue(_describe_no_sweep(request, name))
     every = [sweep for _, sweeps in panels for sweep in sweeps]
     titles = list(dict.fromkeys(sweep.name for sweep in every))
     # The caption names the only one.
@@ -211,11 +198,11 @@ def _common_label(lines: Sequence[series.Line], name: str) -> str:
     return str(dataclasses.replace(first, presets=presets, params=given))
 
 
-def _describe_no_sweep(request: FigureRequest, name: str | None, values: str = "[…,…]") -> str:
+def _describe_no_sweep(request: FigureRequest, name: str | None) -> str:
     """Return the sentence that there is no sweep (of `name`), with the command that makes one."""
     first = next((line for line in request.lines if name in line.row.params), request.lines[0])
     stage = ("--stage", "dev") if first.row.stage == "dev" else ()
-    sweep = f"{name or next(iter(first.row.params), 'NAME')}={values}"
+    sweep = f"{name or next(iter(first.row.params), 'NAME')}=[…,…]"
     command = ablate_command(first.records, first.row.label, request.store.root, "--sweep", sweep, *stage)
     return (
         f"{name or 'every hyper-parameter'} has one value in the runs asked for, all others kept; sweep it first: "

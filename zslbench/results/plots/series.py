@@ -92,6 +92,16 @@ def estimate(stat: Stat, spread: str) -> MeanWithEnds:
     return MeanWithEnds(stat.mean, *(ends or (stat.mean - std, stat.mean + std)), stat.n)
 
 
+def estimate_steps(seeds: Iterable[Mapping[int, float]], stochastic: bool, spread: str) -> dict[int, MeanWithEnds]:
+    """Return mean and spread of a number at each step at which every seed has one."""
+    seeds, points = list(seeds), {}
+    for step in sorted(set.intersection(*map(set, seeds))):
+        values = tuple(seed[step] for seed in seeds)
+        std = statistics.stdev(values) if stochastic and len(values) > 1 else None
+        points[step] = estimate(Stat(statistics.fmean(values), std, len(values), values), spread)
+    return points
+
+
 def name_data(row: Row) -> str:
     """Return what a row is of: data set, features and semantics, and the fold of the dev stage."""
     parts = ", ".join(part for part in (row.features, row.semantics) if part)
