@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 import re
 import sys
@@ -18,7 +17,7 @@ from PIL import Image
 from scipy.io import loadmat
 
 from zslbench.arrays import Array
-from zslbench.data import load_dataset
+from zslbench.data import add, load_dataset
 from zslbench.data.own.pictures import Backbone, features, load_backbone
 from zslbench.errors import BadValue, DataMissing, Unavailable, UnknownName, ZslbenchError
 
@@ -107,40 +106,22 @@ def test_broken_pictures_are_told_and_left_out_only_when_asked(pictures: Path, t
     assert "no picture that can be read" in refusal(extract, skip_broken=True)
 
 
-def test_pictures_become_a_data_set_and_are_added_to_it(pictures: Path, tmp_path: Path) -> None:
-    table = tmp_path / "att.csv"
+def test_the_file_becomes_a_data_set(pictures: Path, tmp_path: Path) -> None:
+    table, file = tmp_path / "att.csv", tmp_path / "means.npz"
     table.write_text("10,0,1\n9,1,0\n2,1,1\n1,0.5,0\n", encoding="utf-8")
-    out = features(pictures, backbone=Means().backbone, into="colours", semantics=str(table), unseen=2, seed=1)
-    assert out.report is not None
+    features(pictures, output=file, backbone=Means().backbone)
+    add("colours", features=file, labels=file, classes=file, semantics=table, unseen=2, seed=1)
     dataset = load_dataset("colours")
     assert (dataset.features_name, dataset.class_names) == ("means", ("1", "2", "9", "10"))
-    assert dataset.split == "seeded split (seed 1, 2 classes unseen)"
     np.testing.assert_array_equal(dataset.features[0], COLOURS["1"])
     np.testing.assert_array_equal(dataset.semantics, np.array([[0.5, 0], [1, 1], [1, 0], [0, 1]], dtype=np.float32))
-    facts = out.report.added.features["means"]
-    assert (facts["backbone"], facts["weights"], facts["preprocessing"]) == ("means", "sha256 " + "0" * 64, "none")
-    other = Means()
-    other.backbone = Backbone("other:net", "1" * 64, "none", other.prepare, other.extract)
-    features(pictures, backbone=other.backbone, into="colours")
-    assert set(load_dataset("colours", features="other-net").features[0]) == {0, 255}
-    again = Means()
-    add = functools.partial(refusal, features, pictures, into="colours")
-    assert "has features 'means' already" in add(backbone=again.backbone, kind=BadValue)
-    idle = add(backbone=again.backbone, unseen=2, seed=1, kind=BadValue)
-    assert "exists with its split, so --unseen and --seed would change nothing" in idle
-    assert again.seen == 0, "told before any picture is read"
-    (pictures / "1" / "a.gif").unlink()
-    assert "other images" in add(backbone=dataclasses.replace(again.backbone, name="third"))
 
 
 def test_sentences(pictures: Path, tmp_path: Path) -> None:
     net, out = Means().backbone, tmp_path / "f.npz"
     cases: list[tuple[type[ZslbenchError], str, dict[str, Any]]] = [
-        (BadValue, "no output was given", {}),
         (BadValue, "does not end in .npz", {"output": tmp_path / "f.csv"}),
-        (BadValue, "without --into, so --seed and --semantics", {"output": out, "seed": 0, "semantics": "a.csv"}),
         (BadValue, "--batch 0", {"output": out, "batch": 0}),
-        (BadValue, "does not exist yet", {"into": "new"}),
         (UnknownName, "did you mean 'efficientnet-lite0'", {"output": out, "backbone": "efficientnet-lite1"}),
     ]
     for kind, why, given in cases:

@@ -17,12 +17,10 @@ from zslbench.visible import format_count
 
 if TYPE_CHECKING:
     from zslbench.data.import_archive import Installed
-    from zslbench.data.own.add import AddOutcome
 
 ADD_GROUPS = {
-    "Your files": "images features labels semantics classes splits from orientation skip-broken",
+    "Your files": "features labels semantics classes splits from orientation",
     "Split made by zslbench": "unseen seed folds test-share",
-    "Where and how": "backbone batch device",
     "Output": "",
 }
 
@@ -116,17 +114,14 @@ def add(name: str, features: tuple[str, ...], semantics: tuple[str, ...], **opti
     alone add to a data set that was added before.
     """
     chosen = _by_stem(features, "features"), _by_stem(semantics, "semantics")
-    _show_added(zslbench.data.add(name, features=chosen[0], semantics=chosen[1], **options))
-
-
-def _show_added(report: AddOutcome) -> None:
-    """Print what was installed, how the inputs were read, and what to type next."""
+    report = zslbench.data.add(name, features=chosen[0], semantics=chosen[1], **options)
     added = report.added
     for remark in report.remarks:
         screen.show_text(remark)
     screen.show_text(f"added {added.name}: {added.summary}")
-    features, semantics = ", ".join(added.features), ", ".join(added.semantics)
-    screen.show_text(f"features: {features}; semantics: {semantics}; in {added.folder}")
+    screen.show_text(
+        f"features: {', '.join(added.features)}; semantics: {', '.join(added.semantics)}; in {added.folder}"
+    )
     screen.show_text(f"run on it with: zslbench run -m eszsl -d {added.name}")
 
 
@@ -149,9 +144,8 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
 
 @shared.verb(
     "zslbench data features --images ./flowers -o flowers.npz",
-    "zslbench data features --images ./flowers --into my-flowers --semantics att.csv --unseen 20%",
+    "zslbench data add flowers --features flowers.npz --labels flowers.npz --classes flowers.npz --semantics att.csv",
     make=data.command,
-    groups=ADD_GROUPS,
 )
 @shared.path_option("--images", required=True, metavar="DIR", help="A folder with one folder of pictures per class.")
 @click.option(
@@ -160,27 +154,24 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
     metavar="NAME",
     help="efficientnet-lite0, torchvision:NAME or timm:NAME.",
 )
-@shared.path_option("-o", "--output", metavar="FILE.npz", help="Write features, labels and class names into this file.")
-@click.option("--into", metavar="NAME", help="Make this data set, or add to it.")
-@click.option(
-    "--semantics",
-    metavar="FILE",
-    help="With --into: one row per class folder in sorted order, or rows with their names.",
+@shared.path_option(
+    "-o",
+    "--output",
+    required=True,
+    metavar="FILE.npz",
+    help="Write features, labels and class names into this file, of which `data add` makes a data set.",
 )
-@click.option("--splits", metavar="FILE", help="With --into: as in `data add`.")
-@click.option("--unseen", metavar="20%|N|CLASSES", help="With --into: as in `data add`.")
-@click.option("--seed", type=int, metavar="N", help="With --into: as in `data add`.")
 @click.option("--batch", type=int, default=32, metavar="N", help="How many pictures are processed at a time.")
 @click.option("--device", default="cpu", help="cpu, cuda, cuda:N or mps.")
 @click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be read.")
 @shared.QUIET
-def features(images: Path, quiet: bool, **options: Any) -> None:
+def features(images: Path, output: Path, quiet: bool, **options: Any) -> None:
     """Turn pictures into features, labels and class names; needs the extra [features].
 
     Every finished batch is kept: if the command is interrupted or killed, the same command continues.
     """
     with screen.counted("pictures", quiet) as on_batch:
-        extracted = zslbench.data.features(images, on_batch=on_batch, **options)
+        extracted = zslbench.data.features(images, output=output, on_batch=on_batch, **options)
     for sentence in extracted.skipped:
         screen.show_text(f"left out: {sentence}")
     count, length = extracted.features.shape
@@ -190,10 +181,7 @@ def features(images: Path, quiet: bool, **options: Any) -> None:
         "features each by "
         f"{extracted.facts['backbone']}, {extracted.facts['preprocessing']}"
     )
-    if extracted.output is not None:
-        screen.show_written(extracted.output)
-    if extracted.report is not None:
-        _show_added(extracted.report)
+    screen.show_written(output)
 
 
 @shared.verb("zslbench data remove my-birds --yes", make=data.command)

@@ -158,7 +158,7 @@ def measure_settings(
 
 def _values_by_seed(runs: Iterable[Run], records: Mapping[str, Record]) -> dict[Measure, dict[int, float]]:
     """Return each metric by seed, as fractions; in the dev stage the mean over the folds, if all are done."""
-    folds: dict[tuple[tuple[str, ...], int], list[Record | None]] = collections.defaultdict(list)
+    folds: dict[tuple[tuple[str, str, str, str], int], list[Record | None]] = collections.defaultdict(list)
     for planned in runs:
         data, protocol = planned.dataset, planned.protocol + brackets(planned.protocol_params)
         place = data.name, data.features, data.semantics, protocol

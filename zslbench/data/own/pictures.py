@@ -14,7 +14,6 @@ import hashlib
 import importlib
 import json
 import os
-import re
 import shutil
 import time
 import warnings
@@ -26,11 +25,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.data.added import Added, check_name, find_added
 from zslbench.data.array_store import file_states, home
-from zslbench.data.own.add import AddOutcome, Choices, add
-from zslbench.data.own.given_splits import SplitGiven
-from zslbench.data.own.reading import InputArray
 from zslbench.data.parsers import refuse_broken
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, Unavailable, UnknownName, first_line
 from zslbench.files import remove_temporary, staged, write_atomically
@@ -67,11 +62,6 @@ class Backbone:
     preprocessing: str
     prepare: Callable[[Any], Array]
     extract: Callable[[Array], Array]
-
-    @property
-    def stem(self) -> str:
-        """The name of its features, for ``--features``."""
-        return re.sub(r"[^A-Za-z0-9._+-]+", "-", self.name)
 
 
 def load_backbone(name: str, device: str = "cpu") -> Backbone:
@@ -268,7 +258,6 @@ class Extracted:
         facts: backbone, weights' sha256, preprocessing, and where the pictures were.
         skipped: one sentence per picture that was left out.
         done_before: how many pictures an earlier, interrupted call had done.
-        output, report: the file and the data set that were made, if they were requested.
     """
 
     features: Array
@@ -278,88 +267,54 @@ class Extracted:
     facts: dict[str, Any]
     skipped: tuple[str, ...] = ()
     done_before: int = 0
-    output: Path | None = None
-    report: AddOutcome | None = None
 
 
 def features(
     images: Path | str,
     *,
+    output: Path | str,
     backbone: str | Backbone = "efficientnet-lite0",
-    output: Path | str | None = None,
-    into: str | None = None,
-    semantics: Choices | None = None,
-    splits: SplitGiven | None = None,
-    unseen: str | int | Sequence[str] | None = None,
-    seed: int | None = None,
     batch: int = BATCH,
     device: str = "cpu",
     skip_broken: bool = False,
     on_batch: OnBatch | None = None,
 ) -> Extracted:
-    """Extract features from a folder with one folder of pictures per class; write them, or make a data set of them.
+    """Extract features from a folder with one folder of pictures per class, and write them to a file.
+
+    `zslbench.data.add` makes a data set of the file.
 
     Args:
         images: the folder.
-        backbone: ``efficientnet-lite0``, ``torchvision:NAME`` or ``timm:NAME`` (or a `Backbone`).
         output: a ``.npz`` file to write: ``features``, ``labels``, ``class_names``, ``files`` and ``about`` (JSON).
-        into: a data set to make, which needs `semantics` (one row per class folder in sorted order, or a table with
-            their names); or a data set that was added before from the same pictures, to add the features to.
-        semantics, splits, unseen, seed: of a data set that is made (see `zslbench.data.own.add.add`).
+        backbone: ``efficientnet-lite0``, ``torchvision:NAME`` or ``timm:NAME`` (or a `Backbone`).
         batch: pictures per batch; it may change the last bits of features.
         device: of torch.
         skip_broken: leave out pictures that cannot be read; otherwise the first of them is an error.
 
     Raises:
-        DataMissing, BadData, BadValue: pictures, semantics or options are missing or break a rule.
+        DataMissing, BadData, BadValue: pictures or options are missing or break a rule.
         Unavailable: the network or Pillow is not installed, or weights cannot be loaded.
         StoreError: results cannot be written.
     """
-    if output is None and into is None:
-        raise BadValue("no output was given for the features; give -o FILE.npz or --into NAME.")
-    if output is not None and Path(output).suffix.lower() != ".npz":
+    path = expand_home(output)
+    if path.suffix.lower() != ".npz":
         raise BadValue(
             f"{str(output)!r} does not end in .npz; features, labels and names are written into one file, -o FILE.npz."
         )
     if batch < 1:
         raise BadValue(f"--batch {batch} is not allowed; choose at least 1.")
-    earlier = find_added(check_name(into, ())) if into is not None else None
-    if into is not None and earlier is None and semantics is None:
-        raise BadValue(f"data set {into!r} does not exist yet; give --semantics to make it, or -o FILE.npz instead.")
-    drawn = {"splits": splits, "unseen": unseen, "seed": seed} | ({"semantics": semantics} if into is None else {})
-    idle = [f"--{option}" for option, value in drawn.items() if value is not None]
-    if idle and (into is None or earlier is not None):
-        why = (
-            f"data set {into!r} already exists with its split"
-            if into is not None
-            else "no data set is made without --into"
-        )
-        raise BadValue(
-            f"{why}, so {' and '.join(idle)} would change nothing; leave {'it' if len(idle) == 1 else 'them'} out."
-        )
     pictures = find_pictures(Path(images))
     network = load_backbone(backbone, device) if isinstance(backbone, str) else backbone
-    if earlier is not None and network.stem in earlier.features:
-        raise BadValue(
-            f"data set {earlier.name!r} has features {network.stem!r} already; take another backbone, or remove the "
-            f"data set with `zslbench data remove {earlier.name} --yes`."
-        )
     states = file_states(path for path in pictures.files if path.is_file())
     facts = [network.name, network.weights, network.preprocessing, batch, states]  # everything that batches depend on
     work = home() / "features" / digest(facts)
     try:
         extracted = _extract(pictures, network, batch, skip_broken, work, on_batch)
-        if output is not None:
-            path = expand_home(output)
-            names, files = (np.array(texts, dtype=np.str_) for texts in (extracted.class_names, extracted.files))
-            arrays: dict[str, Any] = {"features": extracted.features, "labels": extracted.labels}
-            arrays |= {"class_names": names, "files": files, "about": np.array(json.dumps(extracted.facts))}
-            remove_temporary([path.resolve().parent], time.time())
-            write_atomically(path, lambda out: np.savez(out, **arrays), "features")
-            extracted = dataclasses.replace(extracted, output=path)
-        if into is not None:
-            report = _add_to(into, earlier, extracted, network.stem, **drawn | {"semantics": semantics})
-            extracted = dataclasses.replace(extracted, report=report)
+        names, files = (np.array(texts, dtype=np.str_) for texts in (extracted.class_names, extracted.files))
+        arrays: dict[str, Any] = {"features": extracted.features, "labels": extracted.labels}
+        arrays |= {"class_names": names, "files": files, "about": np.array(json.dumps(extracted.facts))}
+        remove_temporary([path.resolve().parent], time.time())
+        write_atomically(path, lambda out: np.savez(out, **arrays), "features")
         shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise StoreError(
@@ -440,19 +395,3 @@ def _read_batch(path: Path) -> _Batch | None:
             return held["features"], held["good"].tolist(), held["problems"].tolist()
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # absent or damaged: extract it again
         return None
-
-
-def _add_to(name: str, earlier: Added | None, extracted: Extracted, stem: str, **options: Any) -> AddOutcome:
-    source = extracted.facts["source"]
-    facts = {**extracted.facts, "shape": list(extracted.features.shape)}
-    features = {stem: InputArray(extracted.features, "features", facts)}
-    if earlier is None:
-        labels = InputArray(extracted.labels, "labels", {"source": source})
-        return add(name, features=features, labels=labels, classes=list(extracted.class_names), **options)
-    names = np.array(earlier.class_names)[earlier.load().labels].tolist()
-    if names != [extracted.class_names[label] for label in extracted.labels]:
-        raise BadData(
-            f"data set {earlier.name!r} has other images (or another order) than {source}; make a data set of these "
-            "pictures with --semantics and another name."
-        )
-    return add(name, features=features, semantics=options["semantics"])
