@@ -109,6 +109,22 @@ class SemanticSpy(Spy):
         yield from (point.fit(train, ctx) for point in points)
 
 
+@dataclasses.dataclass(kw_only=True)
+class ToldSpy(SemanticSpy):
+    """The same, declared to learn from unlabelled rows of unseen classes if `shift` is not 0, and from shares if 2."""
+
+    card: ClassVar[MethodCard] = card(title="Told spy", setting=Setting.TRANSDUCTIVE)
+    fits: ClassVar[list[Train]] = []
+
+    @property
+    def setting(self) -> Setting:
+        return Setting.TRANSDUCTIVE
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        return ("unseen", "unlabelled", "class_prior")[: 1 + int(self.shift)]
+
+
 def fingerprint(content: object) -> str:
     """Return a digest of all content; no array may be part of a larger one, which would hold more."""
     assert all(value.base is None for value in walked(content, globals_too=False) if isinstance(value, np.ndarray))

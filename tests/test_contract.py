@@ -42,6 +42,8 @@ METHOD_CHECKS = {
     "fvaegan": GENERATIVE,
     "fvaegan[encoded_noise=false,gp_adapt=tf]": GENERATIVE,
     "tfvaegan": GENERATIVE,
+    "bivaegan": GENERATIVE,
+    "bivaegan[class_prior=test,encoded_noise=false,gp_adapt=tf]": GENERATIVE,
     "zla": GENERATIVE,
     "cyclewgan": GENERATIVE,
     "cyclewgan[cycle_unseen=true]": GENERATIVE,

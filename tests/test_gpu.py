@@ -30,6 +30,7 @@ CASES = [
     ("cegzsl", {}),
     ("fvaegan", {"gp_adapt": "tf"}),
     ("tfvaegan", {}),
+    ("bivaegan", {"gp_adapt": "tf"}),
     ("cadavae", {}),
     ("cnzsl", {}),
     ("dem", {}),
@@ -45,7 +46,7 @@ CASES = [
 def test_trained_methods_learn_on_cuda_and_repeat_within_tolerance(name, changes):
     cls, task = method_class(name), easy_task()
     values = dict(cls.check_params) | changes
-    first, second = (cls(**values).fit(task.train, Context(0, "cuda")) for _ in range(2))
+    first, second = (cls(**values).fit(task.train_for(cls(**values)), Context(0, "cuda")) for _ in range(2))
     assert first.device_.type == "cuda"
     scores = first.scores(task.features, task.candidates)
     assert np.isfinite(scores).all()

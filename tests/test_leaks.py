@@ -6,8 +6,10 @@ with which features and labels. Whatever `fit` and `checkpoint` receive must be 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,13 +18,13 @@ import spied
 from data_folders import column, write_folder
 from scipy.io import loadmat
 from scipy.stats import kstest, mannwhitneyu
-from spies import SemanticSpy, Spy, TransductiveSpy
+from spies import SemanticSpy, Spy, ToldSpy, TransductiveSpy
 
 import zslbench
 from zslbench.data import array_store
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.data.loading import load_dataset
-from zslbench.data.splits import class_folds, split
+from zslbench.data.splits import class_folds, split, unlabelled_rows
 from zslbench.registry import PROTOCOLS
 from zslbench.results.records.store import ResultStore
 from zslbench.task import ClassTable, Train
@@ -69,7 +71,7 @@ def fresh() -> Callable[[], None]:
     """Forget what spies received, now and when it is called."""
 
     def forget() -> None:
-        for cls in (*SPIES, SemanticSpy):
+        for cls in (*SPIES, SemanticSpy, ToldSpy):
             cls.fits, cls.received, cls.answered = [], [], []
         spied.NOWHERE.asked.clear()
 
@@ -137,6 +139,7 @@ def test_unseen_classes_reach_the_fits_of_semantic_points_alone(tmp_path: Path, 
     chosen = [split(dataset, stage, fold) for fold in ([1, 2, 3] if stage == "dev" else [0])]
     for cls in (Spy, TransductiveSpy, SemanticSpy):
         tables = [train.unseen for train in cls.fits]
+        assert {(train.unlabelled, train.class_prior) for train in cls.fits} == {(None, None)}
         if cls is not SemanticSpy:
             assert tables == [None] * len(chosen)
             continue
@@ -149,6 +152,56 @@ def test_unseen_classes_reach_the_fits_of_semantic_points_alone(tmp_path: Path, 
             assert table.semantics.base is None
 
 
+@pytest.mark.parametrize("stage", ["final", "dev"])
+def test_unlabelled_rows_reach_the_fits_that_declare_them_alone(tmp_path: Path, worlds: list[Path], stage: Any) -> None:
+    """They are those asked about of unseen classes, shuffled, never a test row in the dev stage, and without labels."""
+    asked = ["spies:Spy", "spies:TransductiveSpy", "spies:ToldSpy[shift=[0,1,2]]"]
+    assert not zslbench.run(asked, str(worlds[0]), runs=tmp_path, stage=stage, protocols=["zsl", "gzsl"]).failed
+    dataset = load_dataset(str(worlds[0]))
+    chosen = [split(dataset, stage, fold) for fold in ([1, 2, 3] if stage == "dev" else [0])]
+    assert {train.unlabelled is None for cls in SPIES for train in cls.fits} == {True}
+    by_classes = {tuple(each.unseen): each for each in chosen}
+    given = []
+    for train in ToldSpy.fits:
+        assert set(vars(train)) == {"features", "labels", "classes", "unseen", "unlabelled", "class_prior"}
+        assert train.unseen is not None
+        rows = by_classes[tuple(train.unseen.ids)].asked_unseen
+        given.append((train.unlabelled is not None, train.class_prior is not None))
+        if train.unlabelled is not None:
+            assert type(train.unlabelled) is np.ndarray
+            assert train.unlabelled.base is None
+            assert not train.unlabelled.flags.writeable
+            who = train.unlabelled[:, 0]
+            assert sorted(who) == sorted(dataset.features[rows, 0])
+            assert (who > 1000).all() == (stage == "final")
+            assert not (np.diff(who) > 0).all()
+        if train.class_prior is not None:
+            shares = [np.mean(dataset.labels[rows] == label) for label in train.unseen.ids]
+            assert train.class_prior.tolist() == pytest.approx(shares)
+    assert sorted(given) == sorted([(False, False), (True, False), (True, True)] * len(chosen))
+    records = ResultStore(tmp_path).load()
+    oracle = {
+        (record.method["params"]["shift"], record.protocol["name"])
+        for record in records
+        if record.selection == "oracle"
+    }
+    assert oracle == ({(1.0, "gzsl"), (2.0, "gzsl"), (2.0, "zsl")} if stage == "final" else set())
+
+
+def test_the_order_of_unlabelled_rows_says_nothing_of_their_classes(worlds: list[Path]) -> None:
+    """Rows stand in files sorted by class. Over many data sets the place of a class is as if drawn."""
+    chosen = split(load_dataset(str(worlds[0])))
+    p_values = []
+    for seed in range(300):
+        rows = np.arange(40)
+        labels = np.sort(np.random.default_rng(seed).integers(0, 9, 40))
+        data: Any = SimpleNamespace(labels=labels)
+        shown = labels[unlabelled_rows(data, dataclasses.replace(chosen, asked_unseen=rows))]
+        later = shown > np.median(labels)
+        p_values.append(mannwhitneyu(np.flatnonzero(later), np.flatnonzero(~later)).pvalue)
+    assert kstest(p_values, "uniform").pvalue > 1e-3
+
+
 def test_the_comparison_of_worlds_would_see_a_leak(
     tmp_path: Path, worlds: list[Path], fresh: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -157,8 +210,8 @@ def test_the_comparison_of_worlds_would_see_a_leak(
 
     real = OpenedHandout.train
 
-    def leaking(material: OpenedHandout, unseen: bool = False) -> Train:
-        train = real(material, unseen)
+    def leaking(material: OpenedHandout, told: Sequence[str] = ()) -> Train:
+        train = real(material, told)
         object.__setattr__(train, "count", len(array_store.load_array(material.folder, "test_unseen")))
         return train
 

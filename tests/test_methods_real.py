@@ -74,7 +74,7 @@ def test_validation_classes_are_recognised(
     """T1 of the first dev fold after training on every `step`th row: 50 validation classes, chance is 2."""
     chosen = split(cub["att"], "dev", 1)
     method = METHODS.load(name)(**values)
-    train = build_train(cub["att"], chosen, method.knows_unseen)
+    train = build_train(cub["att"], chosen, method.told)
     some = dataclasses.replace(train, features=train.features[::step], labels=train.labels[::step])
     assert judged(cub["att"], chosen, method.fit(some, Context()), ZSL())["T1"] > floor
 

@@ -16,6 +16,7 @@ from zslbench.runner.class_lookup import method_class
 from zslbench.runner.plan import RunOptions, plan
 
 NAMES = ("lisgan", "fclswgan", "gazsl", "rff", "cegzsl", "fvaegan", "tfvaegan", "free", "zla", "cyclewgan", "lsrgan")
+NAMES += ("bivaegan",)
 CUB = Size(images=7057, features=2048, semantics=312, classes=150)
 FEW_STEPS = {"epochs": 1, "pretrain_epochs": 1, "final_epochs": 1, "iterations": 2, "per_class": 4, "batch": 64}
 
@@ -37,7 +38,8 @@ def test_it_fits_data_of_a_few_classes(name):
     few = {key: value for key, value in FEW_STEPS.items() if key in vars(cls())}
     train, unseen, every = problem()
     method = cls(**{**cls.presets["quick"].values, **few})
-    train = dataclasses.replace(train, unseen=unseen.classes if method.knows_unseen else None)
+    further = {"unseen": unseen.classes, "unlabelled": unseen.features}
+    train = dataclasses.replace(train, **{name: further[name] for name in method.told})
     fitted = method.fit(train, Context(0))
     for query in (unseen, every):
         assert np.isfinite(fitted.scores(query.features, query.classes)).all()

@@ -53,6 +53,7 @@ CADAVAE_ = (
     "cadavae[latent=3,feature_encoder=8,feature_decoder=8,semantic_encoder=8,semantic_decoder=8,epochs=4,batch=32,"
     f"per_class=3,per_seen_class=3,{ENDS.removeprefix('pretrain_epochs=1,')}]"
 )
+BIVAEGAN = f"bivaegan[{SMALL},final_epochs=1,final_batch=64,epochs=2,gp_adapt=tf]"
 DYING = f"dying_methods:Dying[{SMALL},{ENDS},epochs=3]"
 GRID = f"fclswgan[{SMALL.replace('per_class=3', 'per_class=[3,4]')},{ENDS},epochs=2,lr=[1e-4,1e-3]]"
 SHARING = LISGAN.replace("final_epochs=1", "final_epochs=[1,2],cascade=[off,nn]")
@@ -72,6 +73,7 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "grid": (GRID, {"protocols": "zsl"}, 10),
     "bf16": (FCLSWGAN, {"precision": "bf16"}, 2),
     "further networks": (TFVAEGAN, {"protocols": "zsl"}, 4),
+    "unlabelled rows": (BIVAEGAN, {"protocols": "zsl"}, 4),
     "further networks, seeds at once": (TFVAEGAN, {"seeds": 2, "seeds_at_once": "always", "protocols": "zsl"}, 2),
     "further networks, bf16": (TFVAEGAN, {"precision": "bf16", "protocols": "zsl"}, 2),
 }

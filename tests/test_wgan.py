@@ -61,7 +61,7 @@ def rows() -> CriticBatch:
 
 
 def parts(critic: Critic, rows: CriticBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    wasserstein, penalty, classification = CriticLoss(critic, 10.0, 0.3).parts(rows)
+    wasserstein, penalty, classification = critic.losses(rows)
     assert classification is not None
     return wasserstein, penalty, classification
 

@@ -180,6 +180,7 @@ METHODS = Registry(
         "lisgan": "zslbench.methods.generative.lisgan:LisGAN",
         "fvaegan": "zslbench.methods.generative.fvaegan:FVAEGAN",
         "tfvaegan": "zslbench.methods.generative.tfvaegan:TFVAEGAN",
+        "bivaegan": "zslbench.methods.generative.bivaegan:BiVAEGAN",
         "dem": "zslbench.methods.networks.dem:DEM",
         "dap": "zslbench.methods.classifiers.dap:DAP",
         "conse": "zslbench.methods.classifiers.conse:CONSE",

@@ -1,7 +1,7 @@
 """The only data that a method or a metric ever receives: `Train`, `Query`, `Answers`.
 
 A method gets a `Train` to fit on and a `Query` to score. Neither holds, nor leads to, a test label; `Train` holds
-copies of training rows only, so no test row can be reached from it either.
+copies of training rows, and of unlabelled test rows only if the method declares that it learns from them.
 """
 
 from __future__ import annotations
@@ -73,13 +73,16 @@ class Train:
         features: (n, d) float32, read-only.
         labels: (n,) int64 class ids, each in ``classes.ids``.
         classes: the seen classes.
-        unseen: the unseen classes; None unless the method's setting is semantic.
+        unseen, unlabelled, class_prior: None unless the method is told (`Method.told`) the unseen classes, the (m, d)
+            float32 rows of these that are asked about, shuffled, and the (u,) true shares of these classes among them.
     """
 
     features: Array
     labels: IntArray
     classes: ClassTable
     unseen: ClassTable | None = None
+    unlabelled: Array | None = None
+    class_prior: Array | None = None
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -45,8 +45,14 @@ class EasyTask:
         return _copy(self.classes, seeding.stream(0, "easy candidates").permutation(len(self.classes)))
 
     def train_for(self, method: Method) -> Train:
-        """Return what a method is fitted on: with the unseen classes in the semantic setting."""
-        return dataclasses.replace(self.train, unseen=self.unseen) if method.knows_unseen else self.train
+        """Return what a method is fitted on: with the unseen classes, their rows and shares if it is told them."""
+        told = method.told
+        return dataclasses.replace(
+            self.train,
+            unseen=self.unseen if "unseen" in told else None,
+            unlabelled=copy_rows(self.features, self.unseen_rows) if "unlabelled" in told else None,
+            class_prior=np.full(UNSEEN, 1 / UNSEEN, dtype=np.float32) if "class_prior" in told else None,
+        )
 
     @property
     def unseen_rows(self) -> IntArray:

@@ -376,7 +376,7 @@ def _streams(subject: CheckedMethod) -> None:
 def _grid(subject: CheckedMethod) -> None:
     first = subject.cls(**subject.values)
     train = subject.task.train_for(first)
-    values = [point for point in subject.grid_points if subject.cls(**point).knows_unseen is first.knows_unseen]
+    values = [point for point in subject.grid_points if subject.cls(**point).told == first.told]
     points = [subject.cls(**point) for point in values]
     count = 0
     for count, point in enumerate(subject.cls.fit_grid(points, train, Context(SEED)), 1):

@@ -6,12 +6,14 @@ Seeded splits are for data that comes without a split. Numbers on them are compa
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+from collections.abc import Container
 from typing import Literal
 
 import numpy as np
 
 from zslbench import seeding
-from zslbench.arrays import IntArray, copy_rows, positions_by_label
+from zslbench.arrays import Array, IntArray, copy_rows, positions_by_label
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.errors import BadValue
 from zslbench.task import Train
@@ -83,14 +85,36 @@ def class_folds(dataset: Dataset) -> tuple[Fold, ...]:
     return draw_class_folds(dataset.seen, len(dataset.unseen), SEEDED_FOLDS, FOLD_SEED)
 
 
-def build_train(dataset: Dataset, chosen: Split, unseen: bool = False) -> Train:
-    """Return what `Method.fit` receives: copies of the training rows, the seen classes, the unseen ones if asked."""
+def build_train(dataset: Dataset, chosen: Split, told: Container[str] = ()) -> Train:
+    """Return what `Method.fit` receives: copies of the training rows, the seen classes, and what it is `told`."""
     return Train(
         features=copy_rows(dataset.features, chosen.train),
         labels=copy_rows(dataset.labels, chosen.train),
         classes=dataset.class_table(chosen.seen),
-        unseen=dataset.class_table(chosen.unseen) if unseen else None,
+        unseen=dataset.class_table(chosen.unseen) if "unseen" in told else None,
+        unlabelled=copy_rows(dataset.features, unlabelled_rows(dataset, chosen)) if "unlabelled" in told else None,
+        class_prior=class_frequencies(dataset, chosen) if "class_prior" in told else None,
     )
+
+
+def unlabelled_rows(dataset: Dataset, chosen: Split) -> IntArray:
+    """Return the rows that are asked about of unseen classes, in an order that says nothing of their labels."""
+    return drawn_order(dataset, 0, "unlabelled", chosen.asked_unseen)
+
+
+def class_frequencies(dataset: Dataset, chosen: Split) -> Array:
+    """Return the (u,) shares of the unseen classes, ascending, among the rows that are asked about of these."""
+    labels = dataset.labels[chosen.asked_unseen]
+    shares: Array = (labels[:, None] == chosen.unseen).mean(axis=0, dtype=np.float32)
+    return shares
+
+
+def drawn_order(dataset: Dataset, seed: int, what: str, items: IntArray) -> IntArray:
+    """Return items in an order that depends on a key, which is derived from the labels of the whole data set."""
+    key = hashlib.sha256(f"zslbench query {what} {seed}".encode())
+    for array in (dataset.labels, items):
+        key.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
+    return np.random.default_rng(int.from_bytes(key.digest(), "little")).permutation(items)
 
 
 def unseen_classes(classes: int, count: int, seed: int) -> IntArray:

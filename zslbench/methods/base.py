@@ -299,9 +299,19 @@ class Method(abc.ABC):
         return self.setting is Setting.TRANSDUCTIVE
 
     @property
+    def told(self) -> tuple[str, ...]:
+        """What `fit` receives besides seen classes: fields of `Train`.
+
+        By default ``unseen`` in the semantic setting. A transductive method that learns from test images in `fit`
+        overrides it and adds ``unlabelled``; with ``class_prior``, which is made of test labels, its results on the
+        test images count as oracle (†).
+        """
+        return ("unseen",) if self.setting is Setting.SEMANTIC else ()
+
+    @property
     def knows_unseen(self) -> bool:
         """Whether `fit` receives the unseen classes with their semantics."""
-        return self.setting is Setting.SEMANTIC
+        return "unseen" in self.told
 
     @property
     def one_scale(self) -> bool:

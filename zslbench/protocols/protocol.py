@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-import hashlib
 from collections.abc import Mapping
 from typing import ClassVar
 
@@ -13,7 +12,7 @@ import numpy as np
 from zslbench import params
 from zslbench.arrays import AnyArray, Array, BoolArray, IntArray, copy_rows
 from zslbench.data.dataset import Dataset
-from zslbench.data.splits import Split
+from zslbench.data.splits import Split, drawn_order
 from zslbench.metrics import Predictions, best_candidates
 from zslbench.task import Answers, Query
 
@@ -105,14 +104,6 @@ def build_shuffled_query(
         labels=copy_rows(dataset.labels, rows), rows=rows, classes=candidates, unseen=np.isin(candidates, unseen)
     )
     return query, answers
-
-
-def drawn_order(dataset: Dataset, seed: int, what: str, items: IntArray) -> IntArray:
-    """Return items in an order that depends on a key, which is derived from the labels of the whole data set."""
-    key = hashlib.sha256(f"zslbench query {what} {seed}".encode())
-    for array in (dataset.labels, items):
-        key.update(np.ascontiguousarray(array, dtype="<i8").tobytes())
-    return np.random.default_rng(int.from_bytes(key.digest(), "little")).permutation(items)
 
 
 def _condense(rows: int, classes: IntArray, unseen: BoolArray, scores: Array) -> dict[str, AnyArray]:

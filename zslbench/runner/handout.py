@@ -6,13 +6,14 @@ in an anonymous temporary file: no Python object reveals which rows will be aske
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import pickle
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -22,8 +23,8 @@ from zslbench.arrays import AnyArray, Array, BoolArray, IntArray, copy_rows
 from zslbench.data import array_store, splits
 from zslbench.data.dataset import Dataset
 from zslbench.errors import BadData, ZslbenchError
-from zslbench.protocols.protocol import Protocol, drawn_order
-from zslbench.runner.class_lookup import protocol_class
+from zslbench.protocols.protocol import Protocol
+from zslbench.runner.class_lookup import method_class, protocol_class
 from zslbench.runner.jobs import Batch, DatasetRef, Run
 from zslbench.runner.run_records import describe_error
 from zslbench.task import Answers, ClassTable, Query, Train
@@ -54,7 +55,7 @@ class PreparedQuery:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Handout:
-    """The rows, labels and classes to train on, and what each run, by its id, is asked."""
+    """The rows, labels and classes to train on, and what each run, by its id, is asked; more only if `fit` is told."""
 
     folder: Path
     rows: IntArray
@@ -62,6 +63,8 @@ class _Handout:
     seen: IntArray
     unseen: IntArray
     asked: Mapping[str, PreparedQuery]
+    unlabelled: IntArray | None
+    class_prior: Array | None
 
 
 @dataclasses.dataclass(eq=False)
@@ -110,14 +113,19 @@ def _handout(batch: Batch) -> _Handout:
         key = f"{run.protocol} {sorted(run.protocol_params.items())} {run.seed}"
         if key not in alike:
             _, answers = protocol_of(run).query(dataset, chosen, run.seed)
-            order = drawn_order(dataset, run.seed, f"part {run.protocol}", np.arange(len(answers.rows)))
+            order = splits.drawn_order(dataset, run.seed, f"part {run.protocol}", np.arange(len(answers.rows)))
             part = order[: min(max(len(order) // 100, _PART[0]), _PART[1])]
             of_unseen = np.isin(answers.labels, answers.classes[answers.unseen])
             mixed = bool(of_unseen.any() and not of_unseen.all())
             alike[key] = PreparedQuery(answers.rows, answers.classes, answers.unseen, mixed, part)
         asked[run.id] = alike[key]
     labels = copy_rows(dataset.labels, chosen.train)
-    return _Handout(first.dataset.folder(), chosen.train, labels, chosen.seen, chosen.unseen, asked)
+    told: tuple[str, ...] = ()
+    with contextlib.suppress(Exception):  # what cannot be made fails when it is fitted
+        told = method_class(first.method)(**first.params).told
+    unlabelled = splits.unlabelled_rows(dataset, chosen) if "unlabelled" in told else None
+    prior = splits.class_frequencies(dataset, chosen) if "class_prior" in told else None
+    return _Handout(first.dataset.folder(), chosen.train, labels, chosen.seen, chosen.unseen, asked, unlabelled, prior)
 
 
 class OpenedHandout:
@@ -140,11 +148,18 @@ class OpenedHandout:
     def __exit__(self, *raised: object) -> None:
         self._sealed.close()
 
-    def train(self, unseen: bool = False) -> Train:
-        """Return what `Method.fit` receives: training rows, the seen classes, and the unseen ones if asked."""
+    def train(self, told: Container[str] = ()) -> Train:
+        """Return what `Method.fit` receives: training rows, the seen classes, and what the method is `told`."""
         handout = self._handout()
-        classes = self._classes(handout.seen), self._classes(handout.unseen) if unseen else None
-        return Train(self._features(handout.rows), copy_rows(handout.labels), *classes)
+        unlabelled, prior = (getattr(handout, name) if name in told else None for name in ("unlabelled", "class_prior"))
+        return Train(
+            self._features(handout.rows),
+            copy_rows(handout.labels),
+            self._classes(handout.seen),
+            self._classes(handout.unseen) if "unseen" in told else None,
+            None if unlabelled is None else self._features(unlabelled),
+            None if prior is None else copy_rows(prior),
+        )
 
     def query(self, run: Run) -> Query:
         """Return what `Method.scores` receives for a run."""

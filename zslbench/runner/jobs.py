@@ -264,7 +264,7 @@ def group_into_batches(
         elif cls.offers_grid():
             key = job.training_key if how.checkpoint_every else job.first.key_without("protocol", "params")
             with contextlib.suppress(Exception):  # what cannot be made fails when it is fitted
-                key += f" {cls(**job.first.params).knows_unseen}"  # an inductive point must not be handed their table
+                key += f" {cls(**job.first.params).told}"  # a point must not be handed what only others are told
         else:
             key = job.first.key_without("protocol")
         grouped.setdefault(key, []).append(job)

@@ -81,14 +81,15 @@ def probe(job: Job, clock: Clock = time.perf_counter) -> tuple[PastFit, bool] | 
     """Return how long a fit seems to take alone, and whether its precision matters; None: the probe failed.
 
     The method is fitted on the training rows of the job, each phase cut short after a few steps. If the fit is not too
-    long, it also scores some of these rows. It has its own random streams, keeps nothing and sees no test row.
+    long, it also scores some of these rows. It has its own random streams and keeps nothing. Of test rows it sees those
+    alone that the method's `fit` is told.
     """
     run, measure = job.first, _StepTimer(clock)
     with contextlib.suppress(Exception), OpenedHandout(pack(Batch((job,)))) as material:
         method = method_class(run.method)(**run.params)
         for name in method.libraries:
             importlib.import_module(name)
-        train = material.train(method.knows_unseen)
+        train = material.train(method.told)
         ctx = Context(run.seed, job.how.device, precision=job.how.precision)
         scoring = 0.0
         with empty_cache(), hear_progress(measure):

@@ -191,7 +191,8 @@ class FVAEGAN(GenerativeMethod):
     output_start: str = param(
         "mean",
         choices=("mean", "half"),
-        help="what the untrained generator makes: about the mean of the training rows, or 0.5 (public code)",
+        help="what the untrained generator makes: about the mean of the training rows, or what zero biases give, which "
+        "is 0.5 after a sigmoid (public code)",
     )
     gp_adapt: str = param(
         "off", choices=("off", "tf"), help="weight of the gradient penalty: constant, or moved as in TF-VAEGAN's code"
@@ -203,7 +204,9 @@ class FVAEGAN(GenerativeMethod):
         training = super()._begin(train, ctx, like)
         if self.output_start == "mean":
             with torch.no_grad():
-                self.generator_.out.bias.copy_(torch.logit(self.rows_.features.mean(0), eps=MARGIN))
+                mean = self.rows_.features.mean(0)
+                ends_linear = self.generator_.output == "linear"
+                self.generator_.out.bias.copy_(mean if ends_linear else torch.logit(mean, eps=MARGIN))
         return training
 
     def further_networks(self, rows: SeenRows, noise: int, ctx: Context) -> dict[str, FurtherNetwork]:

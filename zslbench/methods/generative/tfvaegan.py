@@ -66,6 +66,17 @@ def fakes_with_feedback(
     return made
 
 
+def with_decoder_layers(decoder: torch.nn.Module, rows: Tensor, which: str) -> Tensor:
+    """Return (…, d) rows (``x``), with a decoder's hidden layer for them (``x+h``), also with its output (``full``)."""
+    import torch
+
+    if which == "x":
+        return rows
+    with torch.no_grad():
+        decoded, hidden = decoder(rows)
+    return torch.cat([rows, hidden] if which == "x+h" else [rows, decoded, hidden], dim=-1)
+
+
 @dataclasses.dataclass(kw_only=True)
 class TFVAEGAN(FVAEGAN):
     """An f-VAEGAN whose fakes a decoder maps back to the semantics; its hidden layer is fed back to the generator.
@@ -204,10 +215,4 @@ class TFVAEGAN(FVAEGAN):
         return fakes_with_feedback(networks, self.synthesis_feedback, noise, semantics)
 
     def _represent(self, rows: Tensor) -> Tensor:
-        import torch
-
-        if self.classifier_input == "x":
-            return rows
-        with torch.no_grad():
-            decoded, hidden = self.further_["decoder"](rows)
-        return torch.cat([rows, hidden] if self.classifier_input == "x+h" else [rows, decoded, hidden], dim=-1)
+        return with_decoder_layers(self.further_["decoder"], rows, self.classifier_input)

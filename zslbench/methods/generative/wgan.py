@@ -237,6 +237,24 @@ class Critic(torch.nn.Module):
             back = (passed * back) @ self.second.weight
         return (_slopes(hidden, self.slope) * back) @ self.from_features.weight
 
+    def losses(self, batch: CriticBatch) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return the parts of the loss of a batch from one forward pass over real and fake rows.
+
+        They are E D(x̃) − E D(x), the penalty E(‖∇D‖₂ − 1)², and −E log P(y|x̃) − E log P(y|x) if there is a branch.
+        The paper prints the penalty with the wrong sign: it is added.
+        """
+        projected = self.from_features(torch.cat([batch.real, batch.fake])).unflatten(0, (2, -1))
+        hidden = self.conditioned(projected, batch.semantics)
+        values = self.values(hidden)
+        # x̂ shares its semantics with both ends, and the first layer is affine: its pre-activation lies between theirs.
+        between = torch.lerp(hidden[1].detach(), hidden[0].detach(), batch.mix.to(hidden.dtype))
+        classification = None
+        if self.branch is not None:
+            real, fake = (functional.cross_entropy(side, batch.labels) for side in self.logits(projected))
+            classification = real + fake
+        penalty = (torch.linalg.vector_norm(self.input_gradient(between), dim=1) - 1).square().mean()
+        return values[1].mean() - values[0].mean(), penalty, classification
+
 
 def _slopes(hidden: Tensor, slope: float) -> Tensor:
     """Return the derivative of the leaky ReLU at each entry, in the type of `hidden`."""
@@ -269,28 +287,9 @@ class CriticLoss(torch.nn.Module):
         self._largest = None if critic.second is not None else torch.empty_like(critic.from_features.weight)
         self._rounded = torch.empty_like(critic.from_features.weight, dtype=torch.bfloat16)
 
-    def parts(self, batch: CriticBatch) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return the parts of the loss from one forward pass over real and fake rows.
-
-        They are E D(x̃) − E D(x), the penalty E(‖∇D‖₂ − 1)², and −E log P(y|x̃) − E log P(y|x) if there is a branch.
-        The paper prints the penalty with the wrong sign: it is added.
-        """
-        critic = self.critic
-        projected = critic.from_features(torch.cat([batch.real, batch.fake])).unflatten(0, (2, -1))
-        hidden = critic.conditioned(projected, batch.semantics)
-        values = critic.values(hidden)
-        # x̂ shares its semantics with both ends, and the first layer is affine: its pre-activation lies between theirs.
-        between = torch.lerp(hidden[1].detach(), hidden[0].detach(), batch.mix.to(hidden.dtype))
-        classification = None
-        if critic.branch is not None:
-            real, fake = (functional.cross_entropy(side, batch.labels) for side in critic.logits(projected))
-            classification = real + fake
-        penalty = (torch.linalg.vector_norm(critic.input_gradient(between), dim=1) - 1).square().mean()
-        return values[1].mean() - values[0].mean(), penalty, classification
-
     def forward(self, batch: CriticBatch, gp: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return the loss and the penalty, which is part of it."""
-        wasserstein, penalty, classification = self.parts(batch)
+        wasserstein, penalty, classification = self.critic.losses(batch)
         loss = wasserstein + (self.gp if gp is None else gp) * penalty
         return loss if classification is None else loss + self.branch_weight * classification, penalty
 

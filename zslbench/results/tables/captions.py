@@ -130,6 +130,9 @@ def describe_rows(
         below.append(NARROWER)
     if any(row.setting == "transductive" for row in rows):
         below.append(TRANSDUCTIVE)
+    if priors := named.write_each(_describe_prior):
+        text = f"Class prior of unseen classes: {priors}."
+        add("transductive", text, short=text)
     add("oracle", *_describe_oracle(named), short="† best on the test images (oracle selection).")
     trained = group_values(
         (precision, f"{name} (some of its runs)" if len(_precisions(row)) > 1 else name)
@@ -384,6 +387,16 @@ def _calibrated_on(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[list[tu
     on_dev, on_test = (any(name.endswith(CALIBRATED + mark) for name in metrics) for mark in ("", "†"))
     folds = distinct(row.gamma_folds for row in rows if row.gammas and (on_dev or ORACLE_GAIN in metrics))
     return folds, on_test and any(row.oracle_gammas for row in rows)
+
+
+def _describe_prior(row: Row) -> str:
+    """Return the prior of unseen classes of a method whose fit learns from unlabelled rows; empty for any other."""
+    if "class_prior" not in row.params:
+        return ""
+    text = (
+        "frequencies of the test labels (†)" if row.params["class_prior"] == "test" else str(row.params["class_prior"])
+    )
+    return text if row.protocol == "zsl" else f"{text}, and the fit is told which test images are of unseen classes (†)"
 
 
 def _describe_oracle(named: _NamedRows) -> list[str]:
