@@ -216,7 +216,7 @@ class LossTraining(Training):
 
 def stack_weights(networks: Sequence[torch.nn.Module]) -> Weights:
     """Return the weights of a network by name; of several, copies with a leading axis, as new leaf tensors."""
-    first, *others = (dict(network.named_parameters()) for network in networks)
+    first, *others = (Weights(network.named_parameters()) for network in networks)
     if not others:
         return first
     return {name: torch.stack([each[name].detach() for each in (first, *others)]).requires_grad_() for name in first}

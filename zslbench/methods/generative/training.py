@@ -234,7 +234,8 @@ class GanTraining(Training):
         tensors = super()._trained() | ({} if self.gp is None else {"weight of the penalty": self.gp})
         for name, weights in self._weights.items():
             if self._keeps_gradient(name):
-                tensors |= {f"{name} {number} gradient": held.grad for number, held in enumerate(weights.values())}
+                kept = [held.grad for held in weights.values() if held.grad is not None]
+                tensors |= {f"{name} {number} gradient": gradient for number, gradient in enumerate(kept)}
         for held, term in zip(self._held, self.terms, strict=True):
             if term.adapt is not None:
                 tensors |= {f"{term.name} holds {number}": tensor for number, tensor in enumerate(held)}
