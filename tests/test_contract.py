@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+import zslbench
 from zslbench.checks import check_dataset, check_method, check_protocol
 from zslbench.checks.method_checks import CONTRACT as METHOD
 from zslbench.checks.protocol_checks import CONTRACT as PROTOCOL
 from zslbench.data.dataset import Source
 from zslbench.data.dataset_checks import CONTRACT as DATASET
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
-from zslbench.spec import parse
+from zslbench.results.records.store import ResultStore
+from zslbench.spec import parse, write_value
 
 ALL = 25
 CLOSED = ALL - 2  # opens no random stream, synthesises nothing
@@ -81,6 +86,7 @@ METHOD_CHECKS = {
     "cegzsl": GENERATIVE,
     "cegzsl@summed_comparator": GENERATIVE,
 }
+GENERATORS = [name for name in METHODS.builtin_names() if METHODS.load(name).offers_synthesis()]
 BUILTIN = {"digits", "synthetic"}
 
 
@@ -100,6 +106,17 @@ def test_method_holds_the_contract(text: str) -> None:
     passed = check_method(text)
     assert len(passed) == METHOD_CHECKS[text]
     assert len(set(passed)) == len(passed)
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_bf16_on_a_cpu_ends_is_recorded_and_gives_finite_scores(name: str, tmp_path: Path) -> None:
+    given = ",".join(f"{key}={write_value(value)}" for key, value in METHODS.load(name).check_params.items())
+    options: dict[str, Any] = {"runs": tmp_path, "device": "cpu", "precision": "bf16"}
+    (record,) = zslbench.run(f"{name}[{given}]", "synthetic", "gzsl", **options).records
+    assert (record.status, record.provenance.get("precision")) == ("ok", "bf16"), record.error
+    assert all(math.isfinite(value) for values in record.losses["values"].values() for value in values)
+    kept = ResultStore(tmp_path).predictions(record)
+    assert all(np.isfinite(kept[score]).all() for score in ("seen_score", "unseen_score"))
 
 
 @pytest.mark.parametrize("name", ["zsl", "gzsl"])

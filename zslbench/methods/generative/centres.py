@@ -82,11 +82,13 @@ class Centres(FinalClassifierMethod):
             attributes, self.hidden, width, std=0.0, positive=False, stream=nn.random_stream(ctx.stream_seed("init"))
         ).to(self.device_)
         self.threads_ = nn.threads_for(2 * classes * self.hidden * (attributes + width))
+        self.precision_ = ctx.precision
         batches = nn.row_batches(classes, classes, nn.random_stream(ctx.stream_seed("batches"), self.device_))
         adam = nn.adam(network.parameters(), self.lr, betas=(0.9, 0.999))
 
         def loss_of(picked: Tensor) -> Tensor:
-            return network.loss(means[picked], labels[picked], rows.semantics, self.decay)
+            with nn.at_precision(ctx.precision, self.device_):
+                return network.loss(means[picked], labels[picked], rows.semantics, self.decay)
 
         def advance(taken: int) -> bool:
             return ctx.progress(taken, self.iterations)
