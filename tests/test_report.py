@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from result_records import record, saved
+from test_results_calibration import drawn, gzsl
 
 import zslbench
 from zslbench.errors import BadValue, RecordsLeftOut, StoreError
@@ -141,6 +142,25 @@ def test_what_is_missing_comes_with_the_command(tmp_path):
     sentences = [(purpose, text) for purpose, texts in missing.commands for text in texts]
     assert ("do what is missing", "zslbench run --plan missing.toml") in sentences
     assert sentences == [(entry.purpose, entry.text) for entry in zslbench.status(tmp_path).commands]
+
+
+def test_h_is_shown_raw_calibrated_and_with_the_best_constant_on_test_where_there_are_dev_folds(tmp_path):
+    store = ResultStore(tmp_path)
+    store.save(*gzsl("b", drawn(99, 60)))  # whose dev folds are not there
+    for seed, fold in itertools.product(range(2), range(3)):
+        store.save(*gzsl("a", drawn(10 * fold + seed, 60), seed=seed, stage="dev" if fold else "final", fold=fold))
+    tables = dict(zslbench.report(None, runs=tmp_path, figures=False).page.tables)
+    assert list(tables) == ["gzsl", "gzsl calibrated", "gzsl dev"]
+    columns = [column.head for column in tables["gzsl calibrated"].columns]
+    assert columns == ["H", "H cs", "H cs†", "ΔH cs†", "AUSUC"]
+    (row,) = tables["gzsl calibrated"].rows
+    (wanted,) = json.loads(zslbench.table(tmp_path, format="json", methods=["a"], calibrate="both").text)
+    assert [cell.stat.mean for cell in row.cells] == [
+        pytest.approx(wanted["metrics"][name]["mean"], abs=1e-5) for name in columns
+    ]
+    for path in tmp_path.rglob("*.npz"):
+        path.unlink()
+    assert list(dict(zslbench.report(None, runs=tmp_path, figures=False).page.tables)) == ["gzsl", "gzsl dev"]
 
 
 def test_dev_runs_get_tables_of_their_own(tmp_path):

@@ -13,11 +13,13 @@ import zslbench
 from zslbench.data.splits import STAGES
 from zslbench.errors import BadSpec, BadValue, StoreError, ZslbenchError
 from zslbench.files import name_file, write_text
+from zslbench.metrics import ORACLE_GAIN
 from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.advice import advise_near_chance
-from zslbench.results.analysis.gather import Gathered, RecordFilter, gather, mark_sources
+from zslbench.results.analysis.calibration import calibrate
+from zslbench.results.analysis.gather import CALIBRATIONS, Gathered, RecordFilter, gather, mark_sources
 from zslbench.results.analysis.paired import PairedIntervals
-from zslbench.results.analysis.rows import Row, group_values, natural, setup_key, summarise
+from zslbench.results.analysis.rows import CALIBRATED, Row, group_values, natural, setup_key, summarise
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.records.tuned_presets import PresetStore, is_point_not_picked
@@ -30,6 +32,7 @@ from zslbench.studies.reproduce import Claim
 from zslbench.visible import format_count, one_line, title_data
 
 TOLERANCE = 2.0
+_CALIBRATED = ("H", f"H{CALIBRATED}", f"H{CALIBRATED}†", ORACLE_GAIN, "AUSUC")
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -147,15 +150,20 @@ def report(
     root = None if data_root is None else Path(data_root)
     drawn, undrawn = _draw_figures(gathered, store, record_filter, root) if figures else ([], [])
     intervals = PairedIntervals(store.predictions)
+    tables = {name: accuracy_tables(of_stage, record_filter, intervals) for name, of_stage in rows.items()}
+    if "final" in gathered:
+        calibrated = summarise(_calibrate_records(gathered["final"].records, store))
+        tables["final"] += [
+            (f"{name} calibrated", dataclasses.replace(table, title=f"{table.title}: H after calibrated stacking"))
+            for name, table in accuracy_tables(calibrated, record_filter, intervals)
+        ]
     page = Page(
         title=one_line(title or "/".join(store.root.resolve().parts[-2:]).lstrip("/") or "Study"),
         written=datetime.datetime.now(datetime.UTC),
         folder=str(store.root),
         counts=dict(sorted(Counter(record.status for record in shown).items(), key=lambda status: status[0] != "ok")),
         facts=tuple(_describe_study(shown)),
-        tables=tuple(
-            table for of_stage in rows.values() for table in accuracy_tables(of_stage, record_filter, intervals)
-        ),
+        tables=tuple(table for of_stage in tables.values() for table in of_stage),
         beside=tuple(_compare_with_published(rows.get("final", []), tolerance)) if published else (),
         tolerance=tolerance,
         figures=tuple(drawn),
@@ -188,6 +196,21 @@ def _gather_stages(
     if not gathered or (rules and "final" not in gathered):
         raise refused[0]
     return gathered
+
+
+def _calibrate_records(final: Sequence[Record], store: ResultStore) -> Iterator[Record]:
+    """Yield the records that have dev folds and all predictions, with H raw, calibrated on the dev folds and on test.
+
+    AUSUC, which no constant changes, stands beside.
+    """
+    dev = [record for record in store.load() if record.ok and record.stage == "dev"]
+    try:
+        records = calibrate(final, dev, store.predictions, on=CALIBRATIONS["both"]).records
+    except StoreError:  # without predictions that are lost the other tables can still be shown
+        return
+    for record in records:
+        if ORACLE_GAIN in record.metrics:
+            yield dataclasses.replace(record, metrics={name: record.metrics[name] for name in _CALIBRATED})
 
 
 def _draw_figures(
