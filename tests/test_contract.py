@@ -72,6 +72,8 @@ METHOD_CHECKS = {
     "cnzsl@plain": TRAINED,
     "cadavae": GENERATIVE,
     "cadavae[std_mode=logvar,noise=scalar,seen_rows=first]": GENERATIVE,
+    "sdgzsl": GENERATIVE,
+    "sdgzsl@squashed": GENERATIVE,
     "relationnet": TRAINED,
     "cvc": TRAINED,
     "dcn": TRAINED,

@@ -32,6 +32,7 @@ CASES = [
     ("tfvaegan", {}),
     ("bivaegan", {"gp_adapt": "tf"}),
     ("cadavae", {}),
+    ("sdgzsl", {}),
     ("cnzsl", {}),
     ("dem", {}),
     ("relationnet", {}),

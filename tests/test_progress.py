@@ -51,6 +51,7 @@ class Heard(Listener):
         ("dem[hidden=8,iterations=120]", 120),
         ("cnzsl[hidden=8,epochs=2,batch=500]", 2 * 3),
         ("cadavae[latent=4,epochs=2,batch=500,per_class=5,per_seen_class=5,final_epochs=1]", 2 * 3),
+        ("sdgzsl[hidden=8,latent=4,half_code=4,epochs=2,batch=500,per_class=5,final_epochs=1]", 2 * 3),
         ("dcn[hidden=8,iterations=120]", 120),
     ],
 )

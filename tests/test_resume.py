@@ -54,6 +54,9 @@ CADAVAE_ = (
     f"per_class=3,per_seen_class=3,{ENDS.removeprefix('pretrain_epochs=1,')}]"
 )
 BIVAEGAN = f"bivaegan[{SMALL},final_epochs=1,final_batch=64,epochs=2,gp_adapt=tf]"
+SDGZSL_ = (
+    f"sdgzsl[hidden=8,latent=3,half_code=4,epochs=4,batch=32,per_class=3,{ENDS.removeprefix('pretrain_epochs=1,')}]"
+)
 DYING = f"dying_methods:Dying[{SMALL},{ENDS},epochs=3]"
 GRID = f"fclswgan[{SMALL.replace('per_class=3', 'per_class=[3,4]')},{ENDS},epochs=2,lr=[1e-4,1e-3]]"
 SHARING = LISGAN.replace("final_epochs=1", "final_epochs=[1,2],cascade=[off,nn]")
@@ -67,6 +70,8 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
     "cadavae": (CADAVAE_, {}, 4),
     "cadavae, seeds at once": (CADAVAE_, {"seeds": 2, "seeds_at_once": "always", "protocols": "zsl"}, 2),
     "cadavae, judged, bf16": (CADAVAE_, {"precision": "bf16", "checkpoints": "every:1"}, 2),
+    "sdgzsl, seeds at once": (SDGZSL_, {"seeds": 2, "seeds_at_once": "always", "protocols": "zsl"}, 2),
+    "sdgzsl, judged, bf16": (SDGZSL_, {"precision": "bf16", "checkpoints": "every:1"}, 2),
     "judged": (FCLSWGAN, {"checkpoints": "every:1"}, 4),
     "judged grid": (SHARING, {"checkpoints": "every:2"}, 6),
     "seeds at once": (FCLSWGAN, {"seeds": 2, "seeds_at_once": "always"}, 2),

@@ -193,6 +193,7 @@ METHODS = Registry(
         "rff": "zslbench.methods.generative.rff:RFF",
         "cyclewgan": "zslbench.methods.generative.cyclewgan:CycleWGAN",
         "lsrgan": "zslbench.methods.generative.lsrgan:LsrGAN",
+        "sdgzsl": "zslbench.methods.generative.sdgzsl:SDGZSL",
         "zla": "zslbench.methods.generative.zla:ZLA",
         "centres": "zslbench.methods.generative.centres:Centres",
         "gazsl": "zslbench.methods.generative.gazsl:GAZSL",

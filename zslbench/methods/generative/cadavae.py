@@ -208,7 +208,7 @@ class CADAVAE(SteppedMethod, FinalClassifierMethod):
         make_adam = functools.partial(nn.adam, lr=self.lr, betas=(0.9, 0.999), amsgrad=True)
         return LossTraining([(self.vaes_, streams)], rows.features, self.batch, draw, self._weights, make_adam)
 
-    def _weights(self, share: float) -> dict[str, float]:
+    def _weights(self, share: float, _taken: int = 0) -> dict[str, float]:
         """Return the weights of the losses by name after a share of the epochs."""
         from zslbench.methods.generative.vae import warmed_up
 

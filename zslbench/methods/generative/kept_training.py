@@ -8,6 +8,7 @@ from __future__ import annotations
 import abc
 import contextlib
 import dataclasses
+import itertools
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -54,7 +55,7 @@ class Training(abc.ABC):
     recordable = False  # a random order of rows has not been tried in one
 
     def __init__(self, fits: Sequence[torch.nn.Module], rows: Tensor, batch: int) -> None:
-        self.fits, self.weights = tuple(fits), stack_weights(fits)
+        self.fits, self.weights, self.buffers = tuple(fits), stack_weights(fits), _stack_buffers(fits)
         self.batch, self.device = min(batch, len(rows)), rows.device
         self.epoch_steps = -(-len(rows) // self.batch)
         self._sums: dict[str, Tensor] = {}
@@ -103,10 +104,11 @@ class Training(abc.ABC):
 
     def write_back(self) -> None:
         """Copy the weights to the networks of the fits, if copies of them are trained."""
+        trained = self.weights | self.buffers
         with torch.no_grad():
             for at, network in enumerate(self.fits if len(self.fits) > 1 else ()):
-                for name, parameter in network.named_parameters():
-                    parameter.copy_(self.weights[name][at])
+                for name, tensor in itertools.chain(network.named_parameters(), network.named_buffers()):
+                    tensor.copy_(trained[name][at])
 
     def state(self) -> dict[str, AnyArray]:
         """Return all that changes from step to step, by name: weights, their Adams, random streams, sums of losses."""
@@ -141,11 +143,11 @@ class Training(abc.ABC):
                 self._notes[loss] = int(state[name])
 
     def _trained(self) -> Weights:
-        """Return what changes besides streams and losses: weights, moments of Adams, and what a subclass adds.
+        """Return what changes besides streams and losses: weights, buffers, moments of Adams, what a subclass adds.
 
         Moments that an Adam does not have yet are made as it makes them at its first step.
         """
-        tensors: Weights = {}
+        tensors: Weights = dict(self.buffers)
         for name, optimiser in self.adams.items():
             kinds = ("exp_avg", "exp_avg_sq", *(["max_exp_avg_sq"] if optimiser.defaults["amsgrad"] else []))
             for number, weights in enumerate(optimiser.param_groups[0]["params"]):
@@ -173,8 +175,10 @@ class LossTraining(Training):
         members: of each fit, a network that returns losses by name, each a sum over rows, and its random streams.
         rows, batch: as of `Training`.
         draw: what the network takes, drawn from the streams of a fit.
-        weights: of the losses by name, after a share of the rounds.
+        weights: of the losses by name, after a share of the rounds and so many iterations of the present one.
         make_adam: makes the Adam of weights.
+        apart: the name of a loss that alone moves the part of the network of this name; its Adam takes a step only
+            where the loss has a weight.
     """
 
     def __init__(
@@ -183,13 +187,17 @@ class LossTraining(Training):
         rows: Tensor,
         batch: int,
         draw: Callable[..., tuple[Tensor, ...]],
-        weights: Callable[[float], Mapping[str, float]],
+        weights: Callable[[float, int], Mapping[str, float]],
         make_adam: Callable[[Iterable[Tensor]], torch.optim.Adam],
+        apart: str = "",
     ) -> None:
         super().__init__([network for network, _ in members], rows, batch)
-        self.members, self.given = members, (rows, batch, draw, weights, make_adam)
+        self.members, self.given = members, (rows, batch, draw, weights, make_adam, apart)
         self.drawing = [stream for _, streams in members for stream in streams]
-        self.adams = {"losses": make_adam(self.weights.values())}
+        held: dict[str, list[Tensor]] = {}
+        for name, tensor in self.weights.items():
+            held.setdefault(apart if name.split(".")[0] == apart else "losses", []).append(tensor)
+        self.adams = {name: make_adam(tensors) for name, tensors in held.items()}
 
     def join(self, trainings: Sequence[Self]) -> LossTraining:  # noqa: D102
         return LossTraining([member for each in trainings for member in each.members], *self.given)
@@ -199,17 +207,20 @@ class LossTraining(Training):
             losses: dict[str, Tensor] = functional_call(self.fits[0], weights, drawn)
             return losses
 
-        _, _, draw, weights_after, _ = self.given
-        factors, (adam,) = weights_after(self.share), self.adams.values()
+        _, _, draw, weights_after, *_ = self.given
+        factors, trained = weights_after(self.share, taken), self.weights | self.buffers
         self._notes = {}
         with phase(TRAINING):
             drawn = [draw(*streams) for _, streams in self.members]
             several = len(drawn) > 1
-            losses = vmap(losses_of)(self.weights, *stack(drawn)) if several else losses_of(self.weights, *drawn[0])
+            losses = vmap(losses_of)(trained, *stack(drawn)) if several else losses_of(trained, *drawn[0])
             loss = torch.stack([factors[name] * value for name, value in losses.items()]).sum()
-            adam.zero_grad()
+            for adam in self.adams.values():
+                adam.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            adam.step()
+            for name, adam in self.adams.items():
+                if factors.get(name, 1.0):
+                    adam.step()
             for name, value in losses.items():
                 self._note(name, value / self.batch)
 
@@ -220,6 +231,12 @@ def stack_weights(networks: Sequence[torch.nn.Module]) -> Weights:
     if not others:
         return first
     return {name: torch.stack([each[name].detach() for each in (first, *others)]).requires_grad_() for name in first}
+
+
+def _stack_buffers(networks: Sequence[torch.nn.Module]) -> Weights:
+    """Return the buffers of a network by name, which steps change in place; of several, copies with a leading axis."""
+    each = [dict(network.named_buffers()) for network in networks]
+    return each[0] if len(each) == 1 else {name: torch.stack([held[name] for held in each]) for name in each[0]}
 
 
 def stack(tensors: Sequence[tuple[Tensor, ...]], dim: int = 0) -> list[Tensor]:
