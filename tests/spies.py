@@ -9,6 +9,7 @@ import dataclasses
 import gc
 import hashlib
 import pickle
+import traceback
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -123,6 +124,22 @@ class ToldSpy(SemanticSpy):
     @property
     def told(self) -> tuple[str, ...]:
         return ("unseen", "unlabelled", "class_prior")[: 1 + int(self.shift)]
+
+
+@dataclasses.dataclass(kw_only=True)
+class PryingSpy(ToldSpy):
+    """Says after the plan that it is told more, and looks for labels in all frames that it is asked from."""
+
+    fits: ClassVar[list[Train]] = []
+    pried: ClassVar[list[object]] = []
+
+    @property
+    def told(self) -> tuple[str, ...]:
+        frames = [frame for frame, _ in traceback.walk_stack(None)]
+        held = [value for frame in frames for value in frame.f_locals.values()]
+        self.pried.extend(value for value in held if isinstance(value, Answers | Dataset))
+        planned = any(frame.f_code.co_name == "plan" for frame in frames)
+        return ("unseen", "unlabelled", "class_prior")[: 2 if planned else 3]
 
 
 def fingerprint(content: object) -> str:

@@ -18,13 +18,15 @@ import spied
 from data_folders import column, write_folder
 from scipy.io import loadmat
 from scipy.stats import kstest, mannwhitneyu
-from spies import SemanticSpy, Spy, ToldSpy, TransductiveSpy
+from spies import PryingSpy, SemanticSpy, Spy, ToldSpy, TransductiveSpy
 
 import zslbench
 from zslbench.data import array_store
 from zslbench.data.dataset import Dataset, Fold
 from zslbench.data.loading import load_dataset
 from zslbench.data.splits import class_folds, split, unlabelled_rows
+from zslbench.errors import BadValue
+from zslbench.methods.base import Setting
 from zslbench.registry import PROTOCOLS
 from zslbench.results.records.store import ResultStore
 from zslbench.task import ClassTable, Train
@@ -71,7 +73,7 @@ def fresh() -> Callable[[], None]:
     """Forget what spies received, now and when it is called."""
 
     def forget() -> None:
-        for cls in (*SPIES, SemanticSpy, ToldSpy):
+        for cls in (*SPIES, SemanticSpy, ToldSpy, PryingSpy):
             cls.fits, cls.received, cls.answered = [], [], []
         spied.NOWHERE.asked.clear()
 
@@ -186,6 +188,37 @@ def test_unlabelled_rows_reach_the_fits_that_declare_them_alone(tmp_path: Path, 
         if record.selection == "oracle"
     }
     assert oracle == ({(1.0, "gzsl"), (2.0, "gzsl"), (2.0, "zsl")} if stage == "final" else set())
+
+
+def test_a_fit_is_told_what_was_planned_and_its_class_is_asked_where_no_labels_are(
+    tmp_path: Path, worlds: list[Path]
+) -> None:
+    assert not zslbench.run("spies:PryingSpy", str(worlds[0]), runs=tmp_path, protocols="zsl").failed
+    ((given, prior),) = [(train.unlabelled, train.class_prior) for train in PryingSpy.fits]
+    assert given is not None
+    assert prior is None, "its row has no †"
+    assert PryingSpy.pried == []
+    (record,) = ResultStore(tmp_path).load()
+    assert (record.selection, record.provenance["told"]) == ("fixed", ["unseen", "unlabelled"])
+
+
+@pytest.mark.parametrize(
+    ("told", "setting", "sentence"),
+    [
+        (("unlabelled",), Setting.SEMANTIC, r"told unlabelled in fit, and its setting is semantic, .* it transductive"),
+        (("unseen",), Setting.INDUCTIVE, r"told unseen in fit, and its setting is inductive, .* make it semantic\."),
+        (("unlabeled",), Setting.TRANSDUCTIVE, r"\('unlabeled',\); return a tuple of 'unseen', 'unlabelled' and"),
+        ("unseen", Setting.TRANSDUCTIVE, r"is told 'unseen'; return a tuple"),
+    ],
+)
+def test_a_method_that_is_told_more_than_its_rows_would_be_marked_for_is_refused(
+    worlds: list[Path], monkeypatch: pytest.MonkeyPatch, told: Any, setting: Setting, sentence: str
+) -> None:
+    monkeypatch.setattr(ToldSpy, "told", told)
+    monkeypatch.setattr(ToldSpy, "setting", setting)
+    for call in (zslbench.run, zslbench.fit):
+        with pytest.raises(BadValue, match=sentence):
+            call("spies:ToldSpy", str(worlds[0]))
 
 
 def test_the_order_of_unlabelled_rows_says_nothing_of_their_classes(worlds: list[Path]) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from zslbench.errors import BadValue, ZslbenchError
-from zslbench.methods.base import Method
+from zslbench.methods.base import Method, Setting
 from zslbench.methods.minimal import as_method
 from zslbench.protocols.protocol import Protocol
 from zslbench.registry import METHODS, PROTOCOLS
@@ -65,3 +65,17 @@ def built(cls: type[Method], name: str, values: Mapping[str, Any]) -> Method:
         raise
     except Exception as error:
         raise BadValue(f"method {name!r} cannot be made with these parameters ({error}); mend it or them.") from error
+
+
+def checked_told(method: Method, name: str) -> tuple[str, ...]:
+    """Return what the `fit` of a method is told (BadValue: no field of `Train`, or more than its setting says)."""
+    told, setting = method.told, method.setting
+    if isinstance(told, str) or not {*told} <= {"unseen", "unlabelled", "class_prior"}:
+        raise BadValue(f"method {name!r} is told {told!r}; return a tuple of 'unseen', 'unlabelled' and 'class_prior'.")
+    needed = Setting.TRANSDUCTIVE if {*told} - {"unseen"} else Setting.SEMANTIC if told else Setting.INDUCTIVE
+    if (order := [*Setting]).index(setting) < order.index(needed):
+        raise BadValue(
+            f"method {name!r} is told {', '.join(told)} in fit, and its setting is {setting}, which rows are marked "
+            f"by; make it {needed}."
+        )
+    return tuple(told)

@@ -136,7 +136,7 @@ def _fit_alone(progress: JobInProgress, facts: Mapping[str, Any]) -> list[Unjudg
             losses = ctx.losses
             reset_peaks()
             with ctx.phase("data"):
-                train = material.train(method.told)
+                train = material.train(job.first.told)
             facts = {**facts, **_work(method, train)}
             with ctx.phase("fit"):
                 method.fit(train, ctx)
@@ -177,7 +177,7 @@ def _fit_together(batch: Batch, progress: JobInProgress) -> Iterator[tuple[Job, 
         ctx, cls = contexts[0], type(points[0])
         reset_peaks()
         with ctx.measured() as preparation, ctx.phase("data"):
-            train = material.train(points[0].told)
+            train = material.train(batch.first.first.told)
         one_seed = len({job.first.seed for job in batch.jobs}) == 1
         fitting = cls.fit_grid(points, train, ctx) if one_seed else cls.fit_seeds(points, train, contexts)
         group_facts = {"grid_points" if one_seed else "seeds_at_once": len(points)}

@@ -77,7 +77,7 @@ def fit(
         raise BadValue(f"{name!r} on {dataset!r} means {len(planned)} fits; name one, without a grid.")
     (run,) = planned
     fitted = build_method(run)
-    train = build_train(*dataset_of(run), fitted.told)
+    train = build_train(*dataset_of(run), run.told)
     fitted.fit(train, Context(run.seed, how.device, precision=how.precision))
     return fitted
 

@@ -6,7 +6,6 @@ in an anonymous temporary file: no Python object reveals which rows will be aske
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import os
 import pickle
@@ -24,7 +23,7 @@ from zslbench.data import array_store, splits
 from zslbench.data.dataset import Dataset
 from zslbench.errors import BadData, ZslbenchError
 from zslbench.protocols.protocol import Protocol
-from zslbench.runner.class_lookup import method_class, protocol_class
+from zslbench.runner.class_lookup import protocol_class
 from zslbench.runner.jobs import Batch, DatasetRef, Run
 from zslbench.runner.run_records import describe_error
 from zslbench.task import Answers, ClassTable, Query, Train
@@ -120,11 +119,8 @@ def _handout(batch: Batch) -> _Handout:
             alike[key] = PreparedQuery(answers.rows, answers.classes, answers.unseen, mixed, part)
         asked[run.id] = alike[key]
     labels = copy_rows(dataset.labels, chosen.train)
-    told: tuple[str, ...] = ()
-    with contextlib.suppress(Exception):  # what cannot be made fails when it is fitted
-        told = method_class(first.method)(**first.params).told
-    unlabelled = splits.unlabelled_rows(dataset, chosen) if "unlabelled" in told else None
-    prior = splits.class_frequencies(dataset, chosen) if "class_prior" in told else None
+    unlabelled = splits.unlabelled_rows(dataset, chosen) if "unlabelled" in first.told else None
+    prior = splits.class_frequencies(dataset, chosen) if "class_prior" in first.told else None
     return _Handout(first.dataset.folder(), chosen.train, labels, chosen.seen, chosen.unseen, asked, unlabelled, prior)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 from collections.abc import Iterable, Mapping
@@ -102,7 +101,8 @@ class Run:
     """A method on a data set under a protocol, in one stage, with one seed.
 
     That a tuned preset gave its hyper-parameters (`selection` is validated) is part of its identity: the same values
-    typed by hand are another run, since nothing chose them. Which preset it was is recorded only.
+    typed by hand are another run, since nothing chose them. Which preset it was is recorded only, and so is what its
+    `fit` is `told`: it receives that and no more, since a mark may depend on it.
     """
 
     method: str
@@ -120,6 +120,7 @@ class Run:
     selection: str = "fixed"
     tuned: str = ""
     one_scale: bool = True
+    told: tuple[str, ...] = ()
 
     def identity(self) -> dict[str, Any]:
         """Return what the run means: everything that may change its numbers, and whether its values were validated."""
@@ -263,8 +264,7 @@ def group_into_batches(
             key = job.first.key_without("protocol", "seed")
         elif cls.offers_grid():
             key = job.training_key if how.checkpoint_every else job.first.key_without("protocol", "params")
-            with contextlib.suppress(Exception):  # what cannot be made fails when it is fitted
-                key += f" {cls(**job.first.params).told}"  # a point must not be handed what only others are told
+            key += f" {job.first.told}"  # a point must not be handed what only others are told
         else:
             key = job.first.key_without("protocol")
         grouped.setdefault(key, []).append(job)

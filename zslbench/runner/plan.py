@@ -23,7 +23,7 @@ from zslbench.methods.base import Method, overlay
 from zslbench.registry import METHODS, PROTOCOLS
 from zslbench.results.records.store import ResultStore, data_options, runs_option
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore, TunedPreset, change_since, check_fits
-from zslbench.runner.class_lookup import built, method_class, protocol_class
+from zslbench.runner.class_lookup import built, checked_told, method_class, protocol_class
 from zslbench.runner.executors import Executor, engine
 from zslbench.runner.jobs import Batch, DatasetRef, Run, RunConditions, dataset_ref, group_into_batches
 from zslbench.runner.resources import check_device, choose_precision, devices
@@ -306,9 +306,10 @@ class _Planner:
         as_tuned = next((preset for preset in presets.values() if dict(preset.values) == after), None)
         tags = sorted(spec.presets, key=lambda tag: tag in cls.ablations)  # as they are laid over each other
         method = built(cls, name, after)
+        told = checked_told(method, name)
         validated = as_tuned is not None and stage == "final"
         # true frequencies are made of test labels; and except under zsl the answer has which rows are of unseen classes
-        answered = "class_prior" in method.told or ("unlabelled" in method.told and rules_name != "zsl")
+        answered = "class_prior" in told or ("unlabelled" in told and rules_name != "zsl")
         oracle = self.options.oracle or (answered and stage == "final")
         return Run(
             method=name,
@@ -326,6 +327,7 @@ class _Planner:
             selection="oracle" if oracle else "validated" if validated else "fixed",
             tuned=as_tuned.id if as_tuned else "",
             one_scale=method.one_scale,
+            told=told,
         )
 
     def _tuned_presets(

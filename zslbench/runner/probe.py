@@ -89,7 +89,7 @@ def probe(job: Job, clock: Clock = time.perf_counter) -> tuple[PastFit, bool] | 
         method = method_class(run.method)(**run.params)
         for name in method.libraries:
             importlib.import_module(name)
-        train = material.train(method.told)
+        train = material.train(run.told)
         ctx = Context(run.seed, job.how.device, precision=job.how.precision)
         scoring = 0.0
         with empty_cache(), hear_progress(measure):

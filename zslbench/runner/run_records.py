@@ -178,7 +178,7 @@ def record_of(run: Run, status: Status, **facts: Any) -> Record:
         facts["metrics"] = _without_swept(facts.get("metrics", {}))
         facts["curve"] = tuple({**point, "metrics": _without_swept(point["metrics"])} for point in curve)
     facts["provenance"] = facts["provenance"] | _drop_empty(
-        tuned=run.tuned, own_folder=run.dataset.own_folder, data_root=run.dataset.data_root
+        tuned=run.tuned, told=[*run.told], own_folder=run.dataset.own_folder, data_root=run.dataset.data_root
     )
     card = method_class(run.method).card
     return Record(
