@@ -260,13 +260,47 @@ def test_runs_that_are_told_part_of_the_answer_are_oracle() -> None:
     assert {selection for _, _, selection in marks["dev"]} == {"fixed"}
 
 
-def test_the_caption_names_the_class_prior(tmp_path: Path) -> None:
-    few = "hidden=4,epochs=1,batch=512,critic_steps=1,per_class=2,final_epochs=1,classifier_input=x"
-    assert not zslbench.run([f"bivaegan[{few},class_prior=[uniform,test]]"], "digits", runs=tmp_path).failed
-    text = " ".join(str(zslbench.table(tmp_path, protocols=["zsl"], selection=["fixed"], width=250)).split())
-    assert (
-        "‡ transductive: unlabelled test features are used. Class prior of unseen classes: Bi-VAEGAN: uniform." in text
-    )
-    text = " ".join(str(zslbench.table(tmp_path, protocols=["gzsl"], selection=["oracle"], width=250)).split())
-    assert "the fit is told which test images are of unseen classes (†)" in text
+FEW = "hidden=4,epochs=1,batch=512,critic_steps=1,per_class=2,final_epochs=1,classifier_input=x"
+
+
+def on_one_line(shown: object) -> str:
+    return " ".join(str(shown).split())
+
+
+def test_the_caption_names_the_class_prior_and_says_what_a_marked_row_knows(tmp_path: Path) -> None:
+    """A † says what the fit knows; nothing claims that a row was picked on test images which was alone."""
+    assert not zslbench.run([f"bivaegan[{FEW},class_prior=[uniform,test]]"], "digits", runs=tmp_path).failed
+    text = on_one_line(zslbench.table(tmp_path, protocols=["zsl"], selection=["fixed"], width=250))
+    assert "‡ transductive: unlabelled test features are used. Class prior of unseen classes: uniform." in text
+    assert "†" not in text.partition("1 run for oracle")[0]
+    text = on_one_line(zslbench.table(tmp_path, protocols=["gzsl"], selection=["oracle"], width=250))
     assert "Bi-VAEGAN†‡" in text
+    assert "which images are of unseen classes" in text
+    assert "† best on the test images (oracle selection)." in text, "two were tried"
+    compared = on_one_line(zslbench.compare(runs=tmp_path, protocols=["gzsl"], selection="oracle", width=250))
+    assert "† oracle: chosen on the test images, or told a part of the answer in fit." in compared
+
+
+def test_a_row_that_knows_answers_and_was_alone_was_not_picked(tmp_path: Path) -> None:
+    assert not zslbench.run([f"bivaegan[{FEW},class_prior=test]"], "digits", runs=tmp_path, protocols="gzsl").failed
+    text = on_one_line(zslbench.table(tmp_path, selection=["oracle"], caption="full", width=250))
+    known = "how frequent each unseen class is: Bi-VAEGAN†; which images are of unseen classes: Bi-VAEGAN†."
+    assert f"Class prior of unseen classes: their true frequencies. † told a part of the answer in fit: {known}" in text
+    assert "best on the test images" not in text
+    assert not zslbench.run(
+        [f"bivaegan[{FEW},class_prior=test]"], "digits", runs=tmp_path, protocols="gzsl", stage="dev", fold=1
+    ).failed
+    text = on_one_line(zslbench.table(tmp_path, stage="dev", caption="full", width=250))
+    assert "Class prior of unseen classes: their true frequencies." in text
+    assert "†" not in text, "no test image was there"
+
+
+def test_ablations_mark_the_numbers_that_know_answers_alone(tmp_path: Path) -> None:
+    ablated = zslbench.ablate(
+        f"bivaegan[{FEW},class_prior=uniform]", "digits", sweep="class_prior=[uniform,test]", runs=tmp_path
+    )
+    marked = {(row.setting, row.column.metric): row.selection for row in ablated.lines}
+    oracle = {key for key, selection in marked.items() if selection == "oracle"}
+    assert oracle == {key for key in marked if key != ("uniform", "T1")}
+    text = on_one_line(ablated)
+    assert text.count("† oracle: chosen on the test images, or told a part of the answer in fit.") == 1

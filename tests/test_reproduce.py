@@ -21,6 +21,7 @@ from scipy import stats
 import zslbench
 from zslbench.cli import cli
 from zslbench.errors import BadValue, UnknownName
+from zslbench.methods.base import Setting
 from zslbench.registry import METHODS, Entry
 from zslbench.results.analysis import published
 from zslbench.results.analysis.published import Published
@@ -114,6 +115,15 @@ def test_cells_are_intervals_of_the_records_held_against_the_numbers(cited, data
     again = zslbench.reproduce("mine", 1, seeds=4, tolerance=3.0, data_root=data, runs=runs)
     assert [state for _, state in again.outcome.states_before].count("to run") == 0
     assert again.text == found.text
+
+
+def test_what_is_measured_with_a_part_of_the_answer_is_marked(cited, data, runs, monkeypatch):
+    monkeypatch.setattr(study_methods.Still, "told", ("unseen", "unlabelled", "class_prior"))
+    monkeypatch.setattr(study_methods.Still, "setting", Setting.TRANSDUCTIVE)
+    cited(number(STILL, "T1", 99.0))
+    text = zslbench.reproduce("mine", 1, data_root=data, runs=runs).text
+    assert f"{measured(runs, STILL, 'T1')[0]:.1f} †‡" in text
+    assert "† oracle: chosen on the test images, or told a part of the answer in fit." in " ".join(text.split())
 
 
 def test_a_seed_that_failed_is_said(cited, data, runs, monkeypatch):

@@ -19,6 +19,7 @@ from zslbench.registry import METHODS
 from zslbench.results.analysis.rows import Stat
 from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.results.tables.captions import (
+    ORACLE,
     TRANSDUCTIVE,
     TWO_SEEDS,
     describe_selections,
@@ -275,7 +276,7 @@ def _tables_of_series(rows: Sequence[AblationRow], title: str, numbers: NumberFo
     settings = [[by_setting[name, column] for column in columns] for name in dict.fromkeys(row.setting for row in rows)]
     cells: list[list[str | Cell | None]] = []
     for row in settings:
-        stats = (stat_cell(measured.stat, "*" if measured.highest else "", numbers) for measured in row)
+        stats = (stat_cell(measured.stat, measured.marks, numbers) for measured in row)
         cells.append([row[0].title, *stats, *([row[0].help] if explained else [])])
     first = text_table(
         f"{title}: {f'values of {swept}' if swept else 'named ablations'}",
@@ -287,12 +288,18 @@ def _tables_of_series(rows: Sequence[AblationRow], title: str, numbers: NumberFo
     if not any(row.difference for row in compared):
         return [first]
     digits = numbers.decimals + 1
+
+    def write_difference(measured: AblationRow) -> str:
+        both = measured.selection + by_setting[measured.against, measured.column].selection
+        mark = "†" if "oracle" in both else ""
+        return signed(measured.difference.mean, digits) + mark if measured.difference else MISSING
+
     title_of_differences = f"{title}: differences in points"
     if not any(row.difference and row.difference.low is not None for row in compared):
         exact = [
             (
                 f"{row[0].title} − {by_setting[row[0].against, columns[0]].title}",
-                *(signed(measured.difference.mean, digits) if measured.difference else None for measured in row),
+                *(write_difference(measured) if measured.difference else None for measured in row),
             )
             for row in settings
             if row[0].against
@@ -302,7 +309,7 @@ def _tables_of_series(rows: Sequence[AblationRow], title: str, numbers: NumberFo
         (
             f"{row.title} − {by_setting[row.against, row.column].title}",
             heads[row.column],
-            signed(row.difference.mean, digits) if row.difference else MISSING,
+            write_difference(row),
             *_describe_interval(row.difference, digits),
         )
         for row in compared
@@ -346,6 +353,7 @@ def _remarks(
         who = f"{using[0]} uses" if len(using) == 1 else f"{' and '.join(using)} use"
         some = f"‡ transductive: {who} unlabelled test features, the other settings do not."
         add("transductive", TRANSDUCTIVE.text if len(using) == len({row.setting for row in rows}) else some)
+    below += [ORACLE] if any("oracle" in row.selection for row in rows) else []
     if any(row.highest for row in rows):
         where = "the test images" if final else "the validation classes"
         advice = "; choose values with zslbench tune, or look at --stage dev" if final else ""

@@ -46,7 +46,7 @@ class AblationRow:
         setting: its name in the table; spec: what was run; help: what the setting is.
         as_given: whether it is the method as it was given.
         transductive: whether unlabelled test features are used (‡).
-        selection: fixed or validated.
+        selection: fixed, validated or oracle (†).
         stat: mean and standard deviation in percent, None if no run finished; seeds: the seeds of the finished runs.
         highest: whether it is the highest mean of a sweep; this is an observation, not a selection.
         against: the setting that it is compared with; difference: the difference from that setting, paired by seed.
@@ -65,6 +65,11 @@ class AblationRow:
     highest: bool
     against: str
     difference: Stat | None
+
+    @property
+    def marks(self) -> str:
+        """What stands after its number: † for oracle, and * for the highest."""
+        return ("†" if "oracle" in self.selection else "") + ("*" if self.highest else "")
 
     @property
     def title(self) -> str:
@@ -130,7 +135,7 @@ def measure_settings(
         stats = {name: over_seeds(of_setting) for name, of_setting in by_seed.items()}
         top = max(stat.mean for stat in stats.values() if stat)
         for name, spec in series.specs.items():
-            on_data = [run for run in runs[name] if run.dataset.name == column.dataset]
+            on_data = [run for run in runs[name] if _place(run) == column[:4]]
             mean, against = stats[name], series.against.get(name, "")
             other = by_seed.get(against, {})
             gaps = {seed: value - other[seed] for seed, value in by_seed[name].items() if seed in other}
@@ -156,13 +161,16 @@ def measure_settings(
     return rows
 
 
+def _place(run: Run) -> tuple[str, str, str, str]:
+    data = run.dataset
+    return data.name, data.features, data.semantics, run.protocol + brackets(run.protocol_params)
+
+
 def _values_by_seed(runs: Iterable[Run], records: Mapping[str, Record]) -> dict[Measure, dict[int, float]]:
     """Return each metric by seed, as fractions; in the dev stage the mean over the folds, if all are done."""
     folds: dict[tuple[tuple[str, str, str, str], int], list[Record | None]] = collections.defaultdict(list)
     for planned in runs:
-        data, protocol = planned.dataset, planned.protocol + brackets(planned.protocol_params)
-        place = data.name, data.features, data.semantics, protocol
-        folds[place, planned.seed].append(records.get(planned.id))
+        folds[_place(planned), planned.seed].append(records.get(planned.id))
     values: dict[Measure, dict[int, float]] = collections.defaultdict(dict)
     for (place, seed), of_folds in folds.items():
         done = [record.metrics for record in of_folds if record is not None and record.ok]

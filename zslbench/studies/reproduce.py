@@ -18,7 +18,7 @@ from zslbench.results.analysis.published import KINDS, PROTOCOL, Published
 from zslbench.results.analysis.rows import Stat, group_values, stat
 from zslbench.results.records.record import Record
 from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore
-from zslbench.results.tables.captions import TRANSDUCTIVE, TWO_SEEDS, describe_selections, format_number_ranges
+from zslbench.results.tables.captions import ORACLE, TRANSDUCTIVE, TWO_SEEDS, describe_selections, format_number_ranges
 from zslbench.results.tables.render import MISSING, Caption, check_format
 from zslbench.results.tables.result import TableResult
 from zslbench.results.tables.table import Cell, Remark, RemarkKind, Table, remarks, signed, stat_cell, text_table
@@ -385,6 +385,7 @@ def _tables(cells: Sequence[Claim], tolerance: float, seeds: int, outcome: Outco
 def _row(cell: Claim, notes: dict[str, int]) -> list[str | Cell | None]:
     entry = cell.entry
     marks = ("†" if entry.oracle else "") + ("‡" if entry.transductive else "")
+    used = ("†" if "oracle" in cell.selection else "") + ("‡" if cell.transductive else "")
     note = notes.setdefault(entry.note, len(notes) + 1) if entry.note else 0
     verdict, interval = cell.verdict, MISSING
     if cell.stat is None:
@@ -395,7 +396,7 @@ def _row(cell: Claim, notes: dict[str, int]) -> list[str | Cell | None]:
         entry.method,
         entry.metric,
         Cell(f"{entry.value:.1f}", marks=marks, note=note),
-        stat_cell(cell.stat, " ‡" if cell.transductive else ""),
+        stat_cell(cell.stat, used and f" {used}"),
         None if cell.difference is None else Cell(signed(cell.difference, 2)),
         interval,
         verdict,
@@ -436,6 +437,7 @@ def _remarks(cells: Sequence[Claim], tolerance: float, seeds: int, outcome: Outc
     if any(cell.entry.oracle for cell in cells):
         picked = "† published code of this method picks the epoch on test images; ours is not picked there."
         add("oracle", picked, picked)
+    below += [ORACLE] if any("oracle" in cell.selection for cell in cells) else []
     if any(cell.entry.transductive or cell.transductive for cell in cells):
         below.append(TRANSDUCTIVE)
     if counts["inconclusive"] and not any(len(cell.seeds) < 2 for cell in drawn):

@@ -15,6 +15,7 @@ from zslbench.visible import one_line
 
 Name = TypeVar("Name")
 
+_ALONE = "1 setting"
 _MOST_NAMED = 4
 """Rows that a caption names one by one where most rows have a fact that the others have not."""
 TWO_SEEDS = (
@@ -28,6 +29,8 @@ TRANSDUCTIVE = Remark(
     "‡ transductive: unlabelled test features are used.",
     "‡ transductive: unlabelled test features are used.",
 )
+_ORACLE = "† oracle: chosen on the test images, or told a part of the answer in fit."
+ORACLE = Remark("oracle", _ORACLE, _ORACLE)
 
 _ACCURACIES = {
     "T1": "T1 on unseen test images among unseen classes",
@@ -46,7 +49,7 @@ _SETTING = {
     "semantic": "semantics of unseen classes known in training",
     "transductive": "transductive",
 }
-_SELECTION = {"fixed": "fixed (the declared last step)", "oracle": "oracle (best on test)"}
+_SELECTION = {"fixed": "fixed (the declared last step)", "oracle": "oracle (†)"}
 _SPLITS = {
     "catalogue": "proposed split (PS) of Xian et al.",
     "builtin": "the built-in split",
@@ -130,9 +133,12 @@ def describe_rows(
         below.append(NARROWER)
     if any(row.setting == "transductive" for row in rows):
         below.append(TRANSDUCTIVE)
-    if priors := named.write_each(_describe_prior):
-        text = f"Class prior of unseen classes: {priors}."
+    if priors := _name_holders(group_values((prior, name) for row, name in named if (prior := _class_prior(row)))):
+        text = f"Class prior of unseen classes: {'; '.join(priors)}."
         add("transductive", text, short=text)
+    if known := _name_holders(group_values((part, name) for row, name in named for part in _known_answers(row))):
+        text = f"† told a part of the answer in fit: {'; '.join(known)}."
+        add("oracle", text, short=text)
     add("oracle", *_describe_oracle(named), short="† best on the test images (oracle selection).")
     trained = group_values(
         (precision, f"{name} (some of its runs)" if len(_precisions(row)) > 1 else name)
@@ -389,24 +395,36 @@ def _calibrated_on(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[list[tu
     return folds, on_test and any(row.oracle_gammas for row in rows)
 
 
-def _describe_prior(row: Row) -> str:
+def _class_prior(row: Row) -> str:
     """Return the prior of unseen classes of a method whose fit learns from unlabelled rows; empty for any other."""
-    if "class_prior" not in row.params:
-        return ""
-    text = (
-        "frequencies of the test labels (†)" if row.params["class_prior"] == "test" else str(row.params["class_prior"])
-    )
-    return text if row.protocol == "zsl" else f"{text}, and the fit is told which test images are of unseen classes (†)"
+    prior = row.params.get("class_prior", "") if "unlabelled" in _told(row) else ""
+    return "their true frequencies" if prior == "test" else str(prior)
+
+
+def _told(row: Row) -> Sequence[str]:
+    told: Sequence[str] = row.records[0].provenance.get("told", ())
+    return told
+
+
+def _known_answers(row: Row) -> list[str]:
+    """Return which parts of the answer the fit of a row with † is told."""
+    told = _told(row) if row.oracle else ()
+    parts = ["how frequent each unseen class is"] if "class_prior" in told else []
+    return parts + (["which images are of unseen classes"] if "unlabelled" in told and row.protocol != "zsl" else [])
 
 
 def _describe_oracle(named: _NamedRows) -> list[str]:
-    """Say what oracle selection chose on, and among how much."""
-    if not any(row.oracle for row in named.rows):
+    """Say what oracle selection chose on, and among how much; nothing of rows that are told answers and were alone."""
+
+    def picked(row: Row) -> bool:
+        return row.oracle and not (_known_answers(row) and _competed(row.selected) in ("", _ALONE))
+
+    if not any(map(picked, named.rows)):
         return []
-    chosen = [row for row in named.rows if row.oracle and row.selected]
+    chosen = [row for row in named.rows if picked(row) and row.selected]
     criteria = f" by {_criteria(chosen)}, mean over seeds" if chosen else ""
     sentences = [f"† oracle selection: the best on the test images{criteria}, as in much published code."]
-    if among := named.write_each(lambda row: _competed(row.selected) if row.oracle else ""):
+    if among := named.write_each(lambda row: _competed(row.selected) if picked(row) else ""):
         sentences.append(f"Oracle selection chose among: {among}.")
     return sentences
 
@@ -416,7 +434,7 @@ def _competed(selected: Mapping[str, Any]) -> str:
     if not selected:
         return ""
     counts = [(selected["points"], "setting"), (selected["steps"], "step")]
-    text = " × ".join(f"{number} {kind}s" for number, kind in counts if number > 1) or "1 setting"
+    text = " × ".join(f"{number} {kind}s" for number, kind in counts if number > 1) or _ALONE
     left = selected.get("left_out", 0)
     text += f" ({left} more with too few seeds)" if left else ""
     return text + (" on the seeds that all of them have" if selected.get("common_seeds") else "")
@@ -445,7 +463,7 @@ def _describe_blocks(rows: Sequence[Row], rank_together: bool) -> list[Remark]:
 
 def describe_selections(selections: Iterable[str]) -> str:
     """Say by which rules numbers of a study were selected."""
-    words = {"fixed": _SELECTION["fixed"], "validated": "validated (chosen on validation classes)"}
+    words = _SELECTION | {"validated": "validated (chosen on validation classes)"}
     return ", ".join(words.get(name, name) for name in sorted(set(selections)))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from zslbench.results.analysis.comparison import Comparison, Pair
 from zslbench.results.analysis.rows import group_values
-from zslbench.results.tables.captions import TRANSDUCTIVE, describe_sources, distinct
+from zslbench.results.tables.captions import ORACLE, TRANSDUCTIVE, describe_sources, distinct
 from zslbench.results.tables.comparison_tables import Comparisons, is_undecidable, warn_of_few_draws
 from zslbench.results.tables.table import Block, Cell, Column, Remark, Table, TableRow, remarks, signed
 from zslbench.visible import format_count, one_line
@@ -90,6 +90,7 @@ def _describe(done: Comparisons, marked: bool) -> list[Remark]:
     if len(settings) > 1:
         below += remarks("note", ["Careful: differences between ‡ and other rows are also differences of setting."])
     below += [TRANSDUCTIVE] if True in settings else []
+    below += [ORACLE] if "oracle" in selections else []
     if len(selections) > 1:
         below += remarks("note", [f"Careful: rows of {' and '.join(selections)} selection differ in tuning, too."])
     sources = group_values((entrant.row.source_state, one_line(entrant.name)) for entrant in entrants)

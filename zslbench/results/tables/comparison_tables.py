@@ -17,7 +17,7 @@ from zslbench.results.analysis.comparison import (
     Resampling,
 )
 from zslbench.results.analysis.rows import group_values
-from zslbench.results.tables.captions import TRANSDUCTIVE, describe_sources, distinct, format_number_ranges
+from zslbench.results.tables.captions import ORACLE, TRANSDUCTIVE, describe_sources, distinct, format_number_ranges
 from zslbench.results.tables.table import Cell, Remark, Table, remarks, signed, text_table
 from zslbench.results.tables.table_data import pick_facts, round_number, round_numbers
 from zslbench.visible import format_count, one_line, title_data
@@ -79,8 +79,7 @@ def describe_comparisons(done: Comparisons) -> list[Remark]:
         "warning", distinct(text for comparison in done.comparisons for text in _cautions(comparison, done))
     )
     below += [TRANSDUCTIVE] if "‡" in marks else []
-    tried = "† candidate of oracle selection: tried on the test images."
-    below += remarks("oracle", [tried] if "†" in marks else [], tried)
+    below += [ORACLE] if "†" in marks else []
     changed, unknown = (sources.get(state, []) for state in ("changed", "unknown"))
     return below + describe_sources(changed, unknown) + remarks("warning", done.remarks)
 
