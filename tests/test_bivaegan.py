@@ -243,7 +243,8 @@ def test_the_estimate_finds_the_shares_of_clusters_near_the_predicted_centres() 
     means = np.stack([rows[labels == label].mean(axis=0) for label in range(20)])
     shares = estimate_class_prior(means, seen, unseen, unlabelled)
     assert shares.tolist() == pytest.approx([3 / 43, 11 / 43, 29 / 43])
-    assert estimate_class_prior(means, seen, unseen, unlabelled[:2]).tolist() == [1 / 3] * 3
+    for rows_without_clusters in (unlabelled[:2], np.ones_like(unlabelled)):
+        assert estimate_class_prior(means, seen, unseen, rows_without_clusters).tolist() == [1 / 3] * 3
 
 
 def test_runs_that_are_told_part_of_the_answer_are_oracle() -> None:

@@ -59,11 +59,11 @@ def estimate_class_prior(means: Array, seen: Array, unseen: Array, unlabelled: A
 
     K-means starts at the centres that a ridge regression of the (c, d) means of seen classes on their (c, a) semantics
     predicts; a class has the share of its cluster, after one more row for each. All shares are equal where there are
-    fewer rows than classes.
+    fewer rows than classes, or all rows are equal.
     """
     from sklearn.cluster import KMeans
 
-    if len(unlabelled) < len(unseen):
+    if len(unlabelled) < len(unseen) or not np.ptp(unlabelled, axis=0).any():
         return np.full(len(unseen), 1 / len(unseen))
     known, centre = seen.astype(np.float64), means.mean(axis=0)
     weights = np.linalg.solve(known.T @ known + CENTRE_RIDGE * np.eye(known.shape[1]), known.T @ (means - centre))
