@@ -276,7 +276,8 @@ def _tables_of_series(rows: Sequence[AblationRow], title: str, numbers: NumberFo
     settings = [[by_setting[name, column] for column in columns] for name in dict.fromkeys(row.setting for row in rows)]
     cells: list[list[str | Cell | None]] = []
     for row in settings:
-        stats = (stat_cell(measured.stat, measured.marks, numbers) for measured in row)
+        marks = ("†" * ("oracle" in measured.selection) + "*" * measured.highest for measured in row)
+        stats = (stat_cell(measured.stat, mark, numbers) for measured, mark in zip(row, marks, strict=True))
         cells.append([row[0].title, *stats, *([row[0].help] if explained else [])])
     first = text_table(
         f"{title}: {f'values of {swept}' if swept else 'named ablations'}",

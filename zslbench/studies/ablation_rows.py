@@ -67,11 +67,6 @@ class AblationRow:
     difference: Stat | None
 
     @property
-    def marks(self) -> str:
-        """What stands after its number: † for oracle, and * for the highest."""
-        return ("†" if "oracle" in self.selection else "") + ("*" if self.highest else "")
-
-    @property
     def title(self) -> str:
         """The setting as tables name it."""
         marked = self.swept and self.as_given and self.setting != AS_GIVEN

@@ -15,7 +15,6 @@ from zslbench.visible import one_line
 
 Name = TypeVar("Name")
 
-_ALONE = "1 setting"
 _MOST_NAMED = 4
 """Rows that a caption names one by one where most rows have a fact that the others have not."""
 TWO_SEEDS = (
@@ -24,13 +23,8 @@ TWO_SEEDS = (
 )
 QUICK = "quick"
 NARROWER = Remark("parameters", "@quick: a narrower network and a shorter training than the default.")
-TRANSDUCTIVE = Remark(
-    "transductive",
-    "‡ transductive: unlabelled test features are used.",
-    "‡ transductive: unlabelled test features are used.",
-)
-_ORACLE = "† oracle: chosen on the test images, or told a part of the answer in fit."
-ORACLE = Remark("oracle", _ORACLE, _ORACLE)
+TRANSDUCTIVE = Remark("transductive", *["‡ transductive: unlabelled test features are used."] * 2)
+ORACLE = Remark("oracle", *["† oracle: chosen on the test images, or told a part of the answer in fit."] * 2)
 
 _ACCURACIES = {
     "T1": "T1 on unseen test images among unseen classes",
@@ -397,34 +391,27 @@ def _calibrated_on(rows: Sequence[Row], metrics: Sequence[str]) -> tuple[list[tu
 
 def _class_prior(row: Row) -> str:
     """Return the prior of unseen classes of a method whose fit learns from unlabelled rows; empty for any other."""
-    prior = row.params.get("class_prior", "") if "unlabelled" in _told(row) else ""
+    prior = row.params.get("class_prior", "") if "unlabelled" in row.records[0].provenance.get("told", ()) else ""
     return "their true frequencies" if prior == "test" else str(prior)
-
-
-def _told(row: Row) -> Sequence[str]:
-    told: Sequence[str] = row.records[0].provenance.get("told", ())
-    return told
 
 
 def _known_answers(row: Row) -> list[str]:
     """Return which parts of the answer the fit of a row with † is told."""
-    told = _told(row) if row.oracle else ()
+    told = row.records[0].provenance.get("told", ()) if row.oracle else ()
     parts = ["how frequent each unseen class is"] if "class_prior" in told else []
     return parts + (["which images are of unseen classes"] if "unlabelled" in told and row.protocol != "zsl" else [])
 
 
 def _describe_oracle(named: _NamedRows) -> list[str]:
     """Say what oracle selection chose on, and among how much; nothing of rows that are told answers and were alone."""
-
-    def picked(row: Row) -> bool:
-        return row.oracle and not (_known_answers(row) and _competed(row.selected) in ("", _ALONE))
-
-    if not any(map(picked, named.rows)):
+    of_oracle = [row for row in named.rows if row.oracle]
+    picked = [row for row in of_oracle if not _known_answers(row) or _competed(row.selected) not in ("", "1 setting")]
+    if not picked:
         return []
-    chosen = [row for row in named.rows if picked(row) and row.selected]
+    chosen = [row for row in picked if row.selected]
     criteria = f" by {_criteria(chosen)}, mean over seeds" if chosen else ""
     sentences = [f"† oracle selection: the best on the test images{criteria}, as in much published code."]
-    if among := named.write_each(lambda row: _competed(row.selected) if picked(row) else ""):
+    if among := named.write_each(lambda row: _competed(row.selected) if row.oracle else ""):
         sentences.append(f"Oracle selection chose among: {among}.")
     return sentences
 
@@ -434,7 +421,7 @@ def _competed(selected: Mapping[str, Any]) -> str:
     if not selected:
         return ""
     counts = [(selected["points"], "setting"), (selected["steps"], "step")]
-    text = " × ".join(f"{number} {kind}s" for number, kind in counts if number > 1) or _ALONE
+    text = " × ".join(f"{number} {kind}s" for number, kind in counts if number > 1) or "1 setting"
     left = selected.get("left_out", 0)
     text += f" ({left} more with too few seeds)" if left else ""
     return text + (" on the seeds that all of them have" if selected.get("common_seeds") else "")
