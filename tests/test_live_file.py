@@ -30,8 +30,9 @@ RIDGE, BROKEN = "toy_methods:Ridge", "toy_methods:Broken"
 @pytest.fixture
 def quick(monkeypatch):
     """Let writings follow at once."""
-    for name, seconds in (("SOON", 0.0), ("EVERY", 0.005), ("BEAT", 0.01)):
-        monkeypatch.setattr(module, name, seconds)
+    monkeypatch.setattr(module, "SOON", 0.0)
+    monkeypatch.setattr(module.live_studies, "EVERY", 0.005)
+    monkeypatch.setattr(module.live_studies, "BEAT", 0.01)
 
 
 @pytest.fixture

@@ -186,7 +186,7 @@ class LisGAN(GenerativeMethod):
         "per_class": (100, 300, 600),
         "final_lr": (3e-4, 1e-3, 3e-3),
     }
-    check_params = {**GenerativeMethod.check_params, "soul_rows": 4}
+    check_params = {**GenerativeMethod.check_params, "soul_rows": 4, "confident": 0.4}
 
     critic_layers: int = param(
         1, low=1, high=2, help="hidden layers of the critic: 1 (public code), or 2, the second a ReLU (section 4.2)"
