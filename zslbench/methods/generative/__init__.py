@@ -1,4 +1,4 @@
-"""What generative methods share that train in rounds of steps, and those built on a Wasserstein GAN.
+"""What generative methods share that train in rounds of steps, and those built on autoencoders or a Wasserstein GAN.
 
 Torch is imported inside the functions, so that the classes can be listed and described without it.
 """
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Size, report_losses
-from zslbench.methods.generative.synthesis import SynthesisMethod
+from zslbench.methods.generative.synthesis import FinalClassifierMethod, SynthesisMethod
 from zslbench.methods.preprocess import normed
 from zslbench.params import param
 from zslbench.step_reports import TRAINING
@@ -113,6 +113,26 @@ class SteppedMethod(SynthesisMethod):
             vars(self).update({name: vars(like)[name] for name in shared})
         self._keep_seeds(ctx)
         return self.rows_
+
+
+class AutoencoderMethod(SteppedMethod, FinalClassifierMethod):
+    """A method with parameters `epochs` and `batch`, whose steps move autoencoders by the weighted sum of losses."""
+
+    products: ClassVar[int]
+    """Of rows and weights in a step."""
+    epochs: int
+    batch: int
+
+    def cost(self, size: Size) -> float:
+        """Return the rows that pass through the networks in all steps, times the weights that they meet."""
+        return self.epochs * -(-size.images // self.batch) * self.batch * self._weights_met(size)
+
+    def _operations(self, size: Size) -> float:
+        return 2 * min(self.batch, size.images) * self._weights_met(size) / self.products
+
+    @abc.abstractmethod
+    def _weights_met(self, size: Size) -> float:
+        """Return the weights that a row of a step meets."""
 
 
 @dataclasses.dataclass(kw_only=True)

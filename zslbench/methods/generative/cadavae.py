@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
-from zslbench.methods.generative import SteppedMethod
+from zslbench.methods.generative import AutoencoderMethod
 from zslbench.methods.generative.synthesis import FinalClassifierMethod
 from zslbench.methods.preprocess import check_chain, normed
 from zslbench.params import Between, param
@@ -59,7 +59,7 @@ _CELLS = {
 
 
 @dataclasses.dataclass(kw_only=True)
-class CADAVAE(SteppedMethod, FinalClassifierMethod):
+class CADAVAE(AutoencoderMethod):
     """Two aligned variational autoencoders, of features and of semantics, and a softmax classifier of latent codes."""
 
     card = MethodCard(
@@ -129,6 +129,7 @@ class CADAVAE(SteppedMethod, FinalClassifierMethod):
     )
     later = ("synthesis", "final classifier", "seen codes")
     scoring: ClassVar[tuple[str, ...]] = (*FinalClassifierMethod.scoring, "per_seen_class", "seen_rows")
+    products = 6
     check_params = {
         "latent": 8,
         "feature_encoder": 32,
@@ -178,16 +179,7 @@ class CADAVAE(SteppedMethod, FinalClassifierMethod):
     preprocess: str = param("standard", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
     final_batch: int = param(32, low=1, high=65536, log=True, help="rows per step of the final classifier")
 
-    def cost(self, size: Size) -> float:
-        """Return the rows that pass through the networks in all steps, times the weights that they meet."""
-        return self.epochs * -(-size.images // self.batch) * self.batch * self._weights_met(size)
-
-    def _operations(self, size: Size) -> float:
-        return 2 * min(self.batch, size.images) * self._weights_met(size) / 6  # of six products
-
     def _begin(self, train: Train, ctx: Context, like: CADAVAE | None = None) -> LossTraining:
-        import torch
-
         from zslbench.methods import nn
         from zslbench.methods.generative.aligned_vaes import AlignedVaes, HiddenUnits
         from zslbench.methods.generative.kept_training import LossTraining
@@ -199,8 +191,7 @@ class CADAVAE(SteppedMethod, FinalClassifierMethod):
         self.vaes_ = AlignedVaes(*given, nn.random_stream(ctx.stream_seed("init"))).to(self.device_)
         self.vaes_.std_mode = self.std_mode
 
-        def draw(batches: torch.Generator, noise: torch.Generator) -> tuple[Tensor, ...]:
-            picked = torch.randperm(len(rows.labels), generator=batches, device=batches.device)[: self.batch]
+        def draw(picked: Tensor, noise: torch.Generator) -> tuple[Tensor, ...]:
             drawn = draw_noise((2, len(picked)), self.latent, self.noise, noise)
             return rows.features[picked], rows.semantics[rows.labels[picked]], drawn
 

@@ -174,7 +174,8 @@ class LossTraining(Training):
     Args:
         members: of each fit, a network that returns losses by name, each a sum over rows, and its random streams.
         rows, batch: as of `Training`.
-        draw: what the network takes, drawn from the streams of a fit.
+        draw: returns what the network takes for (m,) random numbers of rows, which are drawn from the first stream of
+            a fit; may draw from the others, which it is given.
         weights: of the losses by name, after a share of the rounds and so many iterations of the present one.
         make_adam: makes the Adam of weights.
         apart: the name of a loss that alone moves the part of the network of this name; its Adam takes a step only
@@ -207,11 +208,11 @@ class LossTraining(Training):
             losses: dict[str, Tensor] = functional_call(self.fits[0], weights, drawn)
             return losses
 
-        _, _, draw, weights_after, *_ = self.given
+        rows, _, draw, weights_after, *_ = self.given
         factors, trained = weights_after(self.share, taken), self.weights | self.buffers
         self._notes = {}
         with phase(TRAINING):
-            drawn = [draw(*streams) for _, streams in self.members]
+            drawn = [draw(_pick_rows(len(rows), self.batch, first), *others) for _, (first, *others) in self.members]
             several = len(drawn) > 1
             losses = vmap(losses_of)(trained, *stack(drawn)) if several else losses_of(trained, *drawn[0])
             loss = torch.stack([factors[name] * value for name, value in losses.items()]).sum()
@@ -223,6 +224,10 @@ class LossTraining(Training):
                     adam.step()
             for name, value in losses.items():
                 self._note(name, value / self.batch)
+
+
+def _pick_rows(rows: int, count: int, stream: torch.Generator) -> Tensor:
+    return torch.randperm(rows, generator=stream, device=stream.device)[:count]
 
 
 def stack_weights(networks: Sequence[torch.nn.Module]) -> Weights:

@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
-from zslbench.methods.generative import SteppedMethod
-from zslbench.methods.generative.synthesis import FinalClassifierMethod
+from zslbench.methods.generative import AutoencoderMethod
 from zslbench.methods.preprocess import check_chain, normed
 from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
@@ -50,7 +49,7 @@ def _command_values(cell: tuple[str, str], row: tuple[float, ...]) -> dict[str, 
 
 
 @dataclasses.dataclass(kw_only=True)
-class SDGZSL(SteppedMethod, FinalClassifierMethod):
+class SDGZSL(AutoencoderMethod):
     """A conditional VAE and a code of its rows, one half of which says what the semantics say (Chen et al., 2021).
 
     The half h_s must tell which class of the batch a row belongs to; a penalty keeps the other half independent of it.
@@ -132,6 +131,7 @@ class SDGZSL(SteppedMethod, FinalClassifierMethod):
         "final_epochs": (5, 10, 25),
     }
     libraries = ("zslbench.methods.generative.disentangling", "zslbench.methods.generative.final_classifiers")
+    products = 10
     check_params = {
         "hidden": 64,
         "latent": 8,
@@ -174,13 +174,6 @@ class SDGZSL(SteppedMethod, FinalClassifierMethod):
     preprocess: str = param("standard", validate=check_chain, help="chain of none, minmax, standard, l2, clip")
     final_epochs: int = param(10, low=1, high=10000, log=True, help="epochs of the final classifier")
 
-    def cost(self, size: Size) -> float:
-        """Return the rows that pass through the networks in all steps, times the weights that they meet."""
-        return self.epochs * -(-size.images // self.batch) * self.batch * self._weights_met(size)
-
-    def _operations(self, size: Size) -> float:
-        return 2 * min(self.batch, size.images) * self._weights_met(size) / 10  # of ten products
-
     def _weights_met(self, size: Size) -> float:
         """Return the weights that a row of a step meets; two rows for each pass the autoencoder."""
         of_vae = self.hidden * (2 * size.features + 2 * size.semantics + 3 * self.hidden)
@@ -188,8 +181,6 @@ class SDGZSL(SteppedMethod, FinalClassifierMethod):
         return of_vae + 2 * of_codes
 
     def _begin(self, train: Train, ctx: Context, like: SDGZSL | None = None) -> LossTraining:
-        import torch
-
         from zslbench.methods import nn
         from zslbench.methods.generative.disentangling import Disentangler
         from zslbench.methods.generative.kept_training import LossTraining
@@ -206,8 +197,7 @@ class SDGZSL(SteppedMethod, FinalClassifierMethod):
             stream=nn.random_stream(ctx.stream_seed("init")),
         ).to(self.device_)
 
-        def draw(batches: torch.Generator, noise: torch.Generator) -> tuple[Tensor, ...]:
-            picked = torch.randperm(len(rows.labels), generator=batches, device=batches.device)[: self.batch]
+        def draw(picked: Tensor, noise: torch.Generator) -> tuple[Tensor, ...]:
             labels = rows.labels[picked]
             return rows.features[picked], labels, rows.semantics[labels], *networks.draw(len(picked), noise)
 
