@@ -35,6 +35,8 @@ METHOD_CHECKS = {
     "gfzsl": CLOSED,
     "gfzsl[kernel=linear,lam_variance=1,seen=empirical,preprocess=none]": CLOSED,
     "prototype": CLOSED,
+    "direct": CLOSED,
+    "direct[centre=true]": CLOSED,
     "devise": TRAINED,
     "devise[violators=all]": TRAINED,
     "sje": TRAINED,

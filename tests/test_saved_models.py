@@ -59,7 +59,8 @@ def through_a_file(arrays):
 
 @pytest.mark.parametrize("name", METHODS.builtin_names())
 def test_every_method_scores_the_same_to_the_bit_after_it_was_kept(name):
-    task, cls = easy_task(), method_class(name)
+    cls = method_class(name)
+    task = easy_task(shared_space=cls.shared_space)
     method = cls(**cls.check_params)
     fitted = method.fit(task.train_for(method), Context(3))
     again = unpack_state(cls(**cls.check_params), through_a_file(pack_state(fitted)))

@@ -172,6 +172,7 @@ METHODS = Registry(
         "ridge": "zslbench.methods.closed_form.ridge:Ridge",
         "gfzsl": "zslbench.methods.closed_form.gfzsl:GFZSL",
         "prototype": "zslbench.methods.closed_form.prototype:Prototype",
+        "direct": "zslbench.methods.closed_form.direct:Direct",
         "devise": "zslbench.methods.ranking.devise:DeViSE",
         "sje": "zslbench.methods.ranking.sje:SJE",
         "ale": "zslbench.methods.ranking.ale:ALE",

@@ -24,6 +24,7 @@ def method_page(name: str) -> str:
         UnknownName, Unavailable: see `inspection.info`.
     """
     found, cls = info(name), METHODS.load(name)
+    dataset = "my-clip-vectors" if cls.shared_space else "digits"
     parts = [
         MADE,
         f"# {found.title}",
@@ -31,10 +32,10 @@ def method_page(name: str) -> str:
         _facts(found),
         f"```text\n{found.facts['formula']}\n```" if found.facts.get("formula") else "",
         found.model,
-        f"```sh\nzslbench run -m {found.name} -d digits\n```",
+        f"```sh\nzslbench run -m {found.name} -d {dataset}\n```",
         "## Parameters",
         table(("parameter", "default", "takes", "meaning"), [(f"`{row[0]}`", *row[1:]) for row in found.params]),
-        *_space(found),
+        *_space(found, dataset),
         *_presets(cls, found.name),
         *_published(found),
         *_differences(found),
@@ -76,13 +77,13 @@ def _facts(found: Info) -> str:
     return "\n".join(f"* **{name}**: {text}" for name, text in rows)
 
 
-def _space(found: Info) -> Sequence[str]:
+def _space(found: Info, dataset: str) -> Sequence[str]:
     if not found.space:
         return []
     rows = [(f"`{name}`", words) for name, words in found.space.items()]
     return [
         "## Tuning",
-        f"`zslbench tune {found.name} -d digits` searches, unless it is told otherwise:",
+        f"`zslbench tune {found.name} -d {dataset}` searches, unless it is told otherwise:",
         table(("parameter", "values"), rows),
     ]
 

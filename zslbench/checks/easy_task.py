@@ -60,15 +60,18 @@ class EasyTask:
         return np.flatnonzero(np.isin(self.labels, self.unseen.ids))
 
 
-def easy_task(seed: int = 0, shuffled: bool = False) -> EasyTask:
-    """Return the task drawn from `seed`; with `shuffled`, every class gets the semantics of another class."""
+def easy_task(seed: int = 0, shuffled: bool = False, shared_space: bool = False) -> EasyTask:
+    """Return the task drawn from `seed`; with `shuffled`, every class gets the semantics of another class.
+
+    With `shared_space`, the semantics are as long as the features, which are noisy copies of them.
+    """
     rng = seeding.stream(seed, "easy task")
     count = SEEN + UNSEEN
     ids = rng.permutation(10 * count)[:count].astype(np.int64)
-    semantics = rng.standard_normal((count, ATTRIBUTES))
+    semantics = rng.standard_normal((count, FEATURES if shared_space else ATTRIBUTES))
     semantics /= np.linalg.norm(semantics, axis=1, keepdims=True)
     original = semantics * seeding.stream(seed, "easy lengths").uniform(2, 3, (count, 1))  # as in xlsa17
-    means = OFFSET + semantics @ rng.standard_normal((ATTRIBUTES, FEATURES))
+    means = semantics if shared_space else OFFSET + semantics @ rng.standard_normal((ATTRIBUTES, FEATURES))
     described = np.arange(count)
     if shuffled:  # a cycle through all classes in random order, so no class keeps its semantics
         cycle = seeding.stream(seed, "easy shuffle").permutation(count)

@@ -87,7 +87,7 @@ class CheckedMethod:
     @cached_property
     def task(self) -> EasyTask:
         """The easy task."""
-        return easy_task()
+        return easy_task(shared_space=self.cls.shared_space)
 
     @cached_property
     def first_fit(self) -> tuple[Method, list[str]]:
@@ -128,7 +128,7 @@ class CheckedMethod:
     @cached_property
     def of_shuffled(self) -> tuple[Method, float]:
         """An instance fitted to another easy task with shuffled semantics, and its accuracy on unseen classes there."""
-        task = easy_task(seed=1, shuffled=True)
+        task = easy_task(seed=1, shuffled=True, shared_space=self.cls.shared_space)
         method = self.fit(task)
         return method, _unseen_accuracy(_score_unseen(method, task), task)
 
@@ -286,7 +286,7 @@ def _fit(subject: CheckedMethod) -> None:
 
 @CONTRACT.check("inputs not mutated")
 def _inputs(subject: CheckedMethod) -> None:
-    task, untouched = subject.task, easy_task()
+    task, untouched = subject.task, easy_task(shared_space=subject.cls.shared_space)
     candidates = task.candidates
     subject.fitted.scores(task.features, candidates)
     for name, array, wanted in (

@@ -282,6 +282,8 @@ class Method(abc.ABC):
     slow_from: ClassVar[float | None] = None
     """The `cost` from which a fit is worth the two seconds in which `run` measures some of its steps to say how long it
     takes; None: never. Its `fit` must call `Context.progress`, and end its loop where that says so."""
+    shared_space: ClassVar[bool] = False
+    """Whether it compares features with semantics as they are, so that both must be vectors of one space."""
     check_params: ClassVar[Mapping[str, Any]] = {}
     """Parameters with which `zslbench.checks.check_method` tries the method; a fit should take about a second."""
 
