@@ -10,6 +10,7 @@ from typing import Any
 from builders.markdown import MADE, table
 from zslbench.inspection import Info, info
 from zslbench.methods.base import Method, Preset
+from zslbench.methods.minimal import as_method
 from zslbench.params import format_value
 from zslbench.registry import METHODS
 from zslbench.results import bibliography
@@ -23,7 +24,7 @@ def method_page(name: str) -> str:
     Raises:
         UnknownName, Unavailable: see `inspection.info`.
     """
-    found, cls = info(name), METHODS.load(name)
+    found, cls = info(name), as_method(METHODS.load(name))
     dataset = "my-clip-vectors" if cls.shared_space else "digits"
     parts = [
         MADE,
