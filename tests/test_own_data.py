@@ -119,6 +119,54 @@ def test_names_beside_the_semantics_are_the_classes(tmp_path: Path) -> None:
     assert any("put into the order" in remark for remark in report.remarks)
 
 
+def test_labels_names_and_facts_beside_features_and_semantics(tmp_path: Path) -> None:
+    """As `data features` and `data semantics` write them: labels from 0 into class_names, and facts as JSON."""
+    content, words, order = arrays(), tmp_path / "words.npz", [3, 1, 7, 0, 2, 6, 5, 4]
+    names, facts = np.array(NAMES), {"backbone": "net", "weights": "sha256 0f", "crop": {"of": 224}}
+
+    def write(path: Path, **changed: Any) -> str:
+        beside = {"labels": content["labels"], "class_names": names, "about": json.dumps(facts)}
+        np.savez(path, **{"features": content["features"], **beside, **changed})
+        return str(path)
+
+    np.savez(words, semantics=content["semantics"][order], class_names=names[order], about='{"encoder": "tf-idf"}')
+    given: dict[str, Any] = {"labels": None, "classes": None, "features": write(tmp_path / "net.npz")}
+    report = make(**given, semantics=str(words))
+    assert any("put into the order" in remark for remark in report.remarks)
+    assert report.added.fingerprints == {"net/words": make("plain").added.fingerprints["features/semantics"]}
+    added = home.find_added("birds")
+    assert added is not None
+    assert (added.features["net"]["about"], added.semantics["words"]["about"]) == (facts, {"encoder": "tf-idf"})
+    told = json.loads(zslbench.info("birds").write_json())["facts"]
+    assert "backbone net, weights sha256 0f" in told["features net"]
+    assert "encoder tf-idf" in told["semantics words"]
+    expected = report.added.fingerprints
+    assert make("turned", **given | {"classes": names[order]}, semantics=str(words)).added.fingerprints != expected
+    np.savez(tmp_path / "words.npz", semantics=content["semantics"].T, class_names=names)  # a column per class
+    assert make("columns", **given, semantics=str(words)).added.fingerprints == expected
+    other = write(tmp_path / "other.npz", labels=content["labels"][::-1])
+    assert "labels beside features 'other' are not those" in refuse(
+        name="new", **given | {"features": {"net": given["features"], "other": other}}, semantics=str(words)
+    )
+    assert "labels beside features 'other'" in refusal(add, "birds", features=other)
+    add("birds", features=write(tmp_path / "again.npz"))
+    np.savez(words, semantics=content["semantics"], class_names=[*NAMES[:6], "Gull", "kite"])
+    assert "not in the list are 'Gull', 'kite', without semantics are 'gull', 'hawk'" in refuse(
+        name="new", **given, semantics=str(words)
+    )
+    for changed, why in (
+        ({"about": "[1]"}, "about is not a JSON object"),
+        ({"about": "x" * 1_000_000}, "are allowed"),
+        ({"labels": content["labels"] + 1}, "labels go from 1 to 8, but class_names are 8"),
+    ):
+        bad = given | {"features": write(tmp_path / "bad.npz", **changed)}
+        assert why in refuse(name="new", **bad, semantics=content["semantics"])
+    np.savez(words, semantics=content["semantics"], class_names=NAMES[:5])
+    assert "class_names beside them are 5" in refuse(name="new", **given, semantics=str(words))
+    bare = {"features": content["features"], "labels": None}
+    assert "needs --labels" in refuse(kind=BadValue, name="new", **bare)
+
+
 def test_class_names_as_matlab_7_3_writes_a_cell_array(tmp_path: Path) -> None:
     """A reference for each cell, to a matrix of its characters."""
     with h5py.File(tmp_path / "names.h5", "w") as file:

@@ -110,7 +110,7 @@ def test_the_file_becomes_a_data_set(pictures: Path, tmp_path: Path) -> None:
     table, file = tmp_path / "att.csv", tmp_path / "means.npz"
     table.write_text("10,0,1\n9,1,0\n2,1,1\n1,0.5,0\n", encoding="utf-8")
     features(pictures, output=file, backbone=Means().backbone)
-    add("colours", features=file, labels=file, classes=file, semantics=table, unseen=2, seed=1)
+    add("colours", features=file, semantics=table, unseen=2, seed=1)
     dataset = load_dataset("colours")
     assert (dataset.features_name, dataset.class_names) == ("means", ("1", "2", "9", "10"))
     np.testing.assert_array_equal(dataset.features[0], COLOURS["1"])

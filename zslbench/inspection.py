@@ -18,6 +18,7 @@ from zslbench.data.dataset import Counts, Dataset, Source
 from zslbench.data.inventory import Listed, Verified
 from zslbench.data.loading import folder_of, load_dataset
 from zslbench.errors import BadData, BadValue, Unavailable, UnknownName, ZslbenchError
+from zslbench.files import json_text
 from zslbench.identity import expand_home
 from zslbench.methods.base import Method
 from zslbench.methods.minimal import as_method, is_method
@@ -134,6 +135,10 @@ class Info(VerbResult):
         ]
         head = Table((), (), remarks=(Remark("note", self.headline + ": " + self.summary),))
         return [head, *tables, Table((), (), remarks=tuple(Remark("note", text) for text in self.differences))]
+
+    def write_json(self) -> str:
+        """Return the text of json: one object with all that is declared."""
+        return json_text(dataclasses.asdict(self))
 
     def list_facts(self) -> list[dict[str, str]]:
         """Return a row per parameter."""
@@ -430,8 +435,8 @@ def _describe_added(dataset: added.Added) -> Info:
         key = f":{file['key']}" if file.get("key") else ""
         shape = " × ".join(map(str, file.get("shape", [])))
         checksum = f"sha256 {file['sha256']}" if file.get("sha256") else ""
-        network = (f"{name} {file[name]}" for name in ("backbone", "weights", "preprocessing") if file.get(name))
-        facts[role] = ", ".join(filter(None, [f"{file.get('source', '')}{key}", shape, checksum, *network]))
+        made = (f"{name} {format_value(value)}" for name, value in file.get("about", {}).items())
+        facts[role] = ", ".join(filter(None, [f"{file.get('source', '')}{key}", shape, checksum, *made]))
     facts |= {f"fingerprint {choice}": text for choice, text in dataset.fingerprints.items()}
     facts["folder"] = str(dataset.folder)
     return Info("dataset", dataset.name, dataset.name, dataset.summary, _without_empty(facts))

@@ -36,9 +36,13 @@ def list_command(kind: Any, format: str, runs: Path) -> None:
     "zslbench info my_pkg.my_module:MyMethod",
 )
 @click.argument("name", shell_complete=completion.complete_names)
-def info(name: str) -> None:
+@shared.format_option("terminal", "json", help="The format of the output.")
+def info(name: str, format: str) -> None:
     """Show everything that one method, dataset or protocol declares, or that a data folder holds."""
     described = zslbench.info(name)
+    if format == "json":
+        screen.show_text(described.write_json())
+        return
     console = screen.wide_console()
     console.print(described.headline, style="bold", markup=False)
     console.print(described.summary, markup=False)

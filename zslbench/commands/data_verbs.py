@@ -76,6 +76,7 @@ def _show_installed(rows: Sequence[Installed]) -> None:
 @shared.verb(
     "zslbench data add my-birds --features x.npy --labels y.npy --semantics s.npy --classes names.txt --unseen 20%",
     "zslbench data add my-birds --features vgg19=./vgg.npz:x",
+    "zslbench data add my-flowers --features flowers.npz --semantics words.npz",
     "zslbench data add my-flowers --from ./FLO_PART",
     make=data.command,
     groups=ADD_GROUPS,
@@ -83,10 +84,17 @@ def _show_installed(rows: Sequence[Installed]) -> None:
 @click.argument("name")
 @shared.names_option("--features", metavar="FILE|STEM=FILE", help="Image features: a matrix of n × d or d × n numbers.")
 @click.option(
-    "--labels", metavar="FILE", help="One label per image: a class number (from 0 or from 1) or a class name."
+    "--labels",
+    metavar="FILE",
+    help="One label per image: a class number (from 0 or from 1) or a class name.  [default: those in the .npz of the "
+    "features]",
 )
 @shared.names_option("--semantics", metavar="FILE|STEM=FILE", help="Semantics: one row (or column) per class.")
-@click.option("--classes", metavar="FILE", help="Class names in the order of the semantics, one per line.")
+@click.option(
+    "--classes",
+    metavar="FILE",
+    help="Class names in the order of the semantics, one per line.  [default: those in the .npz of the features]",
+)
 @click.option("--splits", metavar="FILE", help="Images or classes of each part: .json, .toml, .npz or .mat.")
 @click.option(
     "--unseen",
@@ -144,7 +152,7 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
 
 @shared.verb(
     "zslbench data features --images ./flowers -o flowers.npz",
-    "zslbench data add flowers --features flowers.npz --labels flowers.npz --classes flowers.npz --semantics att.csv",
+    "zslbench data add flowers --features flowers.npz --semantics att.csv",
     make=data.command,
 )
 @shared.path_option("--images", required=True, metavar="DIR", help="A folder with one folder of pictures per class.")

@@ -10,16 +10,18 @@ from typing import Any
 
 import numpy as np
 
+from zslbench.arrays import IntArray
 from zslbench.data import xlsa17 as layout
 from zslbench.data.added import Added, check_name, check_stem, find_added, write_added
 from zslbench.data.dataset import Counts, Dataset, numbered_names
 from zslbench.data.dataset_checks import check_dataset
 from zslbench.data.own.given_splits import PARTS, SplitGiven, SplitOptions, check_split_options, make_split
 from zslbench.data.own.matrices import Orientation, check_class_names, find_class_ids, orient_rows, read_class_names
-from zslbench.data.own.reading import Given, InputArray, read_input, split_key
+from zslbench.data.own.reading import Given, InputArray, read_input, read_labels_beside, split_key
 from zslbench.errors import BadData, BadValue, DataMissing
 from zslbench.identity import expand_home, file_sha256
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
+from zslbench.visible import list_names
 
 Choices = Given | Mapping[str, Given]
 """One input, or several by the stem that ``--features`` or ``--semantics`` names."""
@@ -57,9 +59,10 @@ def add(
     Args:
         name: up to 64 letters, digits and ``. _ + -``; not the name of anything built in.
         features: (n, d) or (d, n) numbers; or a mapping from stems to several of these.
-        labels: (n,) class numbers, 0- or 1-based, or class names.
+        labels: (n,) class numbers, 0- or 1-based, or class names; None: those beside the features in their ``.npz``.
         semantics: (c, a) or (a, c) numbers; or a mapping from stems to several of these.
-        classes: (c,) class names in the order of the semantics.
+        classes: (c,) class names in the order of the semantics; None: ``class_names`` beside the features, or the names
+            that the semantics give their rows.
         splits: a split file, or a mapping with its keys (see `zslbench.data.own.given_splits`); None: a seeded split.
         unseen: the unseen classes of a seeded split: ``20%`` (the default), their number, or a list of them by name or
             by the numbers that the labels use.
@@ -91,7 +94,7 @@ def add(
         content = _read_folder(expand_home(source).absolute(), name)
     elif earlier is not None:
         content = reader.extend(earlier, features, semantics)
-    elif features is None or labels is None or semantics is None:
+    elif features is None or semantics is None:
         raise BadValue(
             f"data set {name!r} needs --features, --labels and --semantics, or --from with an xlsa17-like folder."
         )
@@ -146,13 +149,20 @@ class Reader:
     def read(
         self,
         features: Choices,
-        labels: Given,
+        labels: Given | None,
         semantics: Choices,
         classes: Given | None,
         splits: SplitGiven | None,
         options: SplitOptions,
     ) -> Content:
         """Return the content that the inputs make; see `add` for the arguments and errors."""
+        beside = read_labels_beside(next(iter(_by_stem(features, "features").values())))
+        labels, classes = (beside[0] if labels is None else labels), (beside[1] if classes is None else classes)
+        if labels is None:
+            raise BadValue(
+                f"data set {self.name!r} needs --labels: its features are not an .npz with `labels` beside them, as "
+                "`zslbench data features` writes it."
+            )
         labelled, described = read_input(labels, "labels"), _read_choices(semantics, "semantics")
         names = None
         if classes is not None:
@@ -164,6 +174,7 @@ class Reader:
         ids, first, how_read = find_class_ids(labelled, names, count)
         called = "" if names else f", so classes are called class {first} to class {first + count - 1}"
         self.remarks.append(how_read + called)
+        _check_labels_beside(features, ids, names, count)
         names = names or numbered_names(first, count)
         images = _read_choices(features, "features")
         fields, split_facts = make_split(splits, ids, names, options, first)
@@ -202,6 +213,8 @@ class Reader:
         if images:
             self.remarks.append("features: rows taken in the order of the images that are there")
         rows, names = len(usual.labels), usual.class_names
+        if features is not None:
+            _check_labels_beside(features, usual.labels, names, len(names))
         matrices = {stem: self._orient(matrix, rows, "features", "images") for stem, matrix in images.items()}
         tables = {stem: self._orient_semantics(table, len(names), names) for stem, table in described.items()}
         by_features = {stem: earlier.load(features=stem) for stem in earlier.features}
@@ -215,9 +228,11 @@ class Reader:
         loaded = _named_by_numbers(loaded, names)
         if names is not None and loaded.names is not None and loaded.names != names:
             if sorted(check_class_names(loaded.names, loaded.source)) != sorted(names):
-                strange = min(set(loaded.names) ^ set(names))
+                sides = sorted(set(loaded.names) - set(names)), sorted(set(names) - set(loaded.names))
+                strange, lacking = (list_names([repr(name) for name in side], 3) or "none" for side in sides)
                 raise BadData(
-                    f"{loaded.source} and the list of classes do not name the same classes (first: {strange!r})."
+                    f"{loaded.source} and the list of classes do not name the same classes: not in the list are "
+                    f"{strange}, without semantics are {lacking}; write the same names in both."
                 )
             order = {name: at for at, name in enumerate(loaded.names)}
             loaded = dataclasses.replace(loaded, array=loaded.array[[order[name] for name in names]])
@@ -230,17 +245,35 @@ class Reader:
         return dataclasses.replace(loaded, array=matrix)
 
 
-def _read_choices(given: Choices, role: str) -> dict[str, InputArray]:
+def _by_stem(given: Choices, role: str) -> dict[str, Given]:
     """Return inputs by stem: the given stem, or else that of the file."""
     if isinstance(given, Mapping):
-        chosen: dict[str, Given] = dict(given)
+        chosen = dict(given)
     elif isinstance(given, str | Path):
         chosen = {split_key(str(given))[0].stem.removesuffix("_splits"): given}
     else:
         chosen = {role: given}
     if not chosen:
         raise BadValue(f"no {role} were given; name at least one.")
-    return {check_stem(stem, role): read_input(choice, role) for stem, choice in chosen.items()}
+    return chosen
+
+
+def _read_choices(given: Choices, role: str) -> dict[str, InputArray]:
+    return {check_stem(stem, role): read_input(choice, role) for stem, choice in _by_stem(given, role).items()}
+
+
+def _check_labels_beside(features: Choices, ids: IntArray, names: tuple[str, ...] | None, count: int) -> None:
+    """Refuse features whose file holds labels that are not those of the data set: its rows are other images."""
+    for stem, given in _by_stem(features, "features").items():
+        labels, listed = read_labels_beside(given)
+        if labels is None or (names is None) != (listed is None):
+            continue
+        theirs = find_class_ids(labels, names, count)[0]
+        if not np.array_equal(theirs, ids):
+            raise BadData(
+                f"{labels.source}: the labels beside features {stem!r} are not those of the data set, so the rows are "
+                "other images or in another order; extract the features of the same pictures."
+            )
 
 
 def _named_by_numbers(loaded: InputArray, names: tuple[str, ...] | None) -> InputArray:

@@ -19,7 +19,8 @@ import numpy as np
 
 from zslbench.arrays import AnyArray, Array
 from zslbench.data.parsers import choose_key, read_array, refuse_broken
-from zslbench.errors import BadData, DataMissing
+from zslbench.documents import decode_json
+from zslbench.errors import BadData, DataMissing, first_line
 from zslbench.files import check_size
 from zslbench.identity import expand_home, file_sha256
 
@@ -32,6 +33,7 @@ USUAL_KEYS: Mapping[str, tuple[str, ...]] = {
 _NUMPY, _TEXT = (".npy", ".npz"), (".csv", ".tsv", ".txt")
 _CHILD = (".mat", ".h5", ".hdf5", ".pt", ".pth")
 _KINDS = "fiubUS"
+_MOST_ABOUT = 1_000_000
 _INDEX = ("", "unnamed: 0")
 """Headers of the index in a table that pandas wrote: empty, or this if it was read and written again."""
 _UNFOLDED = 10
@@ -44,8 +46,8 @@ class InputArray:
 
     Attributes:
         source: its name in messages: ``FILE`` or ``FILE:KEY``, or its role.
-        facts: ``source``, ``sha256`` and ``shape``, to be kept.
-        names: the texts of the first column, if a table has such a column.
+        facts: ``source``, ``sha256`` and ``shape``, to be kept, and ``about``: what the file says of how it was made.
+        names: of the rows: the first column of a table, or the ``class_names`` beside semantics in an ``.npz``.
         table: whether it was read from a text table.
         index: whether the first column of a table has no name in the header, like the index that pandas writes.
         original: of semantics: (c, a) float32, the values before scaling.
@@ -101,10 +103,32 @@ def split_key(text: str) -> tuple[Path, str | None]:
     raise DataMissing(f"{text!r} {problem}; name a file, or FILE:KEY for one of several arrays in a file.")
 
 
+def read_labels_beside(given: Given) -> tuple[InputArray | None, InputArray | None]:
+    """Return the labels and the class names that lie beside features in an ``.npz``; None for what does not.
+
+    If both are there, labels are returned as names, so that they hold for classes in another order, too.
+    """
+    if not isinstance(given, str | Path) or (path := split_key(str(given))[0]).suffix.lower() != ".npz":
+        return None, None
+    with refuse_broken(path, "cannot be read", "; get the file again"), zipfile.ZipFile(path) as archive:
+        held = [key for key in ("labels", "class_names") if f"{key}.npy" in archive.namelist()]
+    beside = {key: read_input(f"{path}:{key}", "classes") for key in held}
+    labels, names = beside.get("labels"), beside.get("class_names")
+    if labels is not None and names is not None and labels.array.dtype.kind in "iu":
+        ids = labels.array.ravel()
+        if ids.min() < 0 or ids.max() >= names.array.size:
+            raise BadData(
+                f"{path}: labels go from {ids.min()} to {ids.max()}, but class_names are {names.array.size}; "
+                "number them from 0 in the order of the names."
+            )
+        labels = dataclasses.replace(labels, array=names.array.ravel()[ids])
+    return labels, names
+
+
 def _read_file(given: str | Path, role: str) -> InputArray:
     path, key = split_key(str(given))
     suffix, usual = path.suffix.lower(), USUAL_KEYS.get(role, (role,))
-    names, index = None, False
+    names, index, about = None, False, {}
     if key is not None and suffix in (".npy", *_TEXT):
         raise BadData(f"{path} holds one array and no {key!r}; leave out :{key}.")
     with refuse_broken(path, "cannot be read", "; get the file again"):
@@ -120,10 +144,11 @@ def _read_file(given: str | Path, role: str) -> InputArray:
             with zipfile.ZipFile(path) as archive:
                 held = [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
                 key = choose_key(path, key, held, usual)
-                member = archive.getinfo(f"{key}.npy")
-                check_size(path, member.file_size, key)
-                with archive.open(member) as file:
-                    array = _read_npy(file, member.file_size, path)
+                array = _read_member(archive, key, path)
+                if "about" in held and role in ("features", "semantics"):
+                    about = _read_about(archive, path)
+                if "class_names" in held and role == "semantics":
+                    array, names = _name_rows(array, _read_member(archive, "class_names", path), f"{path}:{key}")
         elif suffix in _TEXT:
             array, names, index = _read_table(path)
         elif suffix in _CHILD:
@@ -136,7 +161,35 @@ def _read_file(given: str | Path, role: str) -> InputArray:
             raise BadData(f"{path} holds {array.dtype}; only numbers and texts can be read.")
         facts = {"source": str(path.absolute()), "sha256": file_sha256(path), "shape": list(array.shape)}
     source, keyed = (f"{path}:{key}", {"key": key}) if key else (str(path), {})
-    return InputArray(array, source, facts | keyed, names, suffix in _TEXT, index)
+    return InputArray(array, source, facts | keyed | ({"about": about} if about else {}), names, suffix in _TEXT, index)
+
+
+def _read_member(archive: zipfile.ZipFile, key: str, path: Path) -> AnyArray:
+    member = archive.getinfo(f"{key}.npy")
+    check_size(path, member.file_size, key)
+    with archive.open(member) as file:
+        return _read_npy(file, member.file_size, path)
+
+
+def _read_about(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
+    """Return the facts that a file made by zslbench keeps on itself, a JSON object of at most `_MOST_ABOUT` bytes."""
+    if (size := archive.getinfo("about.npy").file_size) > _MOST_ABOUT:
+        raise BadData(f"{path}: about has {size:,} bytes, but {_MOST_ABOUT:,} are allowed; keep what made the file.")
+    try:
+        return decode_json(str(_read_member(archive, "about", path)))
+    except ValueError as error:
+        raise BadData(f"{path}: about is not a JSON object of facts ({first_line(error)}); leave it out.") from error
+
+
+def _name_rows(array: AnyArray, listed: AnyArray, source: str) -> tuple[AnyArray, tuple[str, ...] | None]:
+    """Return semantics with a row per name, transposed if needed, and the names (None: they are not texts)."""
+    if listed.dtype.kind != "U":
+        return array, None
+    names = tuple(listed.ravel().tolist())
+    if array.ndim != 2 or len(names) not in array.shape:
+        shape = " × ".join(map(str, array.shape))
+        raise BadData(f"{source}: semantics are {shape}, but class_names beside them are {len(names)}; give one each.")
+    return (array if len(array) == len(names) else array.T), names
 
 
 def _read_npy(file: Any, size: int, path: Path) -> AnyArray:
