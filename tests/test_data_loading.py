@@ -317,3 +317,29 @@ def test_the_only_features_of_a_folder_are_taken_and_a_remark_says_so(tmp_path: 
     assert "its only" not in typed(*asked, "--data-root", str(tmp_path))[1]
     write_folder(folder, stem="res101")
     assert load_dataset("cub", root=tmp_path).features_name == "res101"
+
+
+@pytest.mark.usefixtures("cub_home")
+def test_semantics_side_by_side_each_scaled_to_unit_length(tmp_path: Path) -> None:
+    sent = np.random.default_rng(0).random((9, 6))
+    sent[:, 2] = 0  # a class that one of the choices does not describe
+    folder = write_folder(tmp_path / "CUB", semantics={"att": sent}, semantics_stem="sent")
+    write_folder(folder, semantics={"original_att": splits()["att"]})
+    for text, options in ((str(folder), {}), ("cub", {"root": tmp_path})):
+        dataset = load_dataset(text, semantics="att+sent", **options)
+        assert (dataset.semantics_name, dataset.semantics.dtype, dataset.original) == ("att+sent", np.float32, None)
+        for row, *blocks in zip(dataset.semantics, splits()["att"].T, sent.T, strict=True):
+            expected = [value / max(sum(x * x for x in block) ** 0.5, 1e-9) for block in blocks for value in block]
+            np.testing.assert_allclose(row, expected, rtol=1e-5)
+        np.testing.assert_array_equal(dataset.features, load_dataset(text, **options).features)
+    write_folder(folder, semantics={"att": sent + 0.5}, semantics_stem="sent")
+    zslbench.data.add("birds", source=folder)
+    joined = (load_dataset(text, semantics="att+sent").fingerprint for text in ("birds", str(folder)))
+    assert len(set(joined)) == 1
+    assert "has no semantics 'send'; it has: att, sent" in refused("birds", DataMissing, semantics="att+send")
+    outcome = zslbench.run("eszsl", "birds", "zsl", semantics="att+sent", runs=tmp_path / "runs")
+    assert outcome.records[0].dataset["semantics"] == "att+sent"
+    write_folder(folder, semantics_stem="att+x")
+    assert load_dataset(str(folder), semantics="att+x").semantics.shape == (6, 3)
+    write_folder(folder, semantics={"trainval_loc": splits()["trainval_loc"][1:]}, semantics_stem="other")
+    assert "its trainval are not those of semantics 'other'" in refused(str(folder), BadData, semantics="att+other")

@@ -192,7 +192,11 @@ OUTPUT = path_option(
 )
 CHOICES = combine_options(
     click.option("--features", metavar="STEM", help="Which features: a file stem such as res101 or vgg19."),
-    click.option("--semantics", metavar="STEM", help="Which semantics: a file stem such as att or sent."),
+    click.option(
+        "--semantics",
+        metavar="STEM",
+        help="Which semantics: a file stem such as att or sent, or several side by side: att+sent.",
+    ),
 )
 METHOD_FILTER = names_option("-m", "--method", "methods", help="Only these methods.")
 DATASETS = names_option("-d", "--dataset", "datasets", help="Only these data sets.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -256,6 +257,34 @@ class Dataset:
                 yield f"{kind} of class {self.class_names[row]!r} hold NaN or infinity; correct the file."
         if (row := find_not_finite(self.features)) is not None:
             yield f"features hold NaN or infinity (first in row {row}, 0-based); correct or remove the image."
+
+
+def join_semantics(choices: Sequence[Dataset]) -> Dataset:
+    """Return a data set with several of its choices of semantics side by side, each scaled to unit length per class.
+
+    It has the features of the first, and its semantics are named after all: ``att+clip``.
+
+    Raises:
+        BadData: the choices differ in their labels, classes or split.
+    """
+    first = choices[0]
+    for other in choices[1:]:
+        for part in ("labels", "class_names", "trainval", "test_seen", "test_unseen"):
+            if not np.array_equal(getattr(first, part), getattr(other, part)):
+                raise first.bad(
+                    f"its {part} are not those of semantics {other.semantics_name!r}; join semantics of one split."
+                )
+    name = "+".join(choice.semantics_name for choice in choices)
+    table = np.hstack([_scale_rows(choice.semantics) for choice in choices])
+    return dataclasses.replace(first, semantics_name=name, semantics=table, original=None, fingerprint="")
+
+
+def _scale_rows(table: Array) -> Array:
+    """Return rows scaled to unit length, to the bit the same on every machine: the fingerprint rests on it."""
+    wide = table.astype(np.float64)
+    # squares of float32 are exact in float64, and fsum rounds once, in whatever order a processor adds
+    lengths = np.sqrt([[math.fsum(row)] for row in np.square(wide).tolist()])
+    return np.divide(wide, lengths, out=np.zeros_like(wide), where=lengths > 0).astype(np.float32)
 
 
 @dataclasses.dataclass(frozen=True)

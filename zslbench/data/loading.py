@@ -11,7 +11,7 @@ from zslbench.data import added
 from zslbench.data import xlsa17 as layout
 from zslbench.data.array_store import file_states, load_stored
 from zslbench.data.catalogue import CATALOGUE, named_folders, refuse_awa
-from zslbench.data.dataset import Dataset, Source, choose_stem
+from zslbench.data.dataset import Dataset, Source, choose_stem, join_semantics
 from zslbench.errors import BadData, BadSpec, BadValue, DataMissing, UnknownName
 from zslbench.identity import expand_home, folder_name
 from zslbench.registry import DATASETS
@@ -28,6 +28,7 @@ def load_dataset(
             xlsa17 format, which is read as the user's own data with the name of the folder. A bare name of a data set
             never means a folder: write ``./cub`` for that.
         features, semantics: file stems; None: the usual ones (``res101``, ``att``), or the only ones of a folder.
+            Semantics ``att+clip`` are both, side by side (see `join_semantics`).
         root: the folder whose subfolders are data sets; None: ``ZSLBENCH_DATA``, then the folder of installed data.
 
     Raises:
@@ -35,6 +36,16 @@ def load_dataset(
         DataMissing: the files are not on this machine.
         BadData: the files break a rule.
     """
+    stems = (semantics or "").split("+")
+    try:
+        return _load_choice(text, features, semantics, root)
+    except DataMissing:  # a file stem may itself contain a +
+        if len(stems) == 1:
+            raise
+    return join_semantics([_load_choice(text, features, stem, root) for stem in stems])
+
+
+def _load_choice(text: str, features: str | None, semantics: str | None, root: Path | None) -> Dataset:
     if (folder := folder_of(text)) is not None:
         folder = expand_home(folder).resolve()
         layout.check_no_parent(folder, f", or a data set with --data-root {folder}")
