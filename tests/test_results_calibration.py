@@ -32,6 +32,7 @@ from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.render import FORMATS
 from zslbench.studies.curve import curve as curve_verb
+from zslbench.studies.plot import plot
 
 
 def drawn(seed: int, images: int = 12, ties: bool = True, shift: float = 0.0) -> dict[str, AnyArray]:
@@ -455,5 +456,24 @@ def test_bad_questions_to_the_curve_get_one_sentence(runs: Path, tmp_path: Path)
     with pytest.raises(BadValue, match="gzsl"):
         curve_verb(tmp_path / "zsl")
     only_zsl.save(gzsl("a", drawn(1), selection="oracle")[0], drawn(1))
-    with pytest.raises(BadValue, match="candidate of oracle selection"):
+    with pytest.raises(BadValue, match=r"ask for gzsl runs\. 1 run for oracle selection not shown; --selection"):
+        plot("curve", runs=tmp_path / "zsl")
+    with pytest.raises(BadValue, match=r"candidate of oracle selection.*zslbench plot curve --selection oracle"):
         curve_verb(tmp_path / "zsl")
+
+
+@pytest.mark.filterwarnings("ignore::zslbench.errors.RecordsLeftOut")
+def test_runs_for_oracle_selection_are_left_out_with_a_sentence(own_runs: Path) -> None:
+    store = ResultStore(own_runs)
+    for run in of_a(own_runs):
+        store.relabel(dataclasses.replace(run, selection="oracle"))
+    for verb, said in (
+        ("curve", "shown; zslbench plot curve --selection oracle shows the best on test, marked †."),
+        (f"plot curve -o {own_runs}.svg", "shown; --selection oracle shows the best on test, marked †."),
+        ("compare", "compared; --selection oracle compares such runs, marked †."),
+    ):
+        if verb == "compare":
+            store.save(*gzsl("c", drawn(99, 60, False, 1.5)))
+        done = CliRunner().invoke(cli, [*verb.split(), "--runs", str(own_runs)])
+        assert f"3 runs for oracle selection not {said}" in " ".join(done.output.split()), verb
+    assert "for oracle selection" not in str(curve_verb(own_runs, methods=["b"]))

@@ -377,6 +377,13 @@ def test_trials_are_trained_and_recorded_at_the_precision_asked_for_which_the_su
     assert f" --precision bf16 --runs {runs}" in done.stdout.partition("\nnext: ")[2]
     with pytest.raises(errors.BadValue, match="precision 'tf32' needs a CUDA device"):
         tune(gan, DATA, device="cpu", precision="tf32", runs=runs)
+    said = "2 trials were trained at another precision (bf16) and taken as they are; --rerun all does all of the search"
+    assert "another precision" not in done.output
+    rates = ",".join(str(record.method["params"]["lr"]) for record in ResultStore(runs).load())
+    for given, sampler in ((gan, "tpe"), (f"{gan[:-1]},lr=[{rates}]]", "grid")):  # kept trials, and records of points
+        again = type_("tune", given, *search[2:], "--sampler", sampler)
+        assert f"{said} again in float32." in again.output, sampler
+    assert "another precision" not in type_(*search, "--rerun", "all").output
 
 
 def test_what_was_tuned_under_a_name_with_an_ablation_and_fixed_values_is_that(runs):

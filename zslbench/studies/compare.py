@@ -94,7 +94,8 @@ def compare(
     store = ResultStore(runs)
     record_filter = RecordFilter(methods, datasets, protocols, features, semantics, stage)
     everything = store.load()
-    chosen = _pick_selection(prefer_current(choose(store, everything, record_filter), methods), selection)
+    every = prefer_current(choose(store, everything, record_filter), methods)
+    chosen = _pick_selection(every, selection)
     as_matrix = not methods and not details
     matches = match_methods(chosen, methods, keep_best=as_matrix and format not in DATA_FORMATS)
     how = Resampling(kinds, level, draws, bootstrap_seed)
@@ -120,6 +121,9 @@ def compare(
     )
     changed = (remark.text for remark in describe_replaced(replaced))
     remarks = (*lacking, *changed, *_describe_failed(chosen, matches), *remarks, *store.left_out)
+    if hidden := sum(record.ok for record in every) - sum(record.ok for record in chosen) if selection is None else 0:
+        runs = f"{format_count(hidden, 'run')} for oracle selection not compared"
+        remarks = (*remarks, f"{runs}; --selection oracle compares such runs, marked †.")
     done = Comparisons(tuple(comparisons), tests, how, stage, remarks)
     return TableResult(
         make_tables=lambda _, room: comparison_matrices(done, room) if as_matrix else comparison_tables(done),

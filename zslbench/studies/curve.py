@@ -91,12 +91,14 @@ def curve(
     everything = store.load()
     record_filter = RecordFilter(methods, datasets, ("gzsl",), features, semantics, "final")
     chosen = prefer_current(choose(store, everything, record_filter), methods)
-    chosen = drop_candidates([record for record in chosen if record.ok])
-    traced, notes = _trace_runs([record for record in chosen if calibration.is_generalized(record)], everything, store)
+    chosen, notes = drop_candidates([record for record in chosen if record.ok], "plot curve")
+    generalized = [record for record in chosen if calibration.is_generalized(record)]
+    traced, advice = _trace_runs(generalized, everything, store)
+    notes += advice
     if left_out := calibration.without_curve(chosen):
         notes.append(left_out)
     if not traced:
-        raise BadValue(left_out or "the runs asked for compare no seen with unseen classes; ask for gzsl runs.")
+        raise BadValue(left_out or calibration.NO_GZSL)
     return TableResult(
         make_tables=lambda wanted, _: [add_unreadable_count(_lay_out(traced), store, wanted)],
         make_rows=lambda: _list_points(traced),

@@ -12,7 +12,7 @@ from zslbench.data.loading import is_named, load_dataset
 from zslbench.errors import BadValue, UnknownName, ZslbenchError
 from zslbench.files import csv_text, write_text
 from zslbench.methods.base import Method
-from zslbench.results.analysis.calibration import is_generalized, without_curve
+from zslbench.results.analysis.calibration import NO_GZSL, is_generalized, without_curve
 from zslbench.results.analysis.gather import RecordFilter, gather
 from zslbench.results.plots import KINDS
 from zslbench.results.plots.features import PROJECTIONS
@@ -136,9 +136,9 @@ def _draw(kind: str, request: FigureRequest, record_filter: RecordFilter, select
     if kind == "curve":
         generalized = [record for record in records if is_generalized(record)]
         if left_out := without_curve(records):
-            notes.append(left_out)
-            if not generalized:
-                raise BadValue(left_out)
+            notes.insert(0, left_out)
+        if not generalized:
+            raise BadValue(" ".join([*([] if left_out else [NO_GZSL]), *notes]))
         records = generalized
     lines = lines_of(records, record_filter)
     request = dataclasses.replace(request, lines=lines, study=study_keys(request.store.load()))

@@ -76,6 +76,7 @@ class Trial:
         scores: the metric in each fold, a fraction, by protocol; only of a trial that is ok.
         params: every hyper-parameter, by protocol (a preset may differ between protocols).
         why: what it failed of, or why it was pruned.
+        precisions: at which its networks were trained, as recorded; only of a trial that is ok.
     """
 
     values: Point
@@ -83,6 +84,7 @@ class Trial:
     scores: Mapping[str, tuple[float, ...]] = dataclasses.field(default_factory=dict)
     params: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     why: str = ""
+    precisions: tuple[str, ...] = ()
 
     def mean(self, protocol: str) -> float:
         """Return the mean over the folds under one protocol."""
@@ -282,7 +284,8 @@ class Search:
             for name, metric in self.metrics.items()
         }
         params = {record.protocol["name"]: record.method["params"] for record in records}
-        return Trial(point, "ok", scores, params)
+        precisions = {str(record.provenance["precision"]) for record in records if "precision" in record.provenance}
+        return Trial(point, "ok", scores, params, precisions=tuple(sorted(precisions)))
 
 
 class _CurveListener(Listener):

@@ -256,7 +256,7 @@ def tune(
     if not interrupted:
         with keep_live_file(Path(runs), growing=True) as live, _show_search(search, live, console) as screen:
             tried, remarks, interrupted = _try_points(dataclasses.replace(search, screen=screen), name)
-    remarks += _describe_rest(search, len(tried), trials, interrupted)
+    remarks += _describe_rest(search, tried, trials, interrupted)
     best = {} if interrupted else best_of(tried, search.metrics)
     edges = {protocol: at_edges(space, trial.values, cls) for protocol, trial in best.items()}
     presets = [
@@ -336,7 +336,7 @@ def _try_points(search: Search, name: str) -> tuple[list[Trial], list[str], bool
     return tried, remarks, False
 
 
-def _describe_rest(search: Search, tried: int, trials: int | None, interrupted: bool) -> list[str]:
+def _describe_rest(search: Search, tried: Sequence[Trial], trials: int | None, interrupted: bool) -> list[str]:
     """Say what the search left aside, took as it was, did again or had no time for."""
     remarks = []
     wanted = search.space.size if search.sampler == "grid" else search.most
@@ -352,8 +352,18 @@ def _describe_rest(search: Search, tried: int, trials: int | None, interrupted: 
             f"{format_count(len(search.remade), 'run', 'was')} made by an earlier source of the method and done again "
             "(--rerun none keeps such)."
         )
-    if search.out_of_time and wanted is not None and tried < wanted and not interrupted:
-        remarks.append(f"the time was up after {tried} of {format_count(wanted, 'trial')}; the same command goes on.")
+    now = search.options.how(search.device).precision
+    if others := [trial.precisions for trial in tried if {*trial.precisions} - {now}]:
+        named = ", ".join(sorted(set[str]().union(*others) - {now}))
+        trials_were = format_count(len(others), "trial", "was")
+        remarks.append(
+            f"{trials_were} trained at another precision ({named}) and taken as they are; --rerun all does all of the "
+            f"search again in {now}."
+        )
+    if search.out_of_time and wanted is not None and len(tried) < wanted and not interrupted:
+        remarks.append(
+            f"the time was up after {len(tried)} of {format_count(wanted, 'trial')}; the same command goes on."
+        )
     return remarks
 
 

@@ -179,6 +179,13 @@ class BiVAEGAN(FVAEGAN):
         help="what the final classifier sees: features, with the regressor's hidden layer, and with its output",
     )
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.preprocess.split("+")[-1] != "l2":
+            raise BadValue(
+                f"BiVAEGAN: preprocess={self.preprocess} leaves rows of any length; choose a chain that ends in l2."
+            )
+
     @property
     def told(self) -> tuple[str, ...]:
         """Unseen classes and their unlabelled rows; the true shares of these classes with class_prior=test."""
@@ -363,8 +370,7 @@ class BiVAEGAN(FVAEGAN):
         return {"output": "linear"}, {}
 
     def _refuse_features(self, features: Array) -> None:
-        if self.preprocess.split("+")[-1] != "l2":
-            raise BadValue(f"BiVAEGAN: preprocess={self.preprocess} leaves rows of any length; add +l2 at its end.")
+        """Rows of length 1 can be reached, whatever their signs."""
 
     def _make_fakes(self, noise: Tensor, semantics: Tensor) -> Tensor:
         return self._on_sphere(super()._make_fakes(noise, semantics)) / self.radius  # as preprocessed rows are

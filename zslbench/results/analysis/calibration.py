@@ -16,6 +16,7 @@ from zslbench.metrics import NEEDS_ONE_SCALE, ORACLE_GAIN, Predictions, stacked_
 from zslbench.results.analysis.rows import CALIBRATED, group_values, setup_key
 from zslbench.results.records.record import Record
 
+NO_GZSL = "the runs asked for compare no seen with unseen classes; ask for gzsl runs."
 _ROUNDING = 1e-9
 
 

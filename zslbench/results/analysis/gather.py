@@ -269,26 +269,29 @@ def gather(
             records, further = _apply_rules(records, dev, dict.fromkeys(selection), store)
             notes += further
         else:
-            kept = drop_candidates(records)
-            if hidden := len(records) - len(kept):
-                runs = f"{format_count(hidden, 'run')} for oracle selection not shown"
-                notes.append(f"{runs}; --selection oracle shows the best on test, marked †.")
-            records = kept
+            records, further = drop_candidates(records)
+            notes += further
         if calibration:
             records, further = _calibrate(records, dev, store, calibration)
             notes += further
     return Gathered(tuple(records), tuple(chosen), (*notes, *store.left_out))
 
 
-def drop_candidates(records: Sequence[Record]) -> list[Record]:
-    """Return the records that count as they are, candidates of oracle selection left out; BadValue where all are."""
+def drop_candidates(records: Sequence[Record], verb: str = "") -> tuple[list[Record], list[str]]:
+    """Return the records that are no candidates of oracle selection, and a sentence on how to see those left out.
+
+    `verb` is the command that shows them, if it is another one than was typed. BadValue is raised where all are.
+    """
     kept = [record for record in records if record.selection != "oracle"]
     if not kept:
         raise BadValue(
             f"every finished run asked for ({len(records)}) is a candidate of oracle selection; "
-            "see the best of them, marked †: zslbench table --selection oracle."
+            f"see the best of them, marked †: zslbench {verb or 'table'} --selection oracle."
         )
-    return kept
+    if len(kept) == len(records):
+        return kept, []
+    runs = f"{format_count(len(records) - len(kept), 'run')} for oracle selection not shown"
+    return kept, [f"{runs}; {verb and f'zslbench {verb} '}--selection oracle shows the best on test, marked †."]
 
 
 def _apply_rules(
