@@ -53,9 +53,9 @@ class MethodCard:
     summary: str
     citation: str
     reference: str
-    version: int
-    setting: Setting
-    stochastic: bool
+    version: int = 1
+    setting: Setting = Setting.INDUCTIVE
+    stochastic: bool = True
     formula: str = ""
     differences: tuple[str, ...] = ()
 

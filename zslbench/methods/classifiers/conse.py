@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.methods.base import Context, Method, MethodCard, Setting
+from zslbench.methods.base import Context, Method, MethodCard
 from zslbench.methods.preprocess import check_chain, prepare
 from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
@@ -28,8 +28,6 @@ class CONSE(Method):
         summary="semantics of the likeliest seen classes averaged by their probability, then cosine",
         citation="norouzi2014conse",
         reference="Norouzi et al., Zero-shot learning by convex combination of semantic embeddings, ICLR 2014",
-        version=1,
-        setting=Setting.INDUCTIVE,
         stochastic=False,
         formula="f(x) = Σ_{t≤T} p(ĉ_t|x) a_{ĉ_t} / Σ_{t≤T} p(ĉ_t|x);  score(x, a) = cos(f(x), a)",
         differences=(

@@ -9,7 +9,7 @@ import numpy as np
 
 from zslbench.arrays import Array, IntArray
 from zslbench.errors import BadValue
-from zslbench.methods.base import Context, Method, MethodCard, Setting
+from zslbench.methods.base import Context, Method, MethodCard
 from zslbench.methods.preprocess import attribute_values, check_chain, prepare
 from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
@@ -37,8 +37,6 @@ class DAP(Method):
         citation="lampert2014attribute",
         reference="Lampert, Nickisch & Harmeling, Attribute-based classification for zero-shot visual object "
         "categorization, TPAMI 2014",
-        version=1,
-        setting=Setting.INDUCTIVE,
         stochastic=False,
         formula="score(x, c) = Σ_m log p(a_m = a_m^c | x) − log p(a_m^c)",
         differences=(

@@ -11,7 +11,7 @@ import numpy as np
 
 from zslbench.arrays import Array, IntArray
 from zslbench.errors import BadValue
-from zslbench.methods.base import Context, Method, MethodCard, Setting
+from zslbench.methods.base import Context, Method, MethodCard
 from zslbench.methods.preprocess import check_chain, class_means, prepare, unit
 from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
@@ -43,8 +43,6 @@ class SSE(Method):
         summary="classes and images both as mixtures of seen classes, images by class-dependent transforms",
         citation="zhang2015sse",
         reference="Zhang & Saligrama, Zero-shot learning via semantic similarity embedding, ICCV 2015",
-        version=1,
-        setting=Setting.INDUCTIVE,
         stochastic=False,
         formula="z_c = argmin_{α∈Δ} ½‖a_c − Σ_y α_y a_y‖² + (γ/2)‖α‖²;  score(x, c) = Σ_y z_cy ⟨w_y, ψ_y(x)⟩,  "
         "ψ_y(x) = min(x, v_y) or max(0, x − v_y)",

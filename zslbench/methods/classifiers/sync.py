@@ -9,7 +9,7 @@ import numpy as np
 
 from zslbench.arrays import Array, IntArray
 from zslbench.errors import BadValue
-from zslbench.methods.base import Context, Method, MethodCard, Setting
+from zslbench.methods.base import Context, Method, MethodCard
 from zslbench.methods.preprocess import attribute_values, check_chain, prepare, unit
 from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
@@ -34,8 +34,6 @@ class SYNC(Method):
         summary="classifiers of new classes synthesised from those of phantom classes by similarity of semantics",
         citation="changpinyo2016sync",
         reference="Changpinyo, Chao, Gong & Sha, Synthesized classifiers for zero-shot learning, CVPR 2016",
-        version=1,
-        setting=Setting.INDUCTIVE,
         stochastic=False,
         formula="min_W (1/NC) Σ L + (λ/2)‖W‖²,  V = pinv(Sim) W;  "
         "score(x, c) = x · Σ_r softmax_r(−scale ‖a_c − b_r‖²) v_r",

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.methods.base import Context, MethodCard, Preset, Setting
+from zslbench.methods.base import Context, MethodCard, Preset
 from zslbench.methods.closed_form import ClassRidge, ClosedForm, feature_side
 from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import check_chain
@@ -39,7 +39,6 @@ class ESZSL(ClosedForm):
         citation="romera2015eszsl",
         reference="Romera-Paredes & Torr, An embarrassingly simple approach to zero-shot learning, ICML 2015",
         version=2,
-        setting=Setting.INDUCTIVE,
         stochastic=False,
         formula="V = (XᵀX + γI)⁻¹ XᵀYS (SᵀS + λI)⁻¹;  score(x, a) = x V aᵀ",
         differences=(

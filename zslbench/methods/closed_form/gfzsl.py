@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from zslbench.arrays import Array, IntArray, positions_by_label
-from zslbench.methods.base import Context, MethodCard, Preset, Setting
+from zslbench.methods.base import Context, MethodCard, Preset
 from zslbench.methods.closed_form import ClosedForm, ShiftedGram, preprocessed
 from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import Preprocessor, check_chain, normed
@@ -40,7 +40,6 @@ class GFZSL(ClosedForm):
         citation="verma2017gfzsl",
         reference="Verma & Rai, A simple exponential family framework for zero-shot learning, ECML PKDD 2017",
         version=2,
-        setting=Setting.INDUCTIVE,
         stochastic=False,
         formula="μ(a) = k(a, S)(K + λ₁I)⁻¹M,  log σ²(a) = k(a, S)(K + λ₂I)⁻¹L;  "
         "score(x, a) = log N(x; μ(a), diag σ²(a))",

@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.methods.base import Context, MethodCard, Setting
+from zslbench.methods.base import Context, MethodCard
 from zslbench.methods.closed_form import ClosedForm, feature_side
 from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import check_chain, cosines
@@ -28,8 +28,6 @@ class Prototype(ClosedForm):
         summary="baseline: ridge regression from features to semantics, then the nearest class by cosine",
         citation="palatucci2009soc",
         reference="Palatucci, Pomerleau, Hinton & Mitchell, Zero-shot learning with semantic output codes, NIPS 2009",
-        version=1,
-        setting=Setting.INDUCTIVE,
         stochastic=False,
         formula="W = (XᵀX + λI)⁻¹XᵀS;  score(x, a) = cos(xW, a)",
         differences=(

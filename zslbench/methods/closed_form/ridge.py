@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.methods.base import Context, MethodCard, Setting
+from zslbench.methods.base import Context, MethodCard
 from zslbench.methods.closed_form import ClassRidge, ClosedForm, preprocessed
 from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import Preprocessor, check_chain, class_means, closeness, cosines
@@ -31,8 +31,6 @@ class Ridge(ClosedForm):
         citation="shigeto2015ridge",
         reference="Shigeto, Suzuki, Hara, Shimbo & Matsumoto, Ridge regression, hubness, and zero-shot learning, "
         "ECML PKDD 2015",
-        version=1,
-        setting=Setting.INDUCTIVE,
         stochastic=False,
         formula="P = (SᵀS + λI)⁻¹SᵀX;  score(x, a) = −‖x − aP‖² or cos(x, aP)",
         differences=(

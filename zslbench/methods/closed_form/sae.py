@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.methods.base import Context, MethodCard, Preset, Setting
+from zslbench.methods.base import Context, MethodCard, Preset
 from zslbench.methods.closed_form import ClosedForm, feature_side
 from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import check_chain, cosines, unit
@@ -46,7 +46,6 @@ class SAE(ClosedForm):
         citation="kodirov2017sae",
         reference="Kodirov, Xiang & Gong, Semantic autoencoder for zero-shot learning, CVPR 2017",
         version=2,
-        setting=Setting.INDUCTIVE,
         stochastic=False,
         formula="SSᵀ W + W λXXᵀ = (1+λ) SXᵀ;  score(x, a) = cos(Wx, a) or cos(x, Wᵀa)",
         differences=(

@@ -86,9 +86,7 @@ class BiVAEGAN(FVAEGAN):
         citation="wang2023bivaegan",
         reference="Wang, Hao, Mu, Li, Wang, He: Bi-directional Distribution Alignment for Transductive Zero-Shot "
         "Learning, CVPR 2023",
-        version=1,
         setting=Setting.TRANSDUCTIVE,
-        stochastic=True,
         formula="min_{E,G} E‖x − G(z,a)‖² + KL − γ E D(G(z,a),a) − γ_u E D_u(G(z,a_u)) + β ℓ(R(G(z,a_u)), a_u);  "
         "min_R ℓ(R(x), a) − w (E C(R(x)) + E C(R(x_u)));  ℓ(r,a) = E Σ_j |e_j|³ / ‖e‖₂, e = r − a;  "
         "x, G on a sphere of radius r;  a_u drawn from the class prior",

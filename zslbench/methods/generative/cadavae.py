@@ -10,7 +10,7 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
+from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Size
 from zslbench.methods.generative import AutoencoderMethod
 from zslbench.methods.generative.synthesis import FinalClassifierMethod
 from zslbench.methods.preprocess import check_chain, normed
@@ -68,9 +68,6 @@ class CADAVAE(AutoencoderMethod):
         citation="schonfeld2019cadavae",
         reference="Schönfeld, Ebrahimi, Sinha, Darrell, Akata: Generalized Zero- and Few-Shot Learning via Aligned "
         "Variational Autoencoders, CVPR 2019",
-        version=1,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="Σ |x − Dₓ(zₓ)| + |a − Dₐ(zₐ)| + β KL + γ (|x − Dₓ(zₐ)| + |a − Dₐ(zₓ)|) "
         "+ δ √(‖μₓ − μₐ‖² + ‖σₓ − σₐ‖²);  P(y|z) on codes of seen images and of unseen semantics",
         differences=(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, cast
 
-from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
+from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Size
 from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, QUICK_ELSEWHERE, GenerativeMethod
 from zslbench.params import Between, other_default, param
 
@@ -40,9 +40,6 @@ class CEGZSL(GenerativeMethod):
         summary="WGAN-GP with an embedding that contrasts rows and classes; softmax on embedded synthesised features",
         citation="han2021cegzsl",
         reference="Han, Fu, Chen & Yang, Contrastive Embedding for Generalized Zero-Shot Learning, CVPR 2021",
-        version=1,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="h = E(x), z = H(h)/‖H(h)‖;  L_E = SupCon(z; τ) − E log softmax_c(F(h, a_c)/τ)_y on real rows;  "
         "L_G = −E D(x̃, a) + u SupCon(z̃ ∪ z; τ) − v E log softmax_c(F(h̃, a_c)/τ)_y",
         differences=(

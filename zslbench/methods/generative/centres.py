@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Self
 
-from zslbench.methods.base import Context, MethodCard, Setting, Size, report_losses
+from zslbench.methods.base import Context, MethodCard, Size, report_losses
 from zslbench.methods.generative.synthesis import FinalClassifierMethod
 from zslbench.methods.preprocess import normed
 from zslbench.params import Between, param
@@ -31,9 +31,6 @@ class Centres(FinalClassifierMethod):
         summary="control: the predicted mean feature of an unseen class, replicated, and a final classifier",
         citation="chen2022zla",
         reference="Chen, Shen, Zhang, Torr: Zero-Shot Logit Adjustment, IJCAI 2022 (a control in the supplement)",
-        version=1,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="f = argmin (1/C) Σ_c ‖μ_c − f(a_c)‖² / d + decay/2 ‖W‖²;  rows of an unseen class: f(a), n times",
         differences=(
             "The supplement names the control and its rows per class, 4000. The network's width, its optimiser and its "

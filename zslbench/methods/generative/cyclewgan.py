@@ -35,9 +35,6 @@ class CycleWGAN(GenerativeMethod):
         citation="felix2018cyclewgan",
         reference="Felix, Kumar, Reid, Carneiro: Multi-modal Cycle-consistent Generalized Zero-Shot Learning, "
         "ECCV 2018",
-        version=1,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="min_G max_D E D(x,a) − E D(x̃,a) − β E(‖∇D(x̂,a)‖ − 1)² − λ E log P(y|x̃) + w E‖R(x̃) − a‖²/|a|; "
         "R = argmin E‖R(x) − a‖² on seen rows, linear",
         differences=(

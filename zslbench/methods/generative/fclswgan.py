@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
+from zslbench.methods.base import Ablation, Context, MethodCard, Preset
 from zslbench.methods.fit_cache import cache_result
 from zslbench.methods.generative import AdversarialMethod
 from zslbench.methods.generative.synthesis import FinalClassifierMethod
@@ -149,8 +149,6 @@ class FCLSWGAN(GenerativeMethod):
         citation="xian2018fclswgan",
         reference="Xian, Lorenz, Schiele, Akata: Feature Generating Networks for Zero-Shot Learning, CVPR 2018",
         version=3,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="min_G max_D E D(x,a) − E D(x̃,a) − β E(‖∇D(x̂,a)‖ − 1)² − λ E log P(y|x̃)",
         differences=(
             "The last epoch counts. The public code prints every epoch's accuracy on test images; the paper does not "

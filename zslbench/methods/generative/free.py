@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, cast
 
-from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
+from zslbench.methods.base import Ablation, Context, MethodCard, Preset
 from zslbench.methods.generative.fclswgan import NARROW, QUICK_ELSEWHERE
 from zslbench.methods.generative.fvaegan import FVAEGAN, PUBLIC_CODE
 from zslbench.methods.generative.rff import CentredMethod
@@ -44,9 +44,6 @@ class FREE(FVAEGAN, CentredMethod):
         summary="f-VAEGAN with a refiner of features trained by a centre loss; softmax on features and its layers",
         citation="chen2021free",
         reference="Chen et al., FREE: Feature Refinement for Generalized Zero-Shot Learning, ICCV 2021",
-        version=1,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="f-VAEGAN with h = R(x), z = μ(h) + ε ∘ σ(h), â = sigmoid(z):  L_R = ½ E max(0, m + s‖μ − c_y‖² "
         "− (1 − s)‖μ − c_o‖²) + w E Σ_j |e_j|³/‖e‖₂,  e = â − a, on real rows;  L_G + w E Σ_j |ẽ_j|³/‖ẽ‖₂ on fakes;  "
         "softmax on [x, h, μ]",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
-from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
+from zslbench.methods.base import Ablation, Context, MethodCard, Preset
 from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, QUICK_ELSEWHERE, GenerativeMethod
 from zslbench.params import Between, other_default, param
 
@@ -130,9 +130,6 @@ class FVAEGAN(GenerativeMethod):
         citation="xian2019fvaegan",
         reference="Xian, Sharma, Schiele, Akata: f-VAEGAN-D2: A Feature Generating Framework for Any-Shot Learning, "
         "CVPR 2019",
-        version=1,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="min_{E,G} max_D BCE(x, G(z,a)) + KL(E(x,a) ‖ N(0,I)) + γ (E D(x,a) − E D(G(z,a),a) "
         "− β E(‖∇D(x̂,a)‖ − 1)²),  z ~ E(x,a)",
         differences=(

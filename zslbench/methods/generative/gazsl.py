@@ -10,7 +10,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
-from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
+from zslbench.methods.base import Ablation, Context, MethodCard, Preset
 from zslbench.methods.generative import AdversarialMethod
 from zslbench.methods.generative.fclswgan import NARROW, QUICK_SOURCE
 from zslbench.params import Between, other_default, param
@@ -43,8 +43,6 @@ class GAZSL(AdversarialMethod):
         reference="Zhu, Elhoseiny, Liu, Peng & Elgammal, A Generative Adversarial Approach for Zero-Shot Learning from "
         "Noisy Texts, CVPR 2018",
         version=2,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="L_G = −E D(x̃) − ½ E log P(y|x̃) + (w/C) Σ_c ‖mean x̃_c − μ_c‖₂ + λ‖W‖²;  "
         "L_D = E D(x̃) − E D(x) + β E(‖∇D(x̂)‖ − 1)² − ½ E log P(y|x̃) − ½ E log P(y|x)",
         differences=(

@@ -79,7 +79,6 @@ class LisGAN(GenerativeMethod):
         "CVPR 2019",
         version=3,
         setting=Setting.TRANSDUCTIVE,
-        stochastic=True,
         formula="L_G = −E D(x̃,a) − λ E log P(y|x̃) + w₁ mean_i min_j ‖x̃_i − s_j‖² "
         "+ w₂ mean_c mean_i min_j ‖s̃_ci − s_cj‖²",
         differences=(

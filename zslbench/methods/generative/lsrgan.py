@@ -38,9 +38,7 @@ class LsrGAN(GenerativeMethod):
         citation="vyas2020lsrgan",
         reference="Vyas, Venkateswara, Panchanathan: Leveraging Seen and Unseen Semantic Relationships for Generative "
         "Zero-Shot Learning, ECCV 2020",
-        version=1,
         setting=Setting.SEMANTIC,
-        stochastic=True,
         formula="L_G = −E D(x̃,a) − λ E log P(y|x̃) + (w/C) Σ_c ‖mean x̃_c − μ_c‖ + (s/q) Σ_c Σ_n max(0, |cos(mean x̃_c, "
         "μ_n) − cos(a_c,a_n)| − ε)² + the same s-term and −u E log P(y|x̃) on unseen classes",
         differences=(

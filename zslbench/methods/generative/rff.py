@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, cast
 
-from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
+from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Size
 from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, QUICK_ELSEWHERE, GenerativeMethod
 from zslbench.params import Between, other_default, param
 
@@ -95,9 +95,6 @@ class RFF(CentredMethod):
         citation="han2020rff",
         reference="Han, Fu & Yang, Learning the Redundancy-Free Features for Generalized Zero-Shot Object Recognition, "
         "CVPR 2020",
-        version=1,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="r = μ(x) + ε ∘ σ(x);  L_D = E D(r̃) − E D(r) + γ E(‖∇ₓD‖ − 1)² + δ (E D(r))² + β (KL(N(μ, σ²)‖N(0, I)) "
         "− i) + w E max(0, m + ‖μ − c_y‖² − ‖μ − c_o‖²);  L_G = −E D(μ(x̃)) − λ E log P(y|x̃);  "
         "β ← max(0, β + η (KL − i)) after each critic step",

@@ -10,7 +10,7 @@ import functools
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
+from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Size
 from zslbench.methods.generative import AutoencoderMethod
 from zslbench.methods.preprocess import check_chain, normed
 from zslbench.params import Between, param
@@ -61,9 +61,6 @@ class SDGZSL(AutoencoderMethod):
         summary="conditional VAE, and a code whose semantic half is kept apart from the rest; softmax on that half",
         citation="chen2021sdgzsl",
         reference="Chen et al., Semantics Disentangling for Generalized Zero-Shot Learning, ICCV 2021",
-        version=1,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="h = (h_s, h_n) = E(x), on reconstructions x̂ and on real rows x:  ‖x̂ − x‖² + β KL "
         "+ Σ_{x̂, x} [g (σ(F(h_s, a_c)) − [c = y])² + (A(h) − x)² / d + w γ (D₀(h) − D₁(h))],  β = min(k · epoch, 1), "
         "γ = min(t · epoch, 1);  D learns to tell h from (h_s, h_n) of different rows;  P(y|h_s)",

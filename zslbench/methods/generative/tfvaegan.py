@@ -10,7 +10,7 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting
+from zslbench.methods.base import Ablation, Context, MethodCard, Preset
 from zslbench.methods.generative.fclswgan import NARROW, QUICK_ELSEWHERE
 from zslbench.methods.generative.fvaegan import (
     FVAEGAN,
@@ -90,9 +90,6 @@ class TFVAEGAN(FVAEGAN):
         citation="narayan2020tfvaegan",
         reference="Narayan, Gupta, Khan, Snoek, Shao: Latent Embedding Feedback and Discriminative Features for "
         "Zero-Shot Classification, ECCV 2020",
-        version=1,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="f-VAEGAN with x̃ = G(z, a; h₁ + δ F(h)), h the hidden layer of Dec(G(z,a));  "
         "+ w E Σ_j |e_j|³ / ‖e‖₂,  e = Dec(x̃) − a;  softmax on [x, Dec(x), h]",
         differences=(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from zslbench.methods.base import Ablation, MethodCard, Preset, Setting
+from zslbench.methods.base import Ablation, MethodCard, Preset
 from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, QUICK_ELSEWHERE, GenerativeMethod
 from zslbench.params import Between, other_default
 
@@ -23,9 +23,6 @@ class ZLA(GenerativeMethod):
         summary="conditional WGAN-GP; cosine prototypes made of the semantics, trained with a prior in the logits",
         citation="chen2022zla",
         reference="Chen, Shen, Zhang, Torr: Zero-Shot Logit Adjustment, IJCAI 2022",
-        version=1,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="min_P −E log softmax_y(cos(x, P(a_c)) / τ + log p(c)), p(c) = r/(1+r) · n_c/n (seen), "
         "1/(1+r) · 1/|Y^u| (unseen); score(x, c) = cos(x, P(a_c)) / τ",
         differences=(

@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING, Self
 
 from zslbench.arrays import Array
-from zslbench.methods.base import Ablation, Context, Method, MethodCard, Preset, Setting, Size, report_losses
+from zslbench.methods.base import Ablation, Context, Method, MethodCard, Preset, Size, report_losses
 from zslbench.methods.preprocess import check_chain, prepare, scaled_to_root
 from zslbench.params import Between, param
 from zslbench.task import ClassTable, Train
@@ -30,8 +30,6 @@ class CNZSL(Method):
         reference="Skorokhodov & Elhoseiny, Class Normalization for (Continual)? Generalized Zero-Shot Learning, "
         "ICLR 2021",
         version=2,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="p(a) = ReLU(W₃ CN(ReLU(CN(W₂ ReLU(W₁ a))))), CN(h) = (h − mean_c h) / std_c h;  "
         "score(x, a) = s² cos(x, p(a)), trained by cross-entropy over seen classes",
         differences=(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from zslbench.arrays import Array
-from zslbench.methods.base import MethodCard, Preset, Setting, Size
+from zslbench.methods.base import MethodCard, Preset, Size
 from zslbench.methods.networks import SteppedNetwork
 from zslbench.params import Between, other_default, param
 
@@ -31,9 +31,6 @@ class CVC(SteppedNetwork):
         citation="li2019cvc",
         reference="Li, Min & Fu, Rethinking Zero-Shot Learning: A Conditional Visual Classification Perspective, "
         "ICCV 2019",
-        version=1,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="w(a) = ReLU(W₂ ReLU(W₁ a)), score(x, a) = s cos(x, w(a)), s learned;  "
         "cross-entropy over the classes of an episode",
         differences=(

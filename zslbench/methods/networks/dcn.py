@@ -37,9 +37,7 @@ class DCN(IteratedNetwork):
         citation="liu2018dcn",
         reference="Liu, Long, Wang & Jordan, Generalized Zero-Shot Learning with Deep Calibration Network, "
         "NeurIPS 2018",
-        version=1,
         setting=Setting.SEMANTIC,
-        stochastic=True,
         formula="v(a) = 10 tanh(a), score(x, a) = tanh(W₂ dropout(ReLU(W₁ x))) · v(a);  cross-entropy of s·score over "
         "seen classes + w · entropy of s_u·score over unseen classes",
         differences=(

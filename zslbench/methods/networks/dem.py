@@ -10,7 +10,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
-from zslbench.methods.base import Context, MethodCard, Preset, Setting, Size
+from zslbench.methods.base import Context, MethodCard, Preset, Size
 from zslbench.methods.networks import IteratedNetwork, LossOf
 from zslbench.methods.preprocess import closeness, cosines
 from zslbench.params import Between, param
@@ -46,8 +46,6 @@ class DEM(IteratedNetwork):
         citation="zhang2017dem",
         reference="Zhang, Xiang & Gong, Learning a Deep Embedding Model for Zero-Shot Learning, CVPR 2017",
         version=2,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="f(a) = ReLU(W₂ ReLU(W₁ a)), min ‖x − f(a_y)‖² + λ(‖W₁‖² + ‖W₂‖²);  "
         "score(x, a) = cos(x, f(a)), or −‖x − f(a)‖²",
         differences=(

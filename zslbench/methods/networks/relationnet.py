@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from zslbench.arrays import Array
-from zslbench.methods.base import MethodCard, Preset, Setting, Size
+from zslbench.methods.base import MethodCard, Preset, Size
 from zslbench.methods.networks import SteppedNetwork
 from zslbench.params import Between, other_default, param
 from zslbench.task import ClassTable
@@ -39,9 +39,6 @@ class RelationNet(SteppedNetwork):
         citation="sung2018relationnet",
         reference="Sung, Yang, Zhang, Xiang, Torr & Hospedales, Learning to Compare: Relation Network for Few-Shot "
         "Learning, CVPR 2018",
-        version=1,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="a′ = ReLU(W₂ ReLU(W₁ a)), score(x, a) = σ(w₄ᵀ ReLU(W₃ [x, a′]));  "
         "min (score(x, a_c) − [c = y])² over the rows of a batch and their classes",
         differences=(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from zslbench.methods.base import MethodCard, Preset, Setting
+from zslbench.methods.base import MethodCard, Preset
 from zslbench.methods.ranking import PUBLISHED, SHARED_DIFFERENCES, BilinearMethod, published_cell
 from zslbench.params import param
 
@@ -19,8 +19,6 @@ class ALE(BilinearMethod):
         citation="akata2016ale",
         reference="Akata, Perronnin, Harchaoui & Schmid, Label-embedding for image classification, TPAMI 2016",
         version=2,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="min_W Σ_i β_r/r Σ_c [Δ + s(x_i, c) − s(x_i, y_i)]₊ with r violators, β_r = Σ_{i≤r} 1/i;  "
         "s(x, c) = xᵀ W a_c",
         differences=(

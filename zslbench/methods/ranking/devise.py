@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from zslbench.methods.base import MethodCard, Preset, Setting
+from zslbench.methods.base import MethodCard, Preset
 from zslbench.methods.ranking import PUBLISHED, SHARED_DIFFERENCES, BilinearMethod, published_cell
 from zslbench.params import param
 
@@ -19,9 +19,6 @@ class DeViSE(BilinearMethod):
         citation="frome2013devise",
         reference="Frome, Corrado, Shlens, Bengio, Dean, Ranzato & Mikolov, DeViSE: A deep visual-semantic embedding "
         "model, NeurIPS 2013",
-        version=1,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="min_W Σ_i Σ_{c≠y_i} [Δ + s(x_i, c) − s(x_i, y_i)]₊;  s(x, c) = xᵀ W a_c",
         differences=(
             "violators=first learns from the first violating class in a random order, as in the paper's training; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from zslbench.methods.base import Context, MethodCard, Preset, Setting, Size
+from zslbench.methods.base import Context, MethodCard, Preset, Size
 from zslbench.methods.ranking import SHARED_DIFFERENCES, BilinearMethod
 from zslbench.params import param
 
@@ -25,9 +25,6 @@ class LATEM(BilinearMethod):
         citation="xian2016latem",
         reference="Xian, Akata, Sharma, Nguyen, Hein & Schiele, Latent embeddings for zero-shot classification, "
         "CVPR 2016",
-        version=1,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="min_W Σ_i Σ_{c≠y_i} [Δ + s(x_i, c) − s(x_i, y_i)]₊, one c drawn a step;  s(x, c) = max_k xᵀ W_k a_c",
         differences=(
             "negative=violator draws the wrong class among those that violate the margin. negative=random draws it "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from zslbench.methods.base import MethodCard, Preset, Setting
+from zslbench.methods.base import MethodCard, Preset
 from zslbench.methods.ranking import PUBLISHED, SHARED_DIFFERENCES, BilinearMethod, published_cell
 
 
@@ -18,9 +18,6 @@ class SJE(BilinearMethod):
         citation="akata2015sje",
         reference="Akata, Reed, Walter, Lee & Schiele, Evaluation of output embeddings for fine-grained image "
         "classification, CVPR 2015",
-        version=1,
-        setting=Setting.INDUCTIVE,
-        stochastic=True,
         formula="min_W Σ_i max_c [Δ(y_i, c) + s(x_i, c) − s(x_i, y_i)]₊;  s(x, c) = xᵀ W a_c",
         differences=(
             "The public re-implementation standardises the projected image xᵀW before it is scored, in training but "
