@@ -27,8 +27,8 @@ from tabulate import tabulate
 
 from plain_lisgan import PlainTraining
 from zslbench.methods.generative import regularisers
-from zslbench.methods.generative.loss_terms import LossTerm, Networks
-from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
+from zslbench.methods.generative.loss_terms import LossTerm
+from zslbench.methods.generative.training import GanOptions, GanTraining, Networks, SeenRows
 from zslbench.methods.generative.wgan import Critic, Generator
 from zslbench.methods.nn import at_precision, linear, random_stream
 from zslbench.runner.resources import prepare_for_torch

@@ -16,8 +16,8 @@ from torch.nn import functional
 from zslbench.methods.base import Context
 from zslbench.methods.generative import training as training_module
 from zslbench.methods.generative.fclswgan import FCLSWGAN
-from zslbench.methods.generative.loss_terms import FakeSource, FurtherNetwork, LossTerm, Networks
-from zslbench.methods.generative.training import GanOptions, GanTraining, JointTraining, SeenRows
+from zslbench.methods.generative.loss_terms import FakeSource, FurtherNetwork, LossTerm
+from zslbench.methods.generative.training import GanOptions, GanTraining, JointTraining, Networks, SeenRows
 from zslbench.methods.generative.wgan import Critic, Generator
 from zslbench.methods.nn import at_precision, linear, random_stream
 

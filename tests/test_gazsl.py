@@ -19,8 +19,7 @@ from zslbench.errors import BadValue
 from zslbench.methods.base import Context, overlay
 from zslbench.methods.generative import final_classifiers, regularisers
 from zslbench.methods.generative.gazsl import GAZSL
-from zslbench.methods.generative.loss_terms import Networks
-from zslbench.methods.generative.training import GanTraining
+from zslbench.methods.generative.training import GanTraining, Networks
 from zslbench.methods.generative.wgan import Critic, Generator
 from zslbench.methods.nn import random_stream
 

@@ -24,8 +24,8 @@ from zslbench.methods import fit_cache
 from zslbench.methods.base import Context, Method, Setting, overlay
 from zslbench.methods.generative.fclswgan import FCLSWGAN, GenerativeMethod
 from zslbench.methods.generative.lisgan import LisGAN
-from zslbench.methods.generative.loss_terms import LossTerm, Networks
-from zslbench.methods.generative.training import SeenRows
+from zslbench.methods.generative.loss_terms import LossTerm
+from zslbench.methods.generative.training import Networks, SeenRows
 from zslbench.methods.generative.wgan import Critic, Generator
 from zslbench.methods.nn import linear, random_stream
 from zslbench.results.records.store import ResultStore

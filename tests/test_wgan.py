@@ -23,10 +23,10 @@ from zslbench.methods.generative.free import FREE
 from zslbench.methods.generative.fvaegan import FVAEGAN
 from zslbench.methods.generative.gazsl import GAZSL
 from zslbench.methods.generative.lisgan import LisGAN
-from zslbench.methods.generative.loss_terms import LossTerm, Networks
+from zslbench.methods.generative.loss_terms import LossTerm
 from zslbench.methods.generative.rff import RFF
 from zslbench.methods.generative.tfvaegan import TFVAEGAN
-from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
+from zslbench.methods.generative.training import GanOptions, GanTraining, Networks, SeenRows
 from zslbench.methods.generative.wgan import CHUNK_ROWS, BlockwisePass, Critic, CriticBatch, CriticLoss, Generator
 from zslbench.methods.nn import at_precision, linear, random_stream
 

@@ -42,9 +42,9 @@ class MethodCard:
         title: the name in print (``LisGAN``).
         citation: the key of the paper.
         reference: authors, venue, year.
-        version: raise it when a change alters results; it is part of a run's identity.
-        setting: with the default parameters; `Method.setting` gives that of an instance.
-        stochastic: whether results depend on the seed. Other methods are run with one seed only.
+        version: 1 unless given; raise it when a change alters results. It is part of a run's identity.
+        setting: with the default parameters, inductive unless given; `Method.setting` gives that of an instance.
+        stochastic: whether results depend on the seed, as they do unless given. Others are run with one seed only.
         formula: the model in one line of plain text.
         differences: sentences, each on one difference from the paper or its public code.
     """

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.methods.base import Context, Size, report_losses
+from zslbench.methods.generative.loss_terms import FakeSource, FurtherNetwork, LossTerm
 from zslbench.methods.generative.synthesis import FinalClassifierMethod, SynthesisMethod
 from zslbench.methods.preprocess import normed
 from zslbench.params import param
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zslbench.methods.generative.kept_training import Training
-    from zslbench.methods.generative.loss_terms import FakeSource, FurtherNetwork, LossTerm
     from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
 
 
@@ -212,8 +212,6 @@ class AdversarialMethod(SteppedMethod):
 
     def _sources(self) -> Sequence[FakeSource]:
         """Return where the fakes come from, in each of the equal parts of a round."""
-        from zslbench.methods.generative.loss_terms import FakeSource
-
         return (FakeSource(),)
 
     def _options(self) -> GanOptions:

@@ -1,7 +1,4 @@
-"""Bi-VAEGAN: bi-directional distribution alignment for transductive zero-shot learning (Wang et al., CVPR 2023).
-
-Torch is imported inside the functions, so that the classes can be listed and described without it.
-"""
+"""Bi-VAEGAN: bi-directional distribution alignment for transductive zero-shot learning (Wang et al., CVPR 2023)."""
 
 from __future__ import annotations
 
@@ -17,6 +14,7 @@ from zslbench.errors import BadValue
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
 from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, QUICK_ELSEWHERE
 from zslbench.methods.generative.fvaegan import FVAEGAN, vae_source
+from zslbench.methods.generative.loss_terms import FakeSource, FurtherNetwork, GeneratorBatch, LossTerm
 from zslbench.methods.generative.tfvaegan import with_decoder_layers
 from zslbench.methods.preprocess import check_chain
 from zslbench.params import Between, param
@@ -26,8 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zslbench.methods.generative import AdversarialMethod
-    from zslbench.methods.generative.loss_terms import FakeSource, FurtherNetwork, GeneratorBatch, LossTerm, Networks
-    from zslbench.methods.generative.training import GanTraining, SeenRows
+    from zslbench.methods.generative.training import GanTraining, Networks, SeenRows
     from zslbench.methods.generative.wgan import CriticBatch
     from zslbench.task import Train
 
@@ -225,7 +222,6 @@ class BiVAEGAN(FVAEGAN):
     def further_networks(self, rows: SeenRows, noise: int, ctx: Context) -> dict[str, FurtherNetwork]:
         """Return encoder, critic of unlabelled rows, regressor and critic of semantics."""
         from zslbench.methods import nn
-        from zslbench.methods.generative.loss_terms import FurtherNetwork
         from zslbench.methods.generative.vae import AttributeDecoder
         from zslbench.methods.generative.wgan import SLOPE, Critic
 
@@ -249,7 +245,6 @@ class BiVAEGAN(FVAEGAN):
         """Return the terms of f-VAEGAN with a squared error, and those of unlabelled rows and unseen fakes."""
         import torch
 
-        from zslbench.methods.generative.loss_terms import LossTerm
         from zslbench.methods.nn import random_stream
 
         assert self._given.unlabelled is not None

@@ -1,7 +1,4 @@
-"""CADA-VAE: cross- and distribution-aligned variational autoencoders (Schönfeld et al., CVPR 2019).
-
-Torch is imported inside the functions, so that the class can be listed and described without it.
-"""
+"""CADA-VAE: cross- and distribution-aligned variational autoencoders (Schönfeld et al., CVPR 2019)."""
 
 from __future__ import annotations
 

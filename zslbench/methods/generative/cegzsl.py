@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, cast
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Size
 from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, QUICK_ELSEWHERE, GenerativeMethod
+from zslbench.methods.generative.loss_terms import FurtherNetwork, GeneratorBatch, LossTerm
 from zslbench.params import Between, other_default, param
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from zslbench.methods.generative.latent import UnitEmbedding
-    from zslbench.methods.generative.loss_terms import FurtherNetwork, GeneratorBatch, LossTerm, Networks
-    from zslbench.methods.generative.training import SeenRows
+    from zslbench.methods.generative.training import Networks, SeenRows
     from zslbench.methods.generative.wgan import CriticBatch
 
 _NAMES = ("epochs", "batch", "lr", "instance_weight", "class_weight", "comparator", "noise", "per_class")
@@ -128,8 +128,6 @@ class CEGZSL(GenerativeMethod):
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return both contrasts in both steps and, unless its weight is 0, the classification loss."""
-        from zslbench.methods.generative.loss_terms import LossTerm
-
         held, notes = (rows.semantics,), ("instances", "classes")
         of_real = LossTerm("embedding", 1.0, self._contrast_real, held, notes=notes, step="critic")
         fake_notes = tuple(f"fake {name}" for name in notes)
@@ -142,7 +140,6 @@ class CEGZSL(GenerativeMethod):
         from zslbench.methods import nn
         from zslbench.methods.comparator import Comparator
         from zslbench.methods.generative.latent import UnitEmbedding
-        from zslbench.methods.generative.loss_terms import FurtherNetwork
         from zslbench.methods.generative.wgan import SLOPE
 
         first, second = (nn.random_stream(ctx.stream_seed(f"{name} init")) for name in ("embedding", "comparator"))

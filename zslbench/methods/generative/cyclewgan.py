@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
 from zslbench.methods.generative.fclswgan import PUBLISHED, QUICK, QUICK_ELSEWHERE, GenerativeMethod
+from zslbench.methods.generative.loss_terms import LossTerm
 from zslbench.params import Between, other_default, param
 from zslbench.step_reports import TRAINING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zslbench.methods.generative.loss_terms import LossTerm, Networks
-    from zslbench.methods.generative.training import SeenRows
+    from zslbench.methods.generative.training import Networks, SeenRows
 
 _NAMES = ("epochs", "lr", "pretrain_epochs", "per_class", "final_epochs", "final_batch")
 _RUNS = {
@@ -100,7 +100,6 @@ class CycleWGAN(GenerativeMethod):
         from torch.nn import functional
 
         from zslbench.methods.generative import regularisers
-        from zslbench.methods.generative.loss_terms import LossTerm
 
         terms = super().terms(rows, noise, ctx)
         if not self.cycle_weight:

@@ -1,7 +1,4 @@
-"""f-CLSWGAN: feature generating networks (Xian et al., CVPR 2018); LisGAN builds on them.
-
-Torch is imported inside the functions, so that the classes can be listed and described without it.
-"""
+"""f-CLSWGAN: feature generating networks (Xian et al., CVPR 2018); LisGAN builds on them."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset
 from zslbench.methods.fit_cache import cache_result
 from zslbench.methods.generative import AdversarialMethod
+from zslbench.methods.generative.loss_terms import LossTerm
 from zslbench.methods.generative.synthesis import FinalClassifierMethod
 from zslbench.params import Between, Scalar, param
 
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from zslbench.methods.generative.loss_terms import LossTerm
     from zslbench.methods.generative.training import SeenRows
 
 PUBLISHED: dict[str, Any] = {

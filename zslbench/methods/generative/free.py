@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset
 from zslbench.methods.generative.fclswgan import NARROW, QUICK_ELSEWHERE
 from zslbench.methods.generative.fvaegan import FVAEGAN, PUBLIC_CODE
+from zslbench.methods.generative.loss_terms import FurtherNetwork, GeneratorBatch, LossTerm
 from zslbench.methods.generative.rff import CentredMethod
 from zslbench.params import Between, other_default, param
 
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from zslbench.methods.generative.latent import LatentMap
-    from zslbench.methods.generative.loss_terms import FurtherNetwork, GeneratorBatch, LossTerm, Networks
-    from zslbench.methods.generative.training import SeenRows
+    from zslbench.methods.generative.training import Networks, SeenRows
     from zslbench.methods.generative.wgan import CriticBatch
 
 _NAMES = (
@@ -109,7 +109,6 @@ class FREE(FVAEGAN, CentredMethod):
         """Return encoder, refiner and class centres."""
         from zslbench.methods import nn
         from zslbench.methods.generative.latent import LatentMap
-        from zslbench.methods.generative.loss_terms import FurtherNetwork
 
         stream = nn.random_stream(ctx.stream_seed("refiner init"))
         refiner = LatentMap(rows.features.shape[1], self._code_size(rows), stream, hidden=self.hidden)
@@ -122,8 +121,6 @@ class FREE(FVAEGAN, CentredMethod):
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the terms of f-VAEGAN, the refiner's loss on real rows, and the error of the semantics of fakes."""
-        from zslbench.methods.generative.loss_terms import LossTerm
-
         drawn, notes = self._code_draws(rows, ctx, sets=1), ("centres", "semantics")
         terms = super().terms(rows, noise, ctx)
         if self.decoder_weight or self.centre_weight:

@@ -1,7 +1,4 @@
-"""f-VAEGAN: a variational autoencoder and a conditional WGAN that share decoder and generator (Xian et al., CVPR 2019).
-
-Torch is imported inside the functions, so that the classes can be listed and described without it.
-"""
+"""f-VAEGAN: a variational autoencoder and a conditional WGAN that share decoder and generator (Xian et al., 2019)."""
 
 from __future__ import annotations
 
@@ -14,14 +11,14 @@ from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset
 from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, QUICK_ELSEWHERE, GenerativeMethod
+from zslbench.methods.generative.loss_terms import FakeSource, FurtherNetwork, GeneratorBatch, LossTerm
 from zslbench.params import Between, other_default, param
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from zslbench.methods.generative import AdversarialMethod
-    from zslbench.methods.generative.loss_terms import FakeSource, FurtherNetwork, GeneratorBatch, LossTerm, Networks
-    from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
+    from zslbench.methods.generative.training import GanOptions, GanTraining, Networks, SeenRows
     from zslbench.methods.generative.vae import Posterior
     from zslbench.task import Train
 
@@ -81,7 +78,6 @@ def vae_source(latent: int, encoded: bool, generate: Generate, **options: Any) -
             the noise has two parts, one for them and one for the reconstructions.
         options: of `FakeSource`.
     """
-    from zslbench.methods.generative.loss_terms import FakeSource
 
     def reconstruct(networks: Networks, noise: Tensor, real: Tensor, semantics: Tensor) -> tuple[Tensor, ...]:
         posterior = encode(networks, real, semantics)
@@ -209,7 +205,6 @@ class FVAEGAN(GenerativeMethod):
     def further_networks(self, rows: SeenRows, noise: int, ctx: Context) -> dict[str, FurtherNetwork]:
         """Return the encoder, (x, a) to a Gaussian of as many dimensions as the noise."""
         from zslbench.methods import nn
-        from zslbench.methods.generative.loss_terms import FurtherNetwork
         from zslbench.methods.generative.vae import GaussianEncoder
         from zslbench.methods.generative.wgan import SLOPE
 
@@ -220,8 +215,6 @@ class FVAEGAN(GenerativeMethod):
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the autoencoder's loss, and the classification loss if its weight is not 0."""
-        from zslbench.methods.generative.loss_terms import LossTerm
-
         vae = LossTerm("vae", 1.0, vae_loss, notes=("reconstruction", "divergence"), sees_batch=True)
         return [vae, *super().terms(rows, noise, ctx)]
 

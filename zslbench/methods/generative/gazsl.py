@@ -13,11 +13,11 @@ from zslbench.errors import BadValue
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset
 from zslbench.methods.generative import AdversarialMethod
 from zslbench.methods.generative.fclswgan import NARROW, QUICK_SOURCE
+from zslbench.methods.generative.loss_terms import LossTerm
 from zslbench.params import Between, other_default, param
 from zslbench.task import ClassTable
 
 if TYPE_CHECKING:
-    from zslbench.methods.generative.loss_terms import LossTerm
     from zslbench.methods.generative.training import SeenRows
 
 JUDGED_EVERY = 40
@@ -138,7 +138,6 @@ class GAZSL(AdversarialMethod):
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the classification loss, the visual pivot and the squared weights, each if its weight is not 0."""
         from zslbench.methods.generative import regularisers
-        from zslbench.methods.generative.loss_terms import LossTerm
 
         means = regularisers.class_means(rows.features, rows.labels, len(rows.semantics))
         terms = [

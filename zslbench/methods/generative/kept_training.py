@@ -1,7 +1,4 @@
-"""Trainings that take steps in rounds, and their states, kept now and then so that a fit that was killed can go on.
-
-Torch is imported at the top.
-"""
+"""Trainings that take steps in rounds, and their states, kept now and then so that a fit that was killed can go on."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ from zslbench.methods.generative.fclswgan import (
     GenerativeMethod,
     command_values,
 )
+from zslbench.methods.generative.loss_terms import LossTerm
 from zslbench.params import Between, param
 from zslbench.step_reports import TRAINING
 from zslbench.task import ClassTable
@@ -24,8 +25,7 @@ from zslbench.task import ClassTable
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zslbench.methods.generative.loss_terms import LossTerm, Networks
-    from zslbench.methods.generative.training import SeenRows
+    from zslbench.methods.generative.training import Networks, SeenRows
 
 _PAPER = {
     "hidden": 4096,
@@ -302,7 +302,6 @@ class LisGAN(GenerativeMethod):
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the classification loss, L_R1 and L_R2, each if its weight is not 0."""
         from zslbench.methods.generative import regularisers
-        from zslbench.methods.generative.loss_terms import LossTerm
 
         if self._branch_weight():
             terms = [regularisers.classification_term(self.cls_weight)]
@@ -333,7 +332,6 @@ class LisGAN(GenerativeMethod):
 
         from zslbench.methods import nn
         from zslbench.methods.generative import regularisers
-        from zslbench.methods.generative.loss_terms import LossTerm
 
         batch, clusters = self.soul_over == "batch", self.fake_souls == "clusters"
         some = 0 < self.soul_classes < len(real) and not batch

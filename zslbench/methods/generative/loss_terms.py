@@ -1,39 +1,19 @@
 """What a method adds to a Wasserstein GAN: terms of its losses, further networks, another source of its fakes.
 
-A method is the list of its terms, each with a name and a weight. Torch is imported at the top.
+A method is the list of its terms, each with a name and a weight.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
-import torch
-from torch import Tensor
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
 
-from zslbench.methods.generative.wgan import Critic, CriticBatch, Generator
-from zslbench.methods.nn import BETAS
-
-
-class Networks(torch.nn.Module):
-    """Generator, critic and the further networks of a method together: what the terms of a loss may call."""
-
-    def __init__(
-        self, generator: Generator, critic: Critic, further: Mapping[str, torch.nn.Module] = MappingProxyType({})
-    ) -> None:
-        super().__init__()
-        self.generator, self.critic = generator, critic
-        self.further = torch.nn.ModuleDict(further)
-
-    def __getitem__(self, name: str) -> torch.nn.Module:
-        """Return a further network."""
-        return self.further[name]
-
-    def forward(self, function: Callable[..., Any], *inputs: Tensor) -> Any:
-        """Return ``function(self, *inputs)``, which lets it be called with other weights."""
-        return function(self, *inputs)
+    from zslbench.methods.generative.training import Networks
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -71,7 +51,7 @@ class FurtherNetwork:
 
     network: torch.nn.Module
     lr: float
-    betas: tuple[float, float] = BETAS
+    betas: tuple[float, float] = (0.5, 0.999)
     steps: tuple[str, ...] = ("generator",)
     zeroed: str = "step"
 
@@ -143,61 +123,3 @@ class LossTerm:
     step: str = "generator"
     sees_batch: bool = False
     adapt: Callable[[Sequence[Tensor], Sequence[Tensor]], None] | None = None
-
-
-class _Terms(torch.nn.Module):
-    """The terms of a step as a function of the weights of all networks and of what is drawn."""
-
-    step: ClassVar[str]
-
-    def __init__(self, networks: Networks, terms: Sequence[LossTerm]) -> None:
-        super().__init__()
-        self.networks, self.terms = networks, tuple(term for term in terms if term.step == self.step)
-        self.names = tuple(name for term in self.terms for name in (term.name, *term.notes))
-        self.notes = tuple(name for term in self.terms for name in term.notes)
-
-    def _add(
-        self, loss: Tensor, batch: GeneratorBatch | CriticBatch, given: Sequence[tuple[Tensor, ...]]
-    ) -> tuple[Tensor, ...]:
-        """Return a loss plus the terms, and the values of `names`."""
-        values: list[Tensor] = []
-        for term, tensors in zip(self.terms, given, strict=True):
-            whole = term.sees_batch or self.step == "critic"
-            value = term.loss(self.networks, *([batch] if whole else [batch.fake, batch.labels]), *tensors)
-            parts = value if isinstance(value, tuple) else (value,)
-            loss = loss + term.weight * parts[0]
-            values += parts
-        return loss, *values
-
-
-class GeneratorLoss(_Terms):
-    """The generator's loss (Eq. 1 with the method's terms) as a function of the weights and what is drawn.
-
-    Attributes:
-        source: of the fakes.
-        weight: of −E D(x̃, a).
-    """
-
-    step = "generator"
-
-    def __init__(self, networks: Networks, terms: Sequence[LossTerm], weight: float = 1.0) -> None:
-        super().__init__(networks, terms)
-        self.weight, self.source = weight, FakeSource()
-
-    def forward(
-        self, noise: Tensor, real: Tensor, labels: Tensor, semantics: Tensor, *given: tuple[Tensor, ...]
-    ) -> tuple[Tensor, ...]:
-        """Return the loss, and the values of `names`; `given` are each term's held and drawn tensors."""
-        fake, *made = self.source.make(self.networks, noise, real, semantics)
-        loss = -self.weight * self.networks.critic(fake, semantics).mean()
-        return self._add(loss, GeneratorBatch(real, fake, labels, semantics, tuple(made)), given)
-
-
-class CriticTerms(_Terms):
-    """The terms of the critic's step besides the critic's loss."""
-
-    step = "critic"
-
-    def forward(self, batch: CriticBatch, *given: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """Return their sum, and the values of `names`."""
-        return self._add(batch.real.new_zeros(()), batch, given)

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
 from zslbench.methods.generative.fclswgan import PUBLISHED, QUICK, QUICK_ELSEWHERE, GenerativeMethod
+from zslbench.methods.generative.loss_terms import FurtherNetwork, GeneratorBatch, LossTerm
 from zslbench.params import Between, param
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from zslbench.methods.generative.loss_terms import FurtherNetwork, GeneratorBatch, LossTerm, Networks
-    from zslbench.methods.generative.training import SeenRows
+    from zslbench.methods.generative.training import Networks, SeenRows
 
 _NAMES = ("cls_weight", "epochs", "per_class", "lr", "margin", "similarity_weight", "unseen_weight", "final_lr")
 _RUNS = {
@@ -105,8 +105,6 @@ class LsrGAN(GenerativeMethod):
 
     def further_networks(self, rows: SeenRows, noise: int, ctx: Context) -> dict[str, FurtherNetwork]:
         """Return P, a linear classifier of seen and unseen classes that was trained on seen rows."""
-        from zslbench.methods.generative.loss_terms import FurtherNetwork
-
         if self.unseen_ is None:
             return {}
         trained = self._classifier(rows, len(rows.semantics) + len(self.unseen_), "classifier", ctx)
@@ -121,7 +119,6 @@ class LsrGAN(GenerativeMethod):
         from torch.nn import functional
 
         from zslbench.methods.generative import regularisers
-        from zslbench.methods.generative.loss_terms import LossTerm
 
         seen = len(rows.semantics)
         centres = regularisers.class_means(rows.features, rows.labels, seen)

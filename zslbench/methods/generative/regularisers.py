@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.methods.base import Context
-from zslbench.methods.generative.loss_terms import GeneratorBatch, LossTerm, Networks
+from zslbench.methods.generative.loss_terms import GeneratorBatch, LossTerm
+from zslbench.methods.generative.training import Networks
 from zslbench.methods.nn import adam, linear, random_stream, row_batches, take_steps, threads_for
 from zslbench.step_reports import report_progress
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Size
 from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, QUICK_ELSEWHERE, GenerativeMethod
+from zslbench.methods.generative.loss_terms import FurtherNetwork, LossTerm
 from zslbench.params import Between, other_default, param
 
 if TYPE_CHECKING:
@@ -16,8 +17,7 @@ if TYPE_CHECKING:
 
     from zslbench.methods.generative import AdversarialMethod
     from zslbench.methods.generative.latent import LatentCritic
-    from zslbench.methods.generative.loss_terms import FurtherNetwork, LossTerm, Networks
-    from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
+    from zslbench.methods.generative.training import GanOptions, GanTraining, Networks, SeenRows
     from zslbench.methods.generative.wgan import CriticBatch
     from zslbench.task import Train
 
@@ -40,7 +40,6 @@ class CentredMethod(GenerativeMethod):
     def _make_centres(self, rows: SeenRows, ctx: Context) -> dict[str, FurtherNetwork]:
         """Return the (c, l) class centres, the weight of a layer that is never applied, unless their loss has none."""
         from zslbench.methods import nn
-        from zslbench.methods.generative.loss_terms import FurtherNetwork
 
         if not self.centre_weight:
             return {}
@@ -172,8 +171,6 @@ class RFF(CentredMethod):
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the critic's loss and, unless its weight is 0, the classification loss."""
         import torch
-
-        from zslbench.methods.generative.loss_terms import LossTerm
 
         critic = LossTerm(
             "critic",

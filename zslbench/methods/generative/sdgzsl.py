@@ -1,7 +1,4 @@
-"""SDGZSL: semantics disentangled from the rest of a feature (Chen et al., ICCV 2021).
-
-Torch is imported inside the functions, so that the class can be listed and described without it.
-"""
+"""SDGZSL: semantics disentangled from the rest of a feature (Chen et al., ICCV 2021)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""What the methods have in common that make rows for classes without images: preparation, and final classifiers.
-
-Torch is imported inside the functions, so that the classes can be listed and described without it.
-"""
+"""What the methods have in common that make rows for classes without images: preparation, and final classifiers."""
 
 from __future__ import annotations
 

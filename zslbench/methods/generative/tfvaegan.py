@@ -1,7 +1,4 @@
-"""TF-VAEGAN: an f-VAEGAN with a decoder of the semantics that feeds back to the generator (Narayan et al., ECCV 2020).
-
-Torch is imported inside the functions, so that the classes can be listed and described without it.
-"""
+"""TF-VAEGAN: an f-VAEGAN with a decoder of the semantics that feeds back to the generator (Narayan et al., 2020)."""
 
 from __future__ import annotations
 
@@ -20,14 +17,14 @@ from zslbench.methods.generative.fvaegan import (
     plain_fakes,
     vae_source,
 )
+from zslbench.methods.generative.loss_terms import FakeSource, FurtherNetwork, LossTerm
 from zslbench.params import Between, param
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from zslbench.methods.generative.loss_terms import FakeSource, FurtherNetwork, LossTerm, Networks
-    from zslbench.methods.generative.training import SeenRows
+    from zslbench.methods.generative.training import Networks, SeenRows
 
 _COMMANDS = LINEAGE | {
     "decoder_weight": (0.1, 0.01, 0.01, 0.01),
@@ -160,7 +157,6 @@ class TFVAEGAN(FVAEGAN):
     def further_networks(self, rows: SeenRows, noise: int, ctx: Context) -> dict[str, FurtherNetwork]:
         """Return encoder and decoder, and the network of the feedback if there is any."""
         from zslbench.methods import nn
-        from zslbench.methods.generative.loss_terms import FurtherNetwork
         from zslbench.methods.generative.vae import AttributeDecoder, Perceptron
         from zslbench.methods.generative.wgan import SLOPE
 
@@ -179,7 +175,6 @@ class TFVAEGAN(FVAEGAN):
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the terms of f-VAEGAN, and the decoder's error on real rows and on fakes if its weight is not 0."""
-        from zslbench.methods.generative.loss_terms import LossTerm
         from zslbench.methods.generative.regularisers import weighted_l1
 
         def error_of_fakes(networks: Networks, batch: Any) -> Tensor:

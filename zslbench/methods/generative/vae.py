@@ -1,7 +1,4 @@
-"""Blocks of variational autoencoders: encoders to a Gaussian per row, its draws and divergences, warm-up of weights.
-
-Torch is imported at the top.
-"""
+"""Blocks of variational autoencoders: encoders to a Gaussian per row, its draws and divergences, warm-up of weights."""
 
 from __future__ import annotations
 
