@@ -39,8 +39,7 @@ _AROUND_LIST = 4
     choices=["full", "zsl", "gzsl", "stats"],
     default="full",
     help="full: every metric by data set. zsl: T1 by data set. gzsl: U, S and H by data set. stats: sizes of the data "
-    "sets; "
-    "needs no runs.",
+    "sets; needs no runs.",
 )
 @shared.format_option("terminal", "markdown", "latex", "csv", "json")
 @shared.RECORDS

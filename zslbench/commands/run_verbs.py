@@ -66,8 +66,7 @@ BESIDE = {"plan", "runs", "device", "rerun", "resume", "dry_run", "quiet", "log"
 )
 @shared.rerun_option(
     help="Which finished runs to repeat: none, failed, stale (the method's source changed) or all. Stale runs of your "
-    "own methods are always "
-    "repeated, except with none."
+    "own methods are always repeated, except with none."
 )
 @click.option(
     "--no-resume",
@@ -165,8 +164,7 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
         allowed = ", ".join(max(option.opts, key=len) for option in ctx.command.params if option.name in BESIDE)
         raise BadValue(
             f"{', '.join(wrong)} cannot be combined with --plan {plan}, which says what is run; write it into the "
-            f"plan, or "
-            f"leave one of them out (allowed with a plan: {allowed})."
+            f"plan, or leave one of them out (allowed with a plan: {allowed})."
         )
     study = zslbench.read_plan(plan)
     typed_names = {str(option.name) for option in typed}
@@ -234,9 +232,8 @@ def _beside(plan: Path, ctx: click.Context, options: dict[str, Any]) -> dict[str
 @click.option(
     "--oracle",
     is_flag=True,
-    help="Afterwards also run every point on the test images, marked †: `table --selection oracle` then shows how "
-    "much choosing on them "
-    "would have gained. The preset does not depend on it.",
+    help="Afterwards also run every point on the test images, marked †: `table --selection oracle` then shows how much "
+    "choosing on them would have gained. The preset does not depend on it.",
 )
 @shared.format_option(
     "terminal", "markdown", "csv", "json", help="How to print the result; csv and json list every trial."

@@ -234,8 +234,7 @@ _PLACE = combine_options(
         "engine_name",
         choices=["serial", "process", "dask", "slurm"],
         help="Where runs are computed. serial: in this process; process: in worker processes of this machine; dask: on "
-        "a Dask cluster; slurm: as Slurm jobs.  "
-        "[default: serial; process with --workers]",
+        "a Dask cluster; slurm: as Slurm jobs.  [default: serial; process with --workers]",
     ),
     click.option(
         "--workers",

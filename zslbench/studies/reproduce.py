@@ -428,8 +428,7 @@ def _remarks(cells: Sequence[Claim], tolerance: float, seeds: int, outcome: Outc
         add(
             "published",
             "Other features or semantics: the published number was measured on other data, so the difference says "
-            "nothing "
-            "about reproduction.",
+            "nothing about reproduction.",
             "Other features or semantics: the published number was measured on other data.",
         )
     below += _describe_measured(measured, drawn, seeds) if measured else []

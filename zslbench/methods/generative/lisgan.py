@@ -144,9 +144,8 @@ class LisGAN(GenerativeMethod):
         ),
         "gasl": Preset(
             source="an independent re-implementation (feng2022gasl, LiangjunFeng/Generative-Any-Shot-Learning), for "
-            "AWA2, for which the authors have no command. It keeps the epoch and the classifier that are best "
-            "on test images, and has no second softmax under zsl; here the last epoch counts, and under zsl the "
-            "cascade is nn",
+            "AWA2, for which the authors have no command. It keeps the epoch and the classifier that are best on test "
+            "images, and has no second softmax under zsl; here the last epoch counts, and under zsl the cascade is nn",
             values=_PUBLIC_CODE,
             cells={
                 ("awa2", "zsl"): command_values((200, 1e-5, 1e-3, 300, 0.01, 3e-5, 3e-2, 0.1), 50, 2)

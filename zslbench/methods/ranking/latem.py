@@ -41,9 +41,8 @@ class LATEM(BilinearMethod):
     presets = {
         "authors": Preset(
             source="the authors' Matlab code (latEm_train.m and its demo on CUB): N(0, 1/d), random wrong classes, one "
-            "image per update, no pruning, K=10, rate 0.1, 10 epochs; the demo says that rate and K should be "
-            "tuned on validation classes. It divides standardised features by their largest value, here each "
-            "row by its length",
+            "image per update, no pruning, K=10, rate 0.1, 10 epochs; the demo says that rate and K should be tuned on "
+            "validation classes. It divides standardised features by their largest value, here each row by its length",
             values={
                 "k": 10,
                 "init": 1.0,

@@ -163,9 +163,8 @@ def without_curve(records: Iterable[Record]) -> str:
     """Say which of some records compare seen with unseen classes and have no seen–unseen curve; empty where none."""
     names = dict.fromkeys(record.label for record in records if "H" in record.metrics and not is_generalized(record))
     return (
-        f"no AUSUC, curve or calibrated stacking for {', '.join(names)}: its scores of different rows are on "
-        f"different scales, so no single constant "
-        "can be subtracted from all of them."
+        f"no AUSUC, curve or calibrated stacking for {', '.join(names)}: its scores of different rows are on different "
+        "scales, so no single constant can be subtracted from all of them."
         if names
         else ""
     )

@@ -358,9 +358,8 @@ def answered_sides(match: Match, read: Callable[[Record], Answers]) -> dict[str,
         answers = read(record)
         if any(not np.array_equal(*arrays) for arrays in zip(answers[:3], first[:3], strict=True)):
             raise BadValue(
-                f"run {record.id} of {entrant.row.label} and run {runs[0][1].id} of {match.row.label} were "
-                f"asked about different test images of {match.head}, so they cannot be paired; "
-                "run both again with --rerun all."
+                f"run {record.id} of {entrant.row.label} and run {runs[0][1].id} of {match.row.label} were asked about "
+                f"different test images of {match.head}, so they cannot be paired; run both again with --rerun all."
             )
         right.setdefault(entrant.term, []).append(answers.right)
     return {

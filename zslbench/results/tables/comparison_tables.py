@@ -126,9 +126,8 @@ def _describe_training(entrants: Sequence[Entrant]) -> list[Remark]:
         below += remarks("warning", [text])
     if single := titles(lambda seeds: seeds == 1):
         text = (
-            f"With one seed, the intervals hold for the models as trained and do not include the variation between "
-            f"trainings: "
-            f"{single}; more seeds (`zslbench run … --seeds 5`) include it."
+            "With one seed, the intervals hold for the models as trained and do not include the variation between "
+            f"trainings: {single}; more seeds (`zslbench run … --seeds 5`) include it."
         )
         below += remarks("single seed", [text])
     return below
