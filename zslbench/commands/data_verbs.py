@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ADD_GROUPS = {
     "Your files": "features labels semantics classes splits from orientation",
-    "Split made by zslbench": "unseen seed folds test-share",
+    "Split made by zslbench": "unseen draw synonyms avoid-imagenet seed folds test-share",
     "Output": "",
 }
 
@@ -77,6 +77,7 @@ def _show_installed(rows: Sequence[Installed]) -> None:
     "zslbench data add my-birds --features x.npy --labels y.npy --semantics s.npy --classes names.txt --unseen 20%",
     "zslbench data add my-birds --features vgg19=./vgg.npz:x",
     "zslbench data add my-flowers --features flowers.npz --semantics words.npz",
+    "zslbench data add my-birds --features x.npy --labels y.npy --semantics s.npy --unseen 10 --draw hard",
     "zslbench data add my-flowers --from ./FLO_PART",
     make=data.command,
     groups=ADD_GROUPS,
@@ -101,6 +102,22 @@ def _show_installed(rows: Sequence[Installed]) -> None:
     metavar="20%|N|CLASSES",
     help="Without --splits: which classes are unseen, as a share, a number of classes, or names or label numbers "
     "separated by commas.  [default: 20%]",
+)
+@shared.choice_option(
+    "--draw",
+    choices=["random", "easy", "hard"],
+    help="Which classes are drawn as unseen. random: any. easy: those with semantics near to, hard: far from those of "
+    "seen classes.  [default: random]",
+)
+@click.option(
+    "--synonyms",
+    type=float,
+    metavar="COSINE",
+    help="Draw classes whose semantics have a higher cosine (mean of all classes subtracted) to one side.  [default: "
+    "0.95 with easy and hard; random may part any]",
+)
+@click.option(
+    "--avoid-imagenet", is_flag=True, help="Draw no class as unseen that is one of ImageNet's 1,000, by name."
 )
 @click.option("--seed", type=int, metavar="N", help="Seed of the split that zslbench makes.  [default: 0]")
 @click.option("--folds", type=int, metavar="K", help="Draw K dev folds now; without it the dev stage draws three.")

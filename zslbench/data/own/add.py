@@ -15,9 +15,11 @@ from zslbench.data import xlsa17 as layout
 from zslbench.data.added import Added, check_name, check_stem, find_added, write_added
 from zslbench.data.dataset import Counts, Dataset, numbered_names
 from zslbench.data.dataset_checks import check_dataset
+from zslbench.data.imagenet import describe_overlap
 from zslbench.data.own.given_splits import PARTS, SplitGiven, SplitOptions, check_split_options, make_split
 from zslbench.data.own.matrices import Orientation, check_class_names, find_class_ids, orient_rows, read_class_names
 from zslbench.data.own.reading import Given, InputArray, read_input, read_labels_beside, split_key
+from zslbench.data.similarity import SYNONYMS, Draw, describe_nearest
 from zslbench.errors import BadData, BadValue, DataMissing
 from zslbench.identity import expand_home, file_sha256
 from zslbench.registry import DATASETS, METHODS, PROTOCOLS
@@ -47,6 +49,9 @@ def add(
     seed: int | None = None,
     folds: int | None = None,
     test_share: float | None = None,
+    draw: Draw | None = None,
+    synonyms: float | None = None,
+    avoid_imagenet: bool = False,
     source: Path | str | None = None,
     orientation: Orientation = "auto",
 ) -> AddOutcome:
@@ -69,6 +74,11 @@ def add(
         seed: of a seeded split (default 0).
         folds: how many dev folds of the seen classes to draw; None: the dev stage draws three.
         test_share: the share of each seen class's images that is for testing in a seeded split (default 0.2).
+        draw: which classes a seeded split draws as unseen: any (``random``, the default), or by the first semantics,
+            those near to (``easy``) or far from (``hard``) seen classes; see `zslbench.data.similarity`.
+        synonyms: the cosine of semantics above which classes stay on one side (default: 0.95 for ``easy`` and ``hard``;
+            ``random`` may part any).
+        avoid_imagenet: draw no class as unseen that is one of ImageNet's 1,000, by name, or a kind of one.
         source: a folder in the xlsa17 format, instead of all of the above.
         orientation: for a square matrix: whether its images or classes are ``rows`` or ``columns``.
 
@@ -80,6 +90,7 @@ def add(
     name = check_name(name, [*DATASETS.entries, *METHODS.entries, *PROTOCOLS.entries])
     earlier = find_added(name)
     drawn = {"unseen": unseen, "seed": seed, "folds": folds, "test-share": test_share}
+    drawn |= {"draw": draw, "synonyms": synonyms, "avoid-imagenet": avoid_imagenet or None}
     others = {"labels": labels, "classes": classes, "splits": splits} | drawn
     given = [f"--{option}" for option, value in others.items() if value is not None]
     if earlier is not None and (source is not None or given or (features is None and semantics is None)):
@@ -99,10 +110,10 @@ def add(
             f"data set {name!r} needs --features, --labels and --semantics, or --from with an xlsa17-like folder."
         )
     else:
-        options = check_split_options(unseen, seed, test_share, folds)
+        options = check_split_options(unseen, seed, test_share, folds, draw, synonyms, avoid_imagenet)
         content = reader.read(features, labels, semantics, classes, splits, options)
     added = _install(content, earlier)
-    return AddOutcome(added, (*reader.remarks, *_remark_on_semantics(content.semantics)))
+    return AddOutcome(added, (*reader.remarks, *_remark_on_semantics(content.semantics), *_remark_on_unseen(content)))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -177,7 +188,8 @@ class Reader:
         _check_labels_beside(features, ids, names, count)
         names = names or numbered_names(first, count)
         images = _read_choices(features, "features")
-        fields, split_facts = make_split(splits, ids, names, options, first)
+        by = next(iter(tables.values())).array
+        fields, split_facts = make_split(splits, ids, names, options, first, by)
         used = sum(len(fields[part]) for part in PARTS)
         if used < len(ids):
             self.remarks.append(f"{len(ids) - used} of {len(ids)} images are in no part of the split")
@@ -350,6 +362,16 @@ def _remark_on_semantics(semantics: Mapping[str, InputArray]) -> Iterator[str]:
                     f"semantics {stem}: {count} of {table.shape[1]} columns {fault} (first: column "
                     f"{columns.min() + 1}), so they add nothing; is that intended?"
                 )
+
+
+def _remark_on_unseen(content: Content) -> Iterator[str]:
+    """Yield how near drawn unseen classes are to seen ones, and which unseen classes a backbone has seen."""
+    usual, advice = content.usual, ""
+    if usual.split:
+        yield describe_nearest(usual, content.facts["split"].get("synonyms") or SYNONYMS)
+        advice = "; --avoid-imagenet draws others"
+    for sentence in describe_overlap([usual.class_names[number] for number in usual.unseen]):
+        yield f"{sentence}: backbones trained on it have seen them{advice}"
 
 
 def _install(content: Content, earlier: Added | None) -> Added:

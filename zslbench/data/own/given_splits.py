@@ -18,14 +18,16 @@ import operator
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 
-from zslbench.arrays import IntArray
+from zslbench.arrays import Array, IntArray
 from zslbench.data.dataset import Fold
+from zslbench.data.imagenet import find_in_imagenet
 from zslbench.data.own.reading import read_input, split_key
 from zslbench.data.parsers import refuse_broken
+from zslbench.data.similarity import SYNONYMS, Draw, draw_unseen
 from zslbench.data.splits import TEST_SHARE, draw_class_folds, seen_split, unseen_classes
 from zslbench.data.xlsa17 import check_ends
 from zslbench.errors import BadData, BadValue
@@ -37,6 +39,8 @@ SplitGiven = str | Path | Mapping[str, Any]
 PARTS = ("trainval", "test_seen", "test_unseen")
 _UNSEEN = "20%"
 _KEYS = ("base", *PARTS, "unseen", "folds")
+_CHOICE = {"draw", "synonyms", "avoid-imagenet"}
+"""Options on which classes are drawn as unseen."""
 _UNFOLDED = 20
 """Bytes of memory per byte of text, at most: lists of one-digit numbers."""
 
@@ -47,9 +51,15 @@ Division = tuple[dict[str, Any], dict[str, Any]]
 
 @dataclasses.dataclass(frozen=True)
 class SplitOptions:
-    """How a split is made (see `zslbench.data.add`); `given` says which of seed, folds and test-share the user gave."""
+    """How a split is made (see `zslbench.data.add`); `given` says which of its options but `unseen` the user gave.
+
+    `synonyms` is None where synonyms may be parted.
+    """
 
     unseen: str | int | Sequence[str] | None = None
+    draw: Draw = "random"
+    synonyms: float | None = None
+    avoid_imagenet: bool = False
     seed: int = 0
     test_share: float = TEST_SHARE
     folds: int = 0
@@ -57,7 +67,13 @@ class SplitOptions:
 
 
 def check_split_options(
-    unseen: str | int | Sequence[str] | None, seed: int | None, test_share: float | None, folds: int | None
+    unseen: str | int | Sequence[str] | None,
+    seed: int | None,
+    test_share: float | None,
+    folds: int | None,
+    draw: Draw | None = None,
+    synonyms: float | None = None,
+    avoid_imagenet: bool = False,
 ) -> SplitOptions:
     """Return the given options, and defaults for the others; BadValue if one is not a number, or out of range."""
     if unseen is not None and not isinstance(unseen, str) and np.ndim(unseen) == 0:
@@ -66,15 +82,29 @@ def check_split_options(
     for option, most in (("seed", 2**31 - 1), ("folds", 20)):
         if not 0 <= numbers[option] <= most:
             raise BadValue(f"--{option} {numbers[option]} is not allowed; choose a whole number from 0 to {most}.")
-    try:
-        share = TEST_SHARE if test_share is None else float(test_share)
-    except (TypeError, ValueError):
-        share = 0.0
-    if not 0 < share < 1:
-        raise BadValue(f"--test-share {test_share!r} is not allowed; choose a share above 0 and below 1.")
-    options = {"seed": seed, "folds": folds, "test-share": test_share}
+    share = _between_0_and_1("test-share", TEST_SHARE if test_share is None else test_share)
+    if draw not in (None, *get_args(Draw)):
+        raise BadValue(f"--draw {draw!r} is not allowed; choose one of {', '.join(get_args(Draw))}.")
+    if synonyms is None and draw in ("easy", "hard"):
+        above: float | None = SYNONYMS
+    else:
+        above = None if synonyms is None else _between_0_and_1("synonyms", synonyms)
+    options = {"seed": seed, "folds": folds, "test-share": test_share, "draw": draw, "synonyms": synonyms}
+    options["avoid-imagenet"] = avoid_imagenet or None
     given = tuple(option for option, value in options.items() if value is not None)
-    return SplitOptions(unseen, numbers["seed"], share, numbers["folds"], given)
+    return SplitOptions(
+        unseen, draw or "random", above, avoid_imagenet, numbers["seed"], share, numbers["folds"], given
+    )
+
+
+def _between_0_and_1(option: str, value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = 0.0
+    if not 0 < number < 1:
+        raise BadValue(f"--{option} {value!r} is not allowed; choose a number above 0 and below 1.")
+    return number
 
 
 def _whole(option: str, value: Any) -> int:
@@ -87,7 +117,9 @@ def _whole(option: str, value: Any) -> int:
     return number
 
 
-def _draw_split(labels: IntArray, names: Sequence[str], options: SplitOptions, first: int) -> Division:
+def _draw_split(
+    labels: IntArray, names: Sequence[str], options: SplitOptions, first: int, semantics: Array
+) -> Division:
     """Return a seeded split: some classes are unseen, and a share of each seen class's images is for testing."""
     unseen = _UNSEEN if options.unseen is None else options.unseen
     unseen = unseen.strip() if isinstance(unseen, str) else unseen
@@ -105,9 +137,17 @@ def _draw_split(labels: IntArray, names: Sequence[str], options: SplitOptions, f
         listed = [name.strip() for name in unseen.split(",")] if isinstance(unseen, str) else list(unseen)
         known = set(names)
         numbers = [int(name) if _is_number(name) and name not in known else name for name in listed]
+        if idle := [f"--{option}" for option in options.given if option in _CHOICE]:
+            raise BadValue(f"--unseen names the classes, which leaves nothing to {idle[0]}; leave one out.")
         return _draw_rest(labels, names, find_classes(numbers, names, first, "--unseen"), options)
     _check_sides(count, len(names))
-    ids = unseen_classes(len(names), count, options.seed)
+    if options.draw == "random" and options.synonyms is None and not options.avoid_imagenet:
+        return _draw_rest(labels, names, unseen_classes(len(names), count, options.seed), options, asked)
+    never = list(find_in_imagenet(names)) if options.avoid_imagenet else []
+    ids = draw_unseen(semantics, count, options.seed, options.draw, options.synonyms, never)
+    asked += "" if options.draw == "random" else f", {options.draw}"
+    asked += "" if options.synonyms is None else f", synonyms above {options.synonyms:g} together"
+    asked += ", none of ImageNet" if options.avoid_imagenet else ""
     return _draw_rest(labels, names, ids, options, asked)
 
 
@@ -152,6 +192,7 @@ def _draw_rest(
         "test_share": options.test_share,
         "folds": options.folds,
         "classes": "drawn" if drawn else "given",
+        **({name: getattr(options, name) for name in ("draw", "synonyms", "avoid_imagenet")} if drawn else {}),
     }
     fields = dict(zip(PARTS, (trainval, test_seen, np.flatnonzero(is_unseen)), strict=True))
     return fields | {"folds": folds, "split": f"seeded split (seed {options.seed}, {asked}{shares})"}, facts
@@ -181,21 +222,29 @@ def find_classes(given: Any, names: Sequence[str], base: int, source: str) -> In
 
 
 def make_split(
-    given: SplitGiven | None, labels: IntArray, names: Sequence[str], options: SplitOptions, first: int
+    given: SplitGiven | None,
+    labels: IntArray,
+    names: Sequence[str],
+    options: SplitOptions,
+    first: int,
+    semantics: Array,
 ) -> Division:
     """Return the split of a file or of a mapping with its keys; what it leaves out (None: all) is drawn with a seed.
 
     `first` is the number of the first class in the user's labels; the numbers in ``--unseen 2,5`` start from it.
+    `semantics` are those by which classes are drawn.
 
     Raises:
         DataMissing, BadData, BadValue: the file is missing or damaged, or breaks the rules above; there are fewer than
             two seen or two unseen classes; or a name is not that of a class.
     """
     if given is None:
-        return _draw_split(labels, names, options, first)
+        return _draw_split(labels, names, options, first, semantics)
     table, source, facts = _read_table(given)
-    if options.unseen is not None:
-        raise BadValue(f"--unseen and --splits {source} both say which classes are unseen; leave one out.")
+    both = ["--unseen"] if options.unseen is not None else []
+    both += [f"--{option}" for option in options.given if option in _CHOICE]
+    if both:
+        raise BadValue(f"{both[0]} and --splits {source} both say which classes are unseen; leave one out.")
     _check_keys(table, source)
     base = table.get("base", 0)
     if not isinstance(base, int) or isinstance(base, bool) or base not in (0, 1):
