@@ -79,8 +79,8 @@ def draw_unseen(
         raise BadData(f"semantics of class {row + 1} of {len(semantics)} hold NaN or infinity; correct the file.")
     rows = centre_semantics(semantics)
     cosines = rows @ rows.T
-    groups, group_of = connected_components(cosines > (2 if synonyms is None else synonyms), directed=False)
-    group_of = seeding.stream(seed, "groups of unseen classes").permutation(groups)[group_of]
+    groups, joined = connected_components(cosines > (2 if synonyms is None else synonyms), directed=False)
+    group_of: IntArray = seeding.stream(seed, "groups of unseen classes").permutation(groups)[joined]
     sizes = np.bincount(group_of)
     between = np.full((groups, groups), -np.inf)
     np.maximum.at(between, (group_of[:, None], group_of[None, :]), cosines)
