@@ -21,13 +21,28 @@ UNFINISHED = ("interrupted", "skipped")
 
 
 def upgrade_selection_marks(runs: Sequence[Run], store: ResultStore, records: dict[str, Record | None]) -> None:
-    """Update the mark of selection in records of candidates of oracle selection that were now asked for as they are."""
+    """Update the mark of selection in records of candidates of oracle selection that were now asked for as they are.
+
+    First, early records of tuned presets get an id of their own.
+    """
+    _separate_tuned_records(runs, store, records)
     for run in runs:
         record = records[run.id]
         if record is not None and record.ok and record.selection == "oracle" and run.selection != "oracle":
             label = {**record.method, "label": run.label}
             records[run.id] = upgraded = dataclasses.replace(record, selection=run.selection, method=label)
             store.relabel(upgraded)
+
+
+def _separate_tuned_records(runs: Sequence[Run], store: ResultStore, records: dict[str, Record | None]) -> None:
+    """Give early records of tuned presets, which have the id of the same values typed by hand, the id of their own."""
+    for run in runs:
+        by_hand = run if run.selection != "validated" else dataclasses.replace(run, selection="fixed")
+        record = records[run.id] if by_hand is run else find_record(store, by_hand)
+        if record is not None and record.selection == "validated":
+            own = dataclasses.replace(run, selection="validated").id
+            now = {by_hand.id: None, own: store.rename(record, own)}
+            records |= {key: moved for key, moved in now.items() if key in records}
 
 
 def find_record(store: ResultStore, run: Run) -> Record | None:

@@ -177,16 +177,20 @@ class Record:
         return not together or "shared" in self.timings
 
     def has_its_id(self) -> bool:
-        """Return whether the id is that of the record's content; an old record's may be of an earlier schema."""
-        return any(self.id == self.make_id(schema) for schema in range(SCHEMA, FIRST - 1, -1))
+        """Return whether the id is that of the record's content; an old record's may be of an earlier schema.
 
-    def make_id(self, schema: int) -> str:
+        Early records of tuned presets have the id of the same values typed by hand.
+        """
+        schemas = range(SCHEMA, FIRST - 1, -1)
+        return any(self.id == self.make_id(schema, by) for schema in schemas for by in (self.selection, ""))
+
+    def make_id(self, schema: int, selection: str) -> str:
         """Return the id of a run that means what the record's content says."""
         identity: dict[str, Any] = {"stage": self.stage, "fold": self.fold, "seed": self.seed}
         for part, keys in _IDENTITY.items():
             facts = getattr(self, part)
             identity[part] = {key: facts[key] for key in keys if key in facts}
-        return digest({"schema": schema, **identity, **validation(self.selection)})
+        return digest({"schema": schema, **identity, **validation(selection)})
 
     def to_json(self) -> str:
         """Return the document, indented, keys in the order of the fields; halves of characters are spelt out.

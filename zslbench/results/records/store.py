@@ -108,6 +108,18 @@ class ResultStore:
         """Rewrite a record's document, but not its predictions: its label or selection changed."""
         files.write_text(self.path(record), record.to_json(), f"run {record.id}")
 
+    def rename(self, record: Record, id: str) -> Record:
+        """Move a record and the files beside it to another id, and return it; one that has that id already stays."""
+        renamed, before = dataclasses.replace(record, id=id), self.path(record)
+        present = self.find(record.dataset["name"], record.protocol["name"], record.method["name"], id)
+        if present is None:
+            for path in companions(before):
+                os.replace(path, path.with_name(id + path.name.removeprefix(record.id)))  # noqa: PTH105
+            self.relabel(renamed)
+        for path in (before, *companions(before)):
+            path.unlink()
+        return present or renamed
+
     def find(self, dataset: str, protocol: str, method: str, id: str) -> Record | None:
         """Return the record of one run; None if there is none or it is broken, which is then listed in `broken`."""
         return self._read(self._path_of(dataset, protocol, method, id))
@@ -239,7 +251,7 @@ def _drop_repeats(records: Iterable[Record]) -> list[Record]:
         return record.ok, record.selection != "oracle", str(record.provenance.get("finished", ""))
 
     last_counts = sorted(records, key=rank)
-    return [*{record.make_id(record.schema): record for record in last_counts}.values()]
+    return [*{record.make_id(record.schema, record.selection): record for record in last_counts}.values()]
 
 
 def find_run(run: str | Path, runs: Path | str = "runs") -> tuple[ResultStore, Path, Record]:
