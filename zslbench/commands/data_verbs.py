@@ -25,6 +25,13 @@ ADD_GROUPS = {
 }
 
 
+FEATURES_GROUPS = {
+    "Pictures": "images layout order skip-broken",
+    "Network": "backbone weights crop precision batch device",
+    "Output": "",
+}
+
+
 @shared.verb("zslbench data list", "zslbench data import ./xlsa17.zip", make=click.group)
 def data() -> None:
     """See, fetch, import, add, verify and remove data sets."""
@@ -170,43 +177,72 @@ def _by_stem(given: tuple[str, ...], role: str) -> str | dict[str, str] | None:
 @shared.verb(
     "zslbench data features --images ./flowers -o flowers.npz",
     "zslbench data add flowers --features flowers.npz --semantics att.csv",
+    "zslbench data features --images ./flowers --backbone timm:resnet101 --backbone res101 -o 'flowers-{}.npz'",
+    "zslbench data features --images ./CUB_200_2011 --layout cub --order ./xlsa17/CUB/res101.mat --backbone "
+    "timm:vit_base_patch14_dinov2 -o ./xlsa17/CUB/dinov2.mat",
     make=data.command,
+    groups=FEATURES_GROUPS,
 )
 @shared.path_option("--images", required=True, metavar="DIR", help="A folder with one folder of pictures per class.")
 @click.option(
     "--backbone",
-    default="efficientnet-lite0",
+    multiple=True,
+    default=["efficientnet-lite0"],
     metavar="NAME",
-    help="efficientnet-lite0, torchvision:NAME or timm:NAME.",
+    help="efficientnet-lite0, -lite1 or -lite2 (installed with their weights), timm:NAME, torchvision:NAME, "
+    "clip:ARCH/PRETRAINED (open_clip), or res101, the field's usual one. Repeatable: each picture is decoded once.",
 )
 @shared.path_option(
     "-o",
     "--output",
     required=True,
-    metavar="FILE.npz",
-    help="Write features, labels and class names into this file, of which `data add` makes a data set.",
+    metavar="FILE",
+    help="Write features, labels and class names into this .npz, of which `data add` makes a data set; or a .mat in "
+    "the xlsa17 format. {} in its name stands for the backbone, which several need.",
+)
+@shared.choice_option(
+    "--crop",
+    choices=["center", "ten"],
+    default="center",
+    help="center, or ten: the average over the centre, the corners and their mirror images.",
+)
+@shared.path_option("--weights", metavar="FILE", help="The state of the network: .pth, .pt, .bin or .safetensors.")
+@shared.choice_option(
+    "--precision",
+    choices=["float32", "bf16", "fp16"],
+    default="float32",
+    help="Precision of the network's computations. Features are float32.",
+)
+@shared.choice_option(
+    "--layout",
+    choices=["cub", "awa2", "sun", "flo"],
+    help="The folder is the authors' archive of this data set; take the order of its lists.",
+)
+@shared.path_option(
+    "--order",
+    metavar="FILE.mat",
+    help="Take the order and the class numbers of image_files in this features file of the xlsa17 format (res101.mat), "
+    "so that features fit its split; with --layout, att_splits.mat gives the class numbers.",
 )
 @click.option("--batch", type=int, default=32, metavar="N", help="How many pictures are processed at a time.")
 @click.option("--device", default="cpu", help="cpu, cuda, cuda:N or mps.")
 @click.option("--skip-broken", is_flag=True, help="Leave out pictures that cannot be read.")
 @shared.QUIET
-def features(images: Path, output: Path, quiet: bool, **options: Any) -> None:
+def features(images: Path, quiet: bool, **options: Any) -> None:
     """Turn pictures into features, labels and class names; needs the extra [features].
 
     Every finished batch is kept: if the command is interrupted or killed, the same command continues.
     """
     with screen.counted("pictures", quiet) as on_batch:
-        extracted = zslbench.data.features(images, output=output, on_batch=on_batch, **options)
+        extracted = zslbench.data.features(images, on_batch=on_batch, **options)
     for sentence in extracted.skipped:
         screen.show_text(f"left out: {sentence}")
-    count, length = extracted.features.shape
     before = f" ({extracted.done_before:,} of them done before)" if extracted.done_before else ""
-    screen.show_text(
-        f"{format_count(count, 'picture')} of {format_count(len(extracted.class_names), 'class')}{before}: {length} "
-        "features each by "
-        f"{extracted.facts['backbone']}, {extracted.facts['preprocessing']}"
-    )
-    screen.show_written(output)
+    count, classes = len(extracted.labels), len(extracted.class_names)
+    screen.show_text(f"{format_count(count, 'picture')} of {format_count(classes, 'class')}{before}")
+    for name, facts in extracted.facts.items():
+        screen.show_text(f"{extracted.features[name].shape[1]} features each by {name}, {facts['preprocessing']}")
+        screen.show_written(extracted.written[name])
 
 
 @shared.verb("zslbench data remove my-birds --yes", make=data.command)

@@ -128,7 +128,7 @@ def read_folder(folder: Path, *, name: str, features: str, semantics: str, origi
             f"{features_path}: labels go up to {labels.max()} but {semantics_path.name} describes {len(table)} "
             "classes; every class needs a column of att."
         )
-    names = _class_names(folder, split.get("allclasses_names"), semantics_path, len(table))
+    names = class_names(folder, split.get("allclasses_names"), semantics_path, len(table))
     trainval, test_seen, test_unseen = (_loc(split[key], key, len(matrix), semantics_path) for key in _LOCS)
     check_ends((trainval, test_seen, test_unseen), len(matrix), str(semantics_path))
     return Dataset(
@@ -215,7 +215,7 @@ def check_ends(parts: Sequence[IntArray], images: int, source: str) -> None:
         )
 
 
-def _class_names(folder: Path, array: AnyArray | None, path: Path, classes: int) -> tuple[str, ...] | None:
+def class_names(folder: Path, array: AnyArray | None, path: Path, classes: int) -> tuple[str, ...] | None:
     """Return the class names of the MATLAB file, or else of ``allclasses.txt``, or else None."""
     if array is not None and array.size:
         names = tuple(str(name).strip() for name in array.ravel())

@@ -1,0 +1,206 @@
+"""The order of pictures: that of a features file of the xlsa17 format, or of the lists in the authors' archives.
+
+A split names images by number, so features only fit it if their rows are in the order of ``res101.mat``. Its
+``image_files`` are matched to the pictures by the end of their paths. Without it, `LAYOUTS` give the order of the
+official lists. Its classes are in the order of xlsa17: the places of unseen images in ``att_splits.mat`` show it.
+Whether the images of each class are, too, is not known.
+"""
+
+from __future__ import annotations
+
+import collections
+import dataclasses
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from zslbench.arrays import IntArray
+from zslbench.data import xlsa17
+from zslbench.data.dataset import numbered_names
+from zslbench.data.own.pictures import SUFFIXES, Pictures
+from zslbench.data.parsers import read_variables
+from zslbench.errors import BadData, DataMissing, UnknownName
+from zslbench.visible import format_count, list_names
+
+Listed = tuple[Sequence[str], Sequence[str]]
+"""Paths of pictures as a list writes them, and the class name of each."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """The folder of pictures in an archive of the authors, its list of pictures, and how the list is read."""
+
+    images: str
+    listing: str
+    read: Callable[[Path], Listed]
+
+
+def order_pictures(folder: Path, layout: str | None, order: Path | None) -> Pictures:
+    """Return the pictures of a folder in a given order, with the class ids of xlsa17 if `order` tells them.
+
+    Args:
+        folder: that of an archive (``CUB_200_2011``), or any that holds the pictures.
+        layout: one of `LAYOUTS`, whose list gives the order if `order` does not.
+        order: ``res101.mat`` or another features file with ``image_files`` and ``labels``; or ``att_splits.mat``, which
+            gives the numbers of the classes to the list of a layout.
+
+    Raises:
+        UnknownName: no such layout. DataMissing: a file, or a picture that is listed, is missing.
+        BadData: a file is damaged, or a listed path fits several pictures.
+    """
+    from zslbench.identity import expand_home
+
+    folder = expand_home(folder).absolute()
+    if layout is not None and layout not in LAYOUTS:
+        raise UnknownName("layout", layout, LAYOUTS)
+    root = folder / LAYOUTS[layout].images if layout is not None else folder
+    root = root if root.is_dir() else folder
+    if not root.is_dir():
+        raise DataMissing(f"{folder} is not a folder; name the one that holds the pictures.")
+    held = {} if order is None else read_variables(order, (), ("image_files", "labels"))
+    if order is not None and "image_files" in held:
+        if "labels" not in held or held["labels"].size != held["image_files"].size:
+            raise BadData(
+                f"{order} has image_files, but not a label for each; give a features file such as res101.mat."
+            )
+        paths: Sequence[str] = [str(path) for path in held["image_files"].ravel()]
+        labels = held["labels"].ravel().astype(np.int64) - 1
+        names = _name_classes(order, int(labels.max()) + 1)
+        source = order.name
+    elif layout is not None:
+        listing = folder / LAYOUTS[layout].listing
+        if not listing.is_file():
+            raise DataMissing(f"{listing} does not exist; give the order with --order res101.mat.")
+        paths, of_each = LAYOUTS[layout].read(listing)
+        known = sorted(set(of_each), key=_as_listed) if order is None else _name_classes(order, 0)
+        labels, names = _number_classes(of_each, known, order), tuple(known)
+        source = listing.name
+    else:
+        raise BadData(f"{order} has no image_files; give a features file such as res101.mat, or --layout as well.")
+    files = _match_files(paths, root, source)
+    return Pictures(root, tuple(files), tuple(labels.tolist()), names, source)
+
+
+def _match_files(paths: Sequence[str], root: Path, source: str) -> list[Path]:
+    """Return the picture of each path: of those of its file name the one that most folders above it agree with.
+
+    In folders per class the folder has to agree, since pictures of several classes may have one file name.
+    """
+    by_name = collections.defaultdict(list)
+    for place, _, names in os.walk(root):
+        for name in names:
+            if name.lower().endswith(SUFFIXES):
+                by_name[name.lower()].append(Path(place, name))
+    matched, missing = [], []
+    for path in paths:
+        parts = PurePosixPath(path.replace("\\", "/")).parts
+        named = by_name.get(parts[-1].lower() if parts else "", [])
+        candidates = [file for file in named if file.parent == root or _count_common(parts, file.parts) > 1]
+        agreed = [_count_common(parts, candidate.parts) for candidate in candidates]
+        best = [candidate for candidate, count in zip(candidates, agreed, strict=True) if count == max(agreed)]
+        if len(best) > 1:
+            raise BadData(f"{source} lists {path!r}, which may be {best[0]} or {best[1]}; leave one of them in {root}.")
+        matched += best
+        missing += [] if best else [path]
+    if repeated := [path for path, times in collections.Counter(matched).items() if times > 1]:
+        raise BadData(f"{source} lists {repeated[0]} more than once; give the list of {root}.")
+    if missing:
+        raise DataMissing(
+            f"{format_count(len(missing), 'picture')} of {len(paths):,} in {source} not found under {root}: "
+            f"{list_names(missing, 2)}; name the folder of all pictures with --images."
+        )
+    return matched
+
+
+def _count_common(path: Sequence[str], other: Sequence[str]) -> int:
+    pairs = zip(reversed(path), reversed(other), strict=False)
+    return next((at for at, (one, two) in enumerate(pairs) if one.lower() != two.lower()), min(len(path), len(other)))
+
+
+def _name_classes(order: Path, count: int) -> tuple[str, ...]:
+    """Return the class names beside a features file, or of ``att_splits.mat`` itself, or else their numbers."""
+    split = order if order.stem.endswith("_splits") else xlsa17.semantics_file(order.parent, xlsa17.SEMANTICS)
+    held = read_variables(split, ("att",), ("allclasses_names",)) if split.is_file() else {}
+    count = held["att"].shape[1] if held else count
+    names = xlsa17.class_names(order.parent, held.get("allclasses_names"), split, count)
+    return names or numbered_names(xlsa17.FIRST_CLASS, count)
+
+
+def _number_classes(of_each: Sequence[str], names: Sequence[str], order: Path | None) -> IntArray:
+    numbers = {_plain(name): at for at, name in enumerate(names)}
+    if strange := sorted({name for name in of_each if _plain(name) not in numbers}):
+        raise BadData(
+            f"{order} does not name {list_names([repr(name) for name in strange], 3)}; is it of another data set?"
+        )
+    return np.array([numbers[_plain(name)] for name in of_each], dtype=np.int64)
+
+
+def _as_listed(name: str) -> tuple[int, str]:
+    """Return the key that sorts ``class 2`` before ``class 10``, and other names by letters."""
+    number = name.removeprefix("class ")
+    return (int(number) if number.isdecimal() else 0, name)
+
+
+def _plain(name: str) -> str:
+    """Return a class name without what archives write differently: capitals, spaces, plus signs, slashes.
+
+    >>> _plain("grizzly+bear") == _plain("Grizzly bear")
+    True
+    """
+    return "".join(mark if mark.isalnum() else "_" for mark in name.lower())
+
+
+def _read_lines(path: Path) -> list[str]:
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise BadData(f"{path} cannot be read as a list of pictures ({error}).") from error
+    if not lines:
+        raise BadData(f"{path} lists no pictures; get the file again.")
+    return lines
+
+
+def _read_cub(path: Path) -> Listed:
+    """``images.txt``: a number and ``001.Black_footed_Albatross/NAME.jpg`` per line."""
+    paths = [line.split(maxsplit=1)[-1] for line in _read_lines(path)]
+    return paths, [PurePosixPath(each).parent.name for each in paths]
+
+
+def _read_awa2(path: Path) -> Listed:
+    """``classes.txt``: a number and a class per line; pictures lie in a folder per class, taken in sorted order."""
+    paths, of_each = [], []
+    for name in sorted(line.split(maxsplit=1)[-1] for line in _read_lines(path)):
+        held = [
+            file.name for file in (path.parent / "JPEGImages" / name).glob("[!.]*") if file.suffix.lower() in SUFFIXES
+        ]
+        paths += [f"{name}/{file}" for file in sorted(held)]
+        of_each += [name] * len(held)
+    if not paths:
+        raise DataMissing(f"{path.parent / 'JPEGImages'} has no folder of a class of {path.name}; unpack the pictures.")
+    return paths, of_each
+
+
+def _read_sun(path: Path) -> Listed:
+    """``images.mat`` of the attribute database: ``a/arena/hockey/NAME.jpg``, of class ``arena_hockey``."""
+    paths = [str(each) for each in read_variables(path, ("images",))["images"].ravel()]
+    return paths, ["_".join(PurePosixPath(each).parts[1:-1]) for each in paths]
+
+
+def _read_flo(path: Path) -> Listed:
+    """``setid.mat``: numbers of pictures for training, validation and test; ``imagelabels.mat``: the class of each."""
+    parts = read_variables(path, ("trnid", "valid", "tstid"))
+    numbers = np.concatenate([parts[part].ravel().astype(np.int64) for part in ("trnid", "valid", "tstid")])
+    labels = read_variables(path.parent / "imagelabels.mat", ("labels",))["labels"].ravel().astype(np.int64)
+    if numbers.min() < 1 or numbers.max() > len(labels):
+        raise BadData(f"{path} goes up to picture {numbers.max()}, but imagelabels.mat has {len(labels)} labels.")
+    return [f"image_{number:05d}.jpg" for number in numbers], [f"class {labels[number - 1]}" for number in numbers]
+
+
+LAYOUTS: Mapping[str, Layout] = {
+    "cub": Layout("images", "images.txt", _read_cub),
+    "awa2": Layout("JPEGImages", "classes.txt", _read_awa2),
+    "sun": Layout("images", "images.mat", _read_sun),
+    "flo": Layout("jpg", "setid.mat", _read_flo),
+}
