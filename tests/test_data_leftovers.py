@@ -139,13 +139,13 @@ def test_extractions_at_once_give_what_one_gives(tmp_path: Path) -> None:
         for number in range(6):
             Image.new("RGB", (9, 7), colour).save(tmp_path / "p" / name / f"{number}.png")
     extract = functools.partial(features, tmp_path / "p", batch=2)
-    expected = extract(backbone=Means().backbone, output=tmp_path / "alone.npz").features
+    expected = extract(backbone=Means().backbone, output=tmp_path / "alone.npz").features["means"]
     barrier = threading.Barrier(3)
 
     def extract_at_once(name: str) -> None:
         barrier.wait()
         extracted = extract(backbone=Means().backbone, output=tmp_path / name)
-        np.testing.assert_array_equal(extracted.features, expected)
+        np.testing.assert_array_equal(extracted.features["means"], expected)
         assert (tmp_path / name).read_bytes() == (tmp_path / "alone.npz").read_bytes()
 
     with concurrent.futures.ThreadPoolExecutor(3) as pool:

@@ -42,7 +42,7 @@ from scipy.io import savemat
 import zslbench
 from zslbench.cli import main
 from zslbench.data import parsers
-from zslbench.data.own.pictures import Backbone, _prepare_lite0
+from zslbench.data.own.backbones import Backbone, prepare_lite
 
 T = TypeVar("T")
 COUNT = int(os.environ.get("ZSLBENCH_FUZZ", "500"))
@@ -97,7 +97,7 @@ READ_RECORDS = ("table", "status", "compare", "curve", "run", "report", "plot", 
 DATA = "synthetic[classes=8,unseen=2]"
 
 
-MEANS = Backbone("means", "0" * 64, "none", _prepare_lite0, lambda images: images.mean((2, 3)))
+MEANS = Backbone("means", "0" * 64, "none", prepare_lite, lambda images: images.mean((2, 3)))
 """A network of no weights, before which pictures are scaled as before the real one."""
 
 
@@ -345,7 +345,7 @@ def fault_of(workshop: Workshop, words: list[str]) -> str:
     code: Any = "none"
     with pytest.MonkeyPatch.context() as patched, bounded():
         patched.chdir(workshop.folder / "cwd")
-        patched.setattr("zslbench.data.own.pictures.load_backbone", lambda *_: MEANS)
+        patched.setattr("zslbench.data.own.pictures.load_backbone", lambda *_, **__: MEANS)
         for name in set(os.environ) - set(surroundings := workshop.surroundings()):
             patched.delenv(name)
         for name, value in surroundings.items():

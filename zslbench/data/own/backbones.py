@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import importlib
 import importlib.metadata
@@ -241,8 +242,6 @@ def _load_lite(name: str, crop: Crop, usual: bool) -> _Network:
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
         raise Unavailable(f"{name} is unavailable ({error}); {INSTALL}.") from error
-    from PIL.Image import Resampling
-
     network = EfficientNet.from_name(name)
     if usual:
         path = Path(getattr(files, f"EfficientnetLite{number}ModelFile").get_model_file_path())
@@ -255,15 +254,20 @@ def _load_lite(name: str, crop: Crop, usual: bool) -> _Network:
         pooled: torch.Tensor = network.extract_features(images).mean((2, 3))
         return pooled
 
-    def prepare(image: Image) -> list[Array]:
-        scale = (side + 32) / min(image.size)
-        width, height = (max(round(length * scale), side) for length in image.size)
-        crops = cut_crops(image.resize((width, height), Resampling.BICUBIC), side, crop)
-        return [(np.asarray(cut, dtype=np.float32).transpose(2, 0, 1) - 127.0) / 128.0 for cut in crops]
-
     preprocessing = f"shorter side to {side + 32} (bicubic), crop {side} × {side}, (x − 127) / 128"
     library = _name_library("efficientnet-lite-pytorch")
+    prepare = functools.partial(prepare_lite, side=side, crop=crop)
     return _Network(network, pool, preprocessing, prepare, library, ("_fc.",), expected if usual else "")
+
+
+def prepare_lite(image: Image, side: int = 224, crop: Crop = "center") -> list[Array]:
+    """Scale and crop as EfficientNet-lite was trained: the shorter side to 32 pixels more, (x - 127) / 128."""
+    from PIL.Image import Resampling
+
+    scale = (side + 32) / min(image.size)
+    width, height = (max(round(length * scale), side) for length in image.size)
+    crops = cut_crops(image.resize((width, height), Resampling.BICUBIC), side, crop)
+    return [(np.asarray(cut, dtype=np.float32).transpose(2, 0, 1) - 127.0) / 128.0 for cut in crops]
 
 
 def _load_torchvision(models: Any, model: str, crop: Crop, usual: bool) -> _Network:
