@@ -143,6 +143,7 @@ def test_timm(timm: Any, torchvision: Any, pictures: Path, loop: Loop, tmp_path:
         sentence = refusal(load_backbone, "timm:test_resnet", kind=Unavailable)
     assert "fetch https://huggingface.co/timm/test_resnet.r160_in1k/resolve/main/model.safetensors" in sentence
     assert "--weights FILE" in sentence
+    assert "models--timm--test_resnet.r160_in1k of another machine's cache there" in sentence
 
 
 def test_torchvision(

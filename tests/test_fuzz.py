@@ -97,7 +97,7 @@ READ_RECORDS = ("table", "status", "compare", "curve", "run", "report", "plot", 
 DATA = "synthetic[classes=8,unseen=2]"
 
 
-MEANS = Backbone("means", "0" * 64, "none", prepare_lite, lambda images: images.mean((2, 3)))
+MEANS = Backbone("efficientnet-lite0", "0" * 64, "none", prepare_lite, lambda images: images.mean((2, 3)))
 """A network of no weights, before which pictures are scaled as before the real one."""
 
 

@@ -11,8 +11,9 @@ from data_folders import images, refusal, splits
 from PIL import Image
 from scipy.io import loadmat, savemat
 
+import zslbench
 from zslbench.arrays import Array
-from zslbench.data import load_dataset
+from zslbench.data import add, load_dataset
 from zslbench.data.own.backbones import Backbone
 from zslbench.data.own.image_order import order_pictures
 from zslbench.data.own.pictures import features
@@ -98,6 +99,8 @@ def test_a_mat_is_features_of_the_data_sets_own_split(tmp_path: Path) -> None:
     dataset = load_dataset(str(folder), features="level")
     assert dataset.features.ravel().tolist() == [row % 250 for row in range(len(labels))]
     np.testing.assert_array_equal(dataset.labels, labels)
+    assert "backbone level, weights sha256 0" in zslbench.info(str(folder)).facts["level made of"]
+    assert add("mine", source=folder).added.features["level"]["about"]["order"] == "order.mat"
 
 
 def test_lists_of_the_other_archives(tmp_path: Path) -> None:

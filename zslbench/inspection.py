@@ -435,11 +435,15 @@ def _describe_added(dataset: added.Added) -> Info:
         key = f":{file['key']}" if file.get("key") else ""
         shape = " × ".join(map(str, file.get("shape", [])))
         checksum = f"sha256 {file['sha256']}" if file.get("sha256") else ""
-        made = (f"{name} {format_value(value)}" for name, value in file.get("about", {}).items())
-        facts[role] = ", ".join(filter(None, [f"{file.get('source', '')}{key}", shape, checksum, *made]))
+        made = _describe_making(file.get("about", {}))
+        facts[role] = ", ".join(filter(None, [f"{file.get('source', '')}{key}", shape, checksum, made]))
     facts |= {f"fingerprint {choice}": text for choice, text in dataset.fingerprints.items()}
     facts["folder"] = str(dataset.folder)
     return Info("dataset", dataset.name, dataset.name, dataset.summary, _without_empty(facts))
+
+
+def _describe_making(about: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {format_value(value)}" for name, value in about.items())
 
 
 def _describe_folder(text: str) -> Info:
@@ -460,6 +464,10 @@ def _describe_folder(text: str) -> Info:
         facts |= {
             f"{kind} {stem}": f"{length}-d" if stem == read else f"take them with --{kind} {stem}" for stem in stems
         }
+    facts |= {
+        f"{stem} made of": _describe_making(xlsa17.read_about(xlsa17.features_file(folder, stem)))
+        for stem in held.features
+    }
     facts[f"fingerprint {features}/{semantics}"] = dataset.fingerprint
     facts["folder"] = str(folder)
     summary = (

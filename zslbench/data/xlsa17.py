@@ -6,16 +6,18 @@ or float64. ``train_loc`` and ``val_loc`` are never read: together they contain 
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.data.dataset import Dataset, Fold, Origin, numbered_names, to_float32
 from zslbench.data.parsers import read_shapes, read_variables
+from zslbench.documents import decode_json
 from zslbench.errors import BadData, BadValue, DataMissing
 from zslbench.files import check_size
 from zslbench.visible import format_count, list_names
@@ -147,6 +149,14 @@ def read_folder(folder: Path, *, name: str, features: str, semantics: str, origi
         origin=origin,
         first_class=FIRST_CLASS,
     )
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """Return what a features file that `zslbench data features` wrote says of how it was made; else nothing."""
+    text = read_variables(path, (), ("about",)).get("about", np.array([]))
+    with contextlib.suppress(ValueError):
+        return decode_json(str(text.ravel()[0])) if text.size == 1 else {}
+    return {}
 
 
 def _rows(array: AnyArray, key: str, path: Path) -> Array:

@@ -338,9 +338,12 @@ def _read_folder(folder: Path, name: str) -> Content:
                     f"({usual.features_name}, {usual.semantics_name}); take the files of one split."
                 )
 
-    def facts(locate: Callable[[Path, str], Path], stems: Sequence[str]) -> dict[str, dict[str, str]]:
+    def facts(locate: Callable[[Path, str], Path], stems: Sequence[str]) -> dict[str, dict[str, Any]]:
         paths = {stem: locate(folder, stem) for stem in stems}
-        return {stem: {"source": str(path), "sha256": file_sha256(path)} for stem, path in paths.items()}
+        return {
+            stem: {"source": str(path), "sha256": file_sha256(path), "about": layout.read_about(path)}
+            for stem, path in paths.items()
+        }
 
     matrices = _pick("features", by_features, facts(layout.features_file, all_features))
     tables = _pick("semantics", by_semantics, facts(layout.semantics_file, all_semantics))

@@ -43,6 +43,7 @@ LITE: Mapping[str, tuple[int, str]] = {
 RECIPES: Mapping[str, str] = {"res101": "torchvision:resnet101/IMAGENET1K_V1"}
 """Backbones by the name that the field has for them."""
 _PACKAGES = {"torchvision": "torchvision.models", "timm": "timm", "clip": "open_clip"}
+_INSTALLED = {"torchvision": "torchvision", "timm": "timm", "clip": "open_clip_torch"}
 _EXAMPLES = (*LITE, *RECIPES, "timm:resnet101", "torchvision:resnet101", "clip:ViT-B-32/laion2b_s34b_b79k")
 
 
@@ -121,7 +122,8 @@ def load_backbone(
             library = importlib.import_module(_PACKAGES[package])
         except Exception as error:  # a torchvision built for another torch raises RuntimeError, for example
             raise Unavailable(
-                f"{name} is unavailable: importing {_PACKAGES[package]} failed ({first_line(error)})."
+                f"{name} is unavailable: importing {_PACKAGES[package]} failed ({first_line(error)}); install "
+                f"{_INSTALLED[package]}, and the torchvision that belongs to torch."
             ) from error
         load = {"torchvision": _load_torchvision, "timm": _load_timm, "clip": _load_clip}[package]
         network = load(library, model, crop, state is None)
@@ -309,7 +311,7 @@ def _load_timm(timm: Any, model: str, crop: Crop, usual: bool) -> _Network:
     card = timm.get_pretrained_cfg(model)
     hub = card.hf_hub_id if card is not None else None
     address = f"https://huggingface.co/{hub}/resolve/main/model.safetensors" if hub else getattr(card, "url", "")
-    with _weights_needed(f"timm:{model}", address):
+    with _weights_needed(f"timm:{model}", address, _place_in_hub(hub)):
         network = timm.create_model(model, pretrained=usual, num_classes=0)
     transforms = create_transform(**resolve_model_data_config(network), is_training=False)
     heads = (network.pretrained_cfg or {}).get("classifier") or ()
@@ -328,7 +330,7 @@ def _load_clip(open_clip: Any, model: str, crop: Crop, usual: bool) -> _Network:
     card = open_clip.get_pretrained_cfg(arch, tag) if tag else {}
     hub = card.get("hf_hub", "").rstrip("/")
     address = f"https://huggingface.co/{hub}/resolve/main/open_clip_model.safetensors" if hub else card.get("url", "")
-    with _weights_needed(f"clip:{model}", address):
+    with _weights_needed(f"clip:{model}", address, _place_in_hub(hub)):
         network, _, transforms = open_clip.create_model_and_transforms(
             arch,
             pretrained=tag or None,
@@ -336,7 +338,7 @@ def _load_clip(open_clip: Any, model: str, crop: Crop, usual: bool) -> _Network:
             force_quick_gelu=card.get("quick_gelu", False),  # otherwise only a warning says that features are wrong
         )
     prepare = _preparer(transforms, crop, model)
-    return _Network(network, network.encode_image, _describe(transforms), prepare, _name_library("open_clip_torch"))
+    return _Network(network, network.encode_image, _describe(transforms), prepare, _name_library(_INSTALLED["clip"]))
 
 
 @contextlib.contextmanager
@@ -350,6 +352,16 @@ def _weights_needed(name: str, address: str, place: str = "") -> Any:
             f"{name}: its weights cannot be loaded ({first_line(error)}); {bring}give the file with --weights FILE"
             f"{' or ' + place if place else ''}."
         ) from error
+
+
+def _place_in_hub(hub: str | None) -> str:
+    """Return where the cache of Hugging Face keeps a repository."""
+    if not hub:
+        return ""
+    from huggingface_hub.constants import HF_HUB_CACHE
+
+    folder = f"models--{hub.replace('/', '--')}"
+    return f"put {folder} of another machine's cache there as {Path(HF_HUB_CACHE, folder)}"
 
 
 def _name_library(package: str) -> str:

@@ -303,7 +303,7 @@ def _extract(
         files=tuple(pictures.files[row].relative_to(pictures.folder).as_posix() for row in kept),
         facts={
             network.name: {
-                "source": str(pictures.folder),
+                "pictures": str(pictures.folder),
                 "order": pictures.order,
                 "backbone": network.name,
                 "weights": f"sha256 {network.weights}",
