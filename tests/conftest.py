@@ -22,6 +22,7 @@ from zslbench.cli import main
 __all__ = ["cub_home", "forks", "own_home", "paper_runs", "study", "study_runs", "tree"]  # fixtures
 
 collect_ignore = ["typed_session.py"]  # is read by mypy and never run
+os.environ["HF_HUB_OFFLINE"] = "1"  # nothing is downloaded in tests
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = {"pdflatex", "chromium", "real_data"}
 """Fixtures that a machine may lack: tests that ask for one are marked ``tools``."""

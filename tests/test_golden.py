@@ -253,6 +253,8 @@ RUNNING: Mapping[str, tuple[str, ...]] = {
         "zslbench data verify --data-root xlsa17",
         "zslbench data import xlsa17/CUB",
         "zslbench data add mine --features x.csv --labels y.csv --semantics s.csv --classes names.txt --unseen 25%",
+        "zslbench data semantics mine --encoder words:vectors.txt",
+        "zslbench data semantics names.txt --encoder tfidf --texts texts.csv -o words.npz",
         "zslbench data list",
         "zslbench data verify mine",
         "zslbench info mine",
@@ -294,6 +296,8 @@ RUNNING: Mapping[str, tuple[str, ...]] = {
         "zslbench data import absent.zip",
         "zslbench data features --images absent -o x.npz",
         "zslbench data add mine --features absent.npy --labels y.csv --semantics s.csv",
+        "zslbench data semantics names.txt --encoder tfidf -o words.npz",
+        "zslbench data semantics digits --encoder words:vectors.txt",
     ),
 }
 """Sessions in a folder without records: a plan file, arrays of one's own, and a small CUB under ``xlsa17``."""
@@ -374,7 +378,11 @@ def write_inputs(folder: Path) -> None:
     np.savetxt(folder / "x.csv", features, delimiter=",", fmt="%.3f")
     np.savetxt(folder / "y.csv", labels, fmt="%d")
     np.savetxt(folder / "s.csv", np.arange(40).reshape(8, 5) % 11 / 10, delimiter=",", fmt="%.1f")
-    (folder / "names.txt").write_text("\n".join(("auk", "bunting", "crow", "dove", "eider", "finch", "gull", "hawk")))
+    names = ("auk", "bunting", "crow", "dove", "eider", "finch", "gull", "hawk")
+    (folder / "names.txt").write_text("\n".join(names))
+    sides = ((3, 4), (4, 3), (5, 12), (12, 5), (8, 15), (15, 8), (7, 24), (24, 7))  # whose lengths are whole numbers
+    (folder / "vectors.txt").write_text("".join(f"{n} {a} {b}\n" for n, (a, b) in zip(names, sides, strict=True)))
+    (folder / "texts.csv").write_text("".join(f"{name},a bird called {name}\n" for name in names))
 
 
 # --- what is compared ----------------------------------------------------------------------------------------------

@@ -55,6 +55,7 @@ EXTRAS: Mapping[str, str] = {
     "dask": "`--engine dask`",
     "slurm": "`--engine slurm`",
     "features": "`zslbench data features`: pictures into features",
+    "semantics": "`zslbench data semantics`: texts into semantics by networks",
     "hdf5": ".h5 and MATLAB 7.3 files in `zslbench data add`",
     "parquet": "`zslbench results export -o FILE.parquet`",
     "tensorboard": "`zslbench run --log tensorboard`",

@@ -245,6 +245,66 @@ def features(images: Path, quiet: bool, **options: Any) -> None:
         screen.show_written(extracted.written[name])
 
 
+@shared.verb(
+    "zslbench data semantics flowers.npz --encoder words:glove.6B.300d.txt -o words.npz",
+    "zslbench data semantics my-birds --encoder clip:ViT-B-32/laion2b_s34b_b79k --template 'a photo of a {}.'",
+    "zslbench data semantics my-birds --encoder tfidf --texts articles",
+    "zslbench data semantics cub --encoder sentence:all-MiniLM-L6-v2 -o xlsa17/CUB/names_splits.mat",
+    "zslbench run -m eszsl -d my-birds --semantics att+tfidf",
+    name="semantics",
+    make=data.command,
+)
+@click.argument("classes", shell_complete=completion.complete_datasets)
+@click.option(
+    "--encoder",
+    required=True,
+    metavar="ENCODER",
+    help="tfidf or tfidf:COMPONENTS, words:FILE (GloVe, word2vec or fastText), sentence:MODEL (sentence-transformers) "
+    "or clip:ARCH/PRETRAINED (open_clip).",
+)
+@shared.path_option(
+    "--texts",
+    help="Descriptions of the classes: a .csv, .json or .toml file, or a folder of files CLASS.txt.  [default: the "
+    "names of the classes]",
+)
+@shared.names_option(
+    "--template",
+    "templates",
+    metavar="TEXT",
+    help="A prompt in which the name of a class replaces {}; several are averaged.",
+)
+@shared.path_option("--weights", help="A file of weights for a clip encoder.")
+@shared.path_option(
+    "-o",
+    "--output",
+    help="Write the semantics into an .npz, which `data add` takes, or into a NAME_splits.mat with the split of "
+    "CLASSES.  [default: added to CLASSES, a data set of `data add`]",
+)
+@click.option("--stem", metavar="NAME", help="Name of the semantics that are added.  [default: tfidf, words, …]")
+@click.option("--device", default="cpu", help="cpu, cuda, cuda:N or mps.")
+@shared.DATA_ROOT
+@shared.QUIET
+def make_semantics(
+    classes: str, templates: tuple[str, ...], data_root: Path | None, quiet: bool, **options: Any
+) -> None:
+    """Make semantics of class names or of texts on the classes.
+
+    CLASSES is a data set, or a file of class names: an .npz of `data features`, or a .txt with one name per line.
+
+    sentence and clip encoders need the extra [semantics].
+    """
+    with screen.counted("texts", quiet) as on_batch:
+        made = zslbench.data.semantics(classes, templates=templates, root=data_root, on_batch=on_batch, **options)
+    for remark in made.remarks:
+        screen.show_text(remark)
+    count, length = made.semantics.shape
+    screen.show_text(f"{format_count(count, 'class')}: {length} semantics each by {made.facts['encoder']}")
+    if made.added is not None:
+        screen.show_text(f"added {made.stem} to {made.added.name}; choose it with: --semantics {made.stem}")
+    else:
+        screen.show_written(options["output"])
+
+
 @shared.verb("zslbench data remove my-birds --yes", make=data.command)
 @click.argument("name", shell_complete=completion.complete_datasets)
 @click.option("--yes", is_flag=True, help="Required, since the arrays cannot be restored.")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from zslbench.data.loading import load_dataset as load_dataset
     from zslbench.data.own.add import add as add
     from zslbench.data.own.pictures import features as features
+    from zslbench.data.own.semantics import semantics as semantics
     from zslbench.inspection import list_data, verify_data
 
     list_, verify = list_data, verify_data
@@ -38,6 +39,7 @@ _NAMES = {
     "loading": ("load_dataset",),
     "own.add": ("add",),
     "own.pictures": ("features",),
+    "own.semantics": ("semantics",),
 }
 _MODULES = {name: f"zslbench.data.{module}" for module, names in _NAMES.items() for name in names}
 # Those that return tables are above this room: only these names of theirs are here.

@@ -14,7 +14,7 @@ import hashlib
 import importlib
 import importlib.metadata
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,7 +43,8 @@ LITE: Mapping[str, tuple[int, str]] = {
 RECIPES: Mapping[str, str] = {"res101": "torchvision:resnet101/IMAGENET1K_V1"}
 """Backbones by the name that the field has for them."""
 _PACKAGES = {"torchvision": "torchvision.models", "timm": "timm", "clip": "open_clip"}
-_INSTALLED = {"torchvision": "torchvision", "timm": "timm", "clip": "open_clip_torch"}
+_INSTALLED = {"open_clip": "open_clip_torch", "sentence_transformers": "sentence-transformers"}
+"""Packages that are called otherwise than what is imported of them."""
 _EXAMPLES = (*LITE, *RECIPES, "timm:resnet101", "torchvision:resnet101", "clip:ViT-B-32/laion2b_s34b_b79k")
 
 
@@ -118,25 +119,19 @@ def load_backbone(
     if name in LITE:
         network = _load_lite(name, crop, state is None)
     elif package in _PACKAGES and model:
-        try:
-            library = importlib.import_module(_PACKAGES[package])
-        except Exception as error:  # a torchvision built for another torch raises RuntimeError, for example
-            raise Unavailable(
-                f"{name} is unavailable: importing {_PACKAGES[package]} failed ({first_line(error)}); install "
-                f"{_INSTALLED[package]}, and the torchvision that belongs to torch."
-            ) from error
+        library = import_library(_PACKAGES[package], name)
         load = {"torchvision": _load_torchvision, "timm": _load_timm, "clip": _load_clip}[package]
         network = load(library, model, crop, state is None)
     else:
         raise UnknownName("backbone", name, _EXAMPLES)
     if file is not None and state is not None:
-        _fill(network, state, name, file)
+        fill_weights(network.module, state, name, file, network.head)
     sha256 = network.sha256 if file is None else file_sha256(file)
     facts = {"library": network.library, "crop": crop, "precision": precision}
     facts |= {"network": RECIPES[name]} if name in RECIPES else {}
     return Backbone(
         name,
-        sha256 or _hash_state(network.module),
+        sha256 or hash_weights(network.module),
         network.preprocessing,
         network.prepare,
         _extractor(network, device, precision),
@@ -177,11 +172,25 @@ def read_state(path: Path) -> dict[str, torch.Tensor]:
     return {str(key).removeprefix("module."): value for key, value in content.items()}
 
 
-def _fill(network: _Network, state: Mapping[str, torch.Tensor], name: str, path: Path) -> None:
-    """Give a network its weights; BadData if they are of another one, the classifier's left out of account."""
-    wanted = network.module.state_dict()
+def import_library(module: str, name: str) -> Any:
+    """Return a library; Unavailable says that the network `name` needs it."""
+    try:
+        return importlib.import_module(module)
+    except Exception as error:  # a torchvision built for another torch raises RuntimeError, for example
+        package = _INSTALLED.get(module, module.partition(".")[0])
+        raise Unavailable(
+            f"{name} is unavailable: importing {module} failed ({first_line(error)}); install {package}, and the "
+            "torchvision that belongs to torch."
+        ) from error
+
+
+def fill_weights(
+    module: torch.nn.Module, state: Mapping[str, torch.Tensor], name: str, path: Path, head: tuple[str, ...] = ()
+) -> None:
+    """Give a network its weights; BadData if they are of another one, the classifier's (`head`) left out of account."""
+    wanted = module.state_dict()
     lacking = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
-    strange = [key for key in state if key not in wanted and not (network.head and key.startswith(network.head))]
+    strange = [key for key in state if key not in wanted and not (head and key.startswith(head))]
     misfits = [key for key, value in wanted.items() if key in state and state[key].shape != value.shape]
     for keys, fault in ((lacking, "it lacks"), (strange, "it also has"), (misfits, "of other sizes are")):
         if keys:
@@ -189,26 +198,35 @@ def _fill(network: _Network, state: Mapping[str, torch.Tensor], name: str, path:
                 f"{path} holds weights of another network than {name}: {fault} {list_names(keys, 2)}; give the file of "
                 "this network, or name the network of this file with --backbone."
             )
-    network.module.load_state_dict({key: state[key] for key in wanted if key in state}, strict=False)
+    module.load_state_dict({key: state[key] for key in wanted if key in state}, strict=False)
 
 
-def _hash_state(module: torch.nn.Module) -> str:
+def hash_weights(module: torch.nn.Module) -> str:
+    """Return the sha256 of the bytes of a network's weights in the order of their names."""
     weights = hashlib.sha256()
     for key, value in sorted(module.state_dict().items()):
         weights.update(key.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return weights.hexdigest()
 
 
-def _extractor(network: _Network, device: str, precision: Precision) -> Callable[[Array], Array]:
+def move_network(module: torch.nn.Module, device: str) -> torch.device:
+    """Put a network, ready to be used, on a device and return that; BadValue if this cannot be done."""
     import torch
 
     try:
         place = torch.device(device)
-        network.module.eval().to(place)
+        module.eval().to(place)
     except (RuntimeError, AssertionError) as error:
         raise BadValue(
             f"--device {device} cannot be used ({first_line(error)}); choose cpu, cuda, cuda:N or mps."
         ) from error
+    return place
+
+
+def _extractor(network: _Network, device: str, precision: Precision) -> Callable[[Array], Array]:
+    import torch
+
+    place = move_network(network.module, device)
     kind, half = getattr(torch, _DTYPES[precision]), precision != "float32"
 
     def extract(images: Array) -> Array:
@@ -257,7 +275,7 @@ def _load_lite(name: str, crop: Crop, usual: bool) -> _Network:
         return pooled
 
     preprocessing = f"shorter side to {side + 32} (bicubic), crop {side} × {side}, (x − 127) / 128"
-    library = _name_library("efficientnet-lite-pytorch")
+    library = name_library("efficientnet-lite-pytorch")
     prepare = functools.partial(prepare_lite, side=side, crop=crop)
     return _Network(network, pool, preprocessing, prepare, library, ("_fc.",), expected if usual else "")
 
@@ -285,9 +303,9 @@ def _load_torchvision(models: Any, model: str, crop: Crop, usual: bool) -> _Netw
         raise UnknownName(f"weights of torchvision:{model}", tag, offered.__members__)
     weights = offered[tag] if tag else offered.DEFAULT
     place = Path(hub.get_dir(), "checkpoints", Path(weights.url).name)
-    with _weights_needed(f"torchvision:{model}", weights.url, f"put it there as {place}"):
+    with weights_needed(f"torchvision:{model}", weights.url, f"put it there as {place}"):
         network = models.get_model(model, weights=weights if usual else None)
-    library, transforms = _name_library("torchvision"), weights.transforms()
+    library, transforms = name_library("torchvision"), weights.transforms()
     for attribute in ("fc", "classifier", "heads", "head"):
         head = getattr(network, attribute, None)
         prefix = f"{attribute}."
@@ -311,16 +329,27 @@ def _load_timm(timm: Any, model: str, crop: Crop, usual: bool) -> _Network:
     card = timm.get_pretrained_cfg(model)
     hub = card.hf_hub_id if card is not None else None
     address = f"https://huggingface.co/{hub}/resolve/main/model.safetensors" if hub else getattr(card, "url", "")
-    with _weights_needed(f"timm:{model}", address, _place_in_hub(hub)):
+    with weights_needed(f"timm:{model}", address, _place_in_hub(hub)):
         network = timm.create_model(model, pretrained=usual, num_classes=0)
     transforms = create_transform(**resolve_model_data_config(network), is_training=False)
     heads = (network.pretrained_cfg or {}).get("classifier") or ()
     prefixes = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
     prepare = _preparer(transforms, crop, model)
-    return _Network(network, network, _describe(transforms), prepare, _name_library("timm"), prefixes)
+    return _Network(network, network, _describe(transforms), prepare, name_library("timm"), prefixes)
 
 
 def _load_clip(open_clip: Any, model: str, crop: Crop, usual: bool) -> _Network:
+    network, transforms = create_clip(open_clip, model, usual)
+    prepare = _preparer(transforms, crop, model)
+    return _Network(network, network.encode_image, _describe(transforms), prepare, name_library("open_clip_torch"))
+
+
+def create_clip(open_clip: Any, model: str, usual: bool) -> tuple[Any, Any]:
+    """Return the network ``ARCH/PRETRAINED`` of open_clip, with its weights if `usual`, and its transforms.
+
+    Raises:
+        UnknownName: open_clip has no such network or weights. Unavailable: they cannot be loaded.
+    """
     arch, _, tag = model.partition("/")
     if arch not in open_clip.list_models():
         raise UnknownName("CLIP model of open_clip", arch, open_clip.list_models(), verb="open_clip.list_models()")
@@ -330,19 +359,18 @@ def _load_clip(open_clip: Any, model: str, crop: Crop, usual: bool) -> _Network:
     card = open_clip.get_pretrained_cfg(arch, tag) if tag else {}
     hub = card.get("hf_hub", "").rstrip("/")
     address = f"https://huggingface.co/{hub}/resolve/main/open_clip_model.safetensors" if hub else card.get("url", "")
-    with _weights_needed(f"clip:{model}", address, _place_in_hub(hub)):
+    with weights_needed(f"clip:{model}", address, _place_in_hub(hub)):
         network, _, transforms = open_clip.create_model_and_transforms(
             arch,
             pretrained=tag or None,
             load_weights=usual,
             force_quick_gelu=card.get("quick_gelu", False),  # otherwise only a warning says that features are wrong
         )
-    prepare = _preparer(transforms, crop, model)
-    return _Network(network, network.encode_image, _describe(transforms), prepare, _name_library(_INSTALLED["clip"]))
+    return network, transforms
 
 
 @contextlib.contextmanager
-def _weights_needed(name: str, address: str, place: str = "") -> Any:
+def weights_needed(name: str, address: str, place: str = "") -> Iterator[None]:
     """Turn what libraries raise, of many classes, where weights cannot be had into a sentence on the file to bring."""
     try:
         yield
@@ -364,7 +392,8 @@ def _place_in_hub(hub: str | None) -> str:
     return f"put {folder} of another machine's cache there as {Path(HF_HUB_CACHE, folder)}"
 
 
-def _name_library(package: str) -> str:
+def name_library(package: str) -> str:
+    """Return a package and its version."""
     return f"{package} {importlib.metadata.version(package)}"
 
 

@@ -21,7 +21,7 @@ _COUNTED = 4
 """From this length on, 0, 1, 2, … are regarded as an index, not as a coincidence."""
 _SINGULAR = {"images": "image", "classes": "class"}
 _NUMBER_BEFORE = re.compile(r"(\d{1,18})[\s,]+(\S.*)")  # no list is that long, and int() refuses thousands of digits
-_NUMBERED = re.compile(r"^\d+[._-](?=.)")  # 001.name
+NUMBERED = re.compile(r"^\d+[._-](?=.)")  # 001.name
 
 
 def orient_rows(
@@ -186,10 +186,10 @@ def _find_by_name(labels: Sequence[str], names: Sequence[str] | None, source: st
             "list the classes in the order of the semantics with --classes."
         )
     number = {name: at for at, name in enumerate(names)}
-    bare = [_NUMBERED.sub("", name) for name in names]
+    bare = [NUMBERED.sub("", name) for name in names]
     times = collections.Counter(bare)
     number |= {name: at for at, name in enumerate(bare) if name not in number and times[name] == 1}
-    ids = [number.get(label, number.get(_NUMBERED.sub("", label))) for label in labels]
+    ids = [number.get(label, number.get(NUMBERED.sub("", label))) for label in labels]
     if None in ids:
         at = ids.index(None)
         raise BadData(
