@@ -194,9 +194,9 @@ def test_scores_are_votes_of_synthesised_rows_of_seen_candidates_too() -> None:
 
 def test_features_that_the_generator_does_not_reach_are_refused() -> None:
     train = problem()[0]
-    with pytest.raises(BadValue, match="output=tanh does not reach; choose preprocess=minmax, or output=linear"):
+    with pytest.raises(BadValue, match=r"ends in tanh does not reach; choose .*, or output=linear"):
         gazsl(preprocess="standard").fit(train, Context())
-    with pytest.raises(BadValue, match="output=relu does not reach"):
+    with pytest.raises(BadValue, match="ends in relu does not reach"):
         gazsl(preprocess="standard", output="relu").fit(train, Context())
     gazsl(preprocess="standard", output="linear").fit(train, Context())
     gazsl(preprocess="none", output="relu").fit(train, Context())

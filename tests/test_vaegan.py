@@ -248,7 +248,7 @@ def test_a_row_without_error_has_no_weighted_error_and_no_gradient() -> None:
 
 @pytest.mark.parametrize("chain", ["standard", "none"])
 def test_features_that_a_sigmoid_cannot_reach_are_refused(chain: str) -> None:
-    with pytest.raises(BadValue, match=r"FVAEGAN: preprocess=.* sigmoid, which reaches 0 to 1; choose minmax"):
+    with pytest.raises(BadValue, match=r"FVAEGAN: preprocess=.* ends in sigmoid does not reach; choose"):
         FVAEGAN(**SMALL, preprocess=chain).fit(problem()[0], Context())
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
+import math
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
 
     from zslbench.methods.generative.kept_training import Training
     from zslbench.methods.generative.training import GanOptions, GanTraining, SeenRows
+
+REACH = {"relu": (0.0, math.inf), "sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "linear": (-math.inf, math.inf)}
+"""What the output of a generator may be, by its last activation."""
+ROUNDING = 1e-5
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -243,11 +248,13 @@ class AdversarialMethod(SteppedMethod):
 
     def _refuse_features(self, features: Array) -> None:
         """Raise BadValue if the generator's output cannot reach the preprocessed training features."""
-        if features.min() < 0:
+        output, low, high = self._networks()[0].get("output", "relu"), float(features.min()), float(features.max())
+        lowest, highest = REACH[output]
+        if low < lowest - ROUNDING or high > highest + ROUNDING:
             raise BadValue(
-                f"{type(self).__name__}: preprocess={self.preprocess} gives training features as low as "
-                f"{features.min():.3g}, but the output of a ReLU generator is never below 0; "
-                "choose minmax or standard+clip+minmax."
+                f"{type(self).__name__}: preprocess={self.preprocess} leaves training features from {low:.3g} to "
+                f"{high:.3g}, which a generator that ends in {output} does not reach; choose preprocess=minmax or "
+                f"standard+clip+minmax{', or output=linear' if 'output' in vars(self) else ''}."
             )
 
     def _synthesise(self, classes: ClassTable, rows: int, purpose: str = "synthesis") -> Tensor:

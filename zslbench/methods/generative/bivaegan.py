@@ -13,8 +13,8 @@ from zslbench.arrays import Array
 from zslbench.errors import BadValue
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset, Setting, Size
 from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, QUICK_ELSEWHERE
-from zslbench.methods.generative.fvaegan import FVAEGAN, vae_source
-from zslbench.methods.generative.loss_terms import FakeSource, FurtherNetwork, GeneratorBatch, LossTerm
+from zslbench.methods.generative.fvaegan import FVAEGAN
+from zslbench.methods.generative.loss_terms import FurtherNetwork, GeneratorBatch, LossTerm
 from zslbench.methods.generative.tfvaegan import with_decoder_layers
 from zslbench.methods.preprocess import check_chain
 from zslbench.params import Between, param
@@ -266,8 +266,7 @@ class BiVAEGAN(FVAEGAN):
 
             return {"draw": draw, "streams": (stream,)}
 
-        vae, *terms = super().terms(rows, noise, ctx)
-        terms = [dataclasses.replace(vae, loss=self._vae_loss), *terms]
+        terms = super().terms(rows, noise, ctx)
         notes = ("remapped", "regressor", *(["attribute critic"] if self.attribute_weight else []))
         given = {"notes": notes, "sees_batch": True, **drawn("unseen rows", batch + fakes)}
         terms.append(LossTerm("unseen", 1.0, self._unseen_loss, held, **given))
@@ -278,16 +277,9 @@ class BiVAEGAN(FVAEGAN):
             terms.append(LossTerm("unseen critic", 1.0, self._critic_loss, (*held, *weight), **given))
         return terms
 
-    def _vae_loss(self, _networks: Networks, batch: GeneratorBatch) -> tuple[Tensor, ...]:
-        """Return the squared error of the reconstructions plus KL(q(z|x, a) ‖ N(0, I)), and both."""
-        from zslbench.methods.generative.vae import Posterior
-
-        reconstructions, *posterior = batch.made
-        error = (reconstructions - batch.real).square().sum(-1).mean()
-        if self.vae_error == "entry":
-            error = error / batch.real.numel()
-        divergence = Posterior(*posterior).divergence().mean()
-        return error + divergence, error, divergence
+    def _reconstruction_error(self, made: Tensor, real: Tensor) -> Tensor:
+        error = (made - real).square().sum(-1).mean()
+        return error / real.numel() if self.vae_error == "entry" else error
 
     def _unseen_loss(self, networks: Networks, batch: GeneratorBatch, *given: Tensor) -> tuple[Tensor, ...]:
         """Return the losses of generator, regressor and critic of semantics, and errors of semantics.
@@ -356,14 +348,8 @@ class BiVAEGAN(FVAEGAN):
     def _fakes(self, networks: Networks, code: Tensor, semantics: Tensor, _read: Tensor | None = None) -> Tensor:
         return self._on_sphere(networks.generator(code, semantics))
 
-    def _sources(self) -> Sequence[FakeSource]:
-        return (vae_source(self.generator_.noise, self.encoded_noise, self._fakes),)
-
     def _networks(self) -> tuple[dict[str, Any], dict[str, Any]]:
         return {"output": "linear"}, {}
-
-    def _refuse_features(self, features: Array) -> None:
-        """Rows of length 1 can be reached, whatever their signs."""
 
     def _make_fakes(self, noise: Tensor, semantics: Tensor) -> Tensor:
         return self._on_sphere(super()._make_fakes(noise, semantics)) / self.radius  # as preprocessed rows are

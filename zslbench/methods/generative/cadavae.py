@@ -225,8 +225,7 @@ class CADAVAE(AutoencoderMethod):
         else:
             order = torch.arange(len(labels), device=self.device_)
         picked = pick_rows(labels, order, len(self.classes_), self.per_seen_class)
-        with torch.no_grad():
-            of_rows = self.vaes_.feature_encoder(self.rows_.features)
+        of_rows = self.vaes_.feature_encoder(self.rows_.features)
         return self._draw(Posterior(*(part[picked] for part in of_rows)), stream), labels[picked]
 
     def _unseen_references(self, classes: ClassTable) -> Tensor:
@@ -235,27 +234,18 @@ class CADAVAE(AutoencoderMethod):
 
     def _represent(self, rows: Tensor) -> Tensor:
         """Return the (…, l) means of the posteriors of (…, d) preprocessed rows."""
-        import torch
-
-        with torch.no_grad():
-            means: Tensor = self.vaes_.feature_encoder(rows).mean
+        means: Tensor = self.vaes_.feature_encoder(rows).mean
         return means
 
     def _synthesise(self, classes: ClassTable, rows: int, purpose: str = "synthesis") -> Tensor:
         """Return (k, rows, d) features decoded from codes of k classes; the same numbers at every call."""
-        import torch
-
-        with torch.no_grad():
-            decoded: Tensor = self.vaes_.feature_decoder(self._semantic_codes(classes, rows, purpose))
+        decoded: Tensor = self.vaes_.feature_decoder(self._semantic_codes(classes, rows, purpose))
         return decoded
 
     def _semantic_codes(self, classes: ClassTable, rows: int, purpose: str) -> Tensor:
-        import torch
-
         from zslbench.methods.generative.vae import Posterior
         from zslbench.methods.nn import random_stream
 
-        with torch.no_grad():
-            by_class = self.vaes_.semantic_encoder(self._tensor(normed(classes.semantics, self.semantic_norm)))
+        by_class = self.vaes_.semantic_encoder(self._tensor(normed(classes.semantics, self.semantic_norm)))
         each = Posterior(*(part[:, None].expand(-1, rows, -1) for part in by_class))
         return self._draw(each, random_stream(self.seeds_[purpose], self.device_))

@@ -177,10 +177,7 @@ class CEGZSL(GenerativeMethod):
 
     def _represent(self, rows: Tensor) -> Tensor:
         """Return the (…, h) hidden layers of the embedding for (…, d) rows."""
-        import torch
-
-        with torch.no_grad():
-            return cast("UnitEmbedding", self.further_["embedding"]).hidden(rows)
+        return cast("UnitEmbedding", self.further_["embedding"]).hidden(rows)
 
     def _operations(self, size: Size) -> float:
         rows = min(self.batch, size.images)

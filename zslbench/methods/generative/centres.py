@@ -99,8 +99,5 @@ class Centres(FinalClassifierMethod):
 
     def _synthesise(self, classes: ClassTable, rows: int, purpose: str = "synthesis") -> Tensor:
         """Return (k, rows, d): the predicted mean of each class, as often as asked."""
-        import torch
-
-        with torch.no_grad():
-            made: Tensor = self.network_(self._tensor(normed(classes.semantics, self.semantic_norm)))
+        made: Tensor = self.network_(self._tensor(normed(classes.semantics, self.semantic_norm)))
         return made[:, None].expand(-1, rows, -1)

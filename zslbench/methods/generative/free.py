@@ -143,12 +143,9 @@ class FREE(FVAEGAN, CentredMethod):
         if self.classifier_input == "x":
             return rows
         refiner = cast("LatentMap", self.further_["refiner"])
-        with torch.no_grad():
-            hidden = refiner.hidden(rows)
-            parts = [rows, hidden]
-            if self.classifier_input == "full":
-                parts.append(refiner.gaussian(refiner.halves(hidden))[0])
-        return torch.cat(parts, dim=-1)
+        hidden = refiner.hidden(rows)
+        means = [refiner.gaussian(refiner.halves(hidden))[0]] if self.classifier_input == "full" else []
+        return torch.cat([rows, hidden, *means], dim=-1)
 
 
 def recover_semantics(networks: Networks, batch: GeneratorBatch, noise: Tensor, _others: Tensor) -> Tensor:

@@ -7,8 +7,6 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from zslbench.arrays import Array
-from zslbench.errors import BadValue
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset
 from zslbench.methods.generative.fclswgan import NARROW, PUBLISHED, QUICK_ELSEWHERE, GenerativeMethod
 from zslbench.methods.generative.loss_terms import FakeSource, FurtherNetwork, GeneratorBatch, LossTerm
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     Generate = Callable[..., Tensor]
     """``generate(networks, code, semantics, read)`` returns fakes; `read` are rows that feedback may look at."""
 
-ROUNDING = 1e-5
 MARGIN = 1e-3
 """How close to 0 and 1 the generator's output starts."""
 LINEAGE = {"epochs": (120, 300, 500, 400), "per_class": (1800, 300, 1200, 400), "lr": (1e-5, 1e-4, 1e-4, 1e-3)}
@@ -63,12 +60,6 @@ def encode(networks: Networks, real: Tensor, semantics: Tensor) -> Posterior:
     return Posterior(mean.to(exact), log_variance.to(exact))
 
 
-def plain_fakes(networks: Networks, code: Tensor, semantics: Tensor, _read: Tensor | None = None) -> Tensor:
-    """Return G(z, a)."""
-    made: Tensor = networks.generator(code, semantics)
-    return made
-
-
 def vae_source(latent: int, encoded: bool, generate: Generate, **options: Any) -> FakeSource:
     """Return fakes of which each step makes reconstructions as well: (fakes, reconstructions, means, log-variances).
 
@@ -97,20 +88,6 @@ def vae_source(latent: int, encoded: bool, generate: Generate, **options: Any) -
     if encoded:
         return FakeSource(make_encoded, **options)
     return FakeSource(make_both, make_prior, noise=2 * latent, **options)
-
-
-def vae_loss(_networks: Networks, batch: GeneratorBatch) -> tuple[Tensor, ...]:
-    """Return the loss of the autoencoder, summed over dimensions and averaged over rows, and its two parts.
-
-    These are the binary cross-entropy −Σ x log x̂ + (1 − x) log(1 − x̂) and KL(q(z|x, a) ‖ N(0, I)).
-    """
-    from zslbench.methods.generative.regularisers import binary_cross_entropy
-    from zslbench.methods.generative.vae import Posterior
-
-    reconstructions, *posterior = batch.made
-    error = binary_cross_entropy(reconstructions, batch.real).sum(-1).mean()
-    divergence = Posterior(*posterior).divergence().mean()
-    return error + divergence, error, divergence
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -215,28 +192,36 @@ class FVAEGAN(GenerativeMethod):
 
     def terms(self, rows: SeenRows, noise: int, ctx: Context) -> list[LossTerm]:
         """Return the autoencoder's loss, and the classification loss if its weight is not 0."""
-        vae = LossTerm("vae", 1.0, vae_loss, notes=("reconstruction", "divergence"), sees_batch=True)
+        vae = LossTerm("vae", 1.0, self._vae_loss, notes=("reconstruction", "divergence"), sees_batch=True)
         return [vae, *super().terms(rows, noise, ctx)]
 
+    def _vae_loss(self, _networks: Networks, batch: GeneratorBatch) -> tuple[Tensor, ...]:
+        """Return the loss of the autoencoder and its two parts: the error and KL(q(z|x, a) ‖ N(0, I))."""
+        from zslbench.methods.generative.vae import Posterior
+
+        reconstructions, *posterior = batch.made
+        error = self._reconstruction_error(reconstructions, batch.real)
+        divergence = Posterior(*posterior).divergence().mean()
+        return error + divergence, error, divergence
+
+    def _reconstruction_error(self, made: Tensor, real: Tensor) -> Tensor:
+        """Return the binary cross-entropy −Σ x log x̂ + (1 − x) log(1 − x̂), averaged over rows."""
+        from zslbench.methods.generative.regularisers import binary_cross_entropy
+
+        return binary_cross_entropy(made, real).sum(-1).mean()
+
+    def _fakes(self, networks: Networks, code: Tensor, semantics: Tensor, _read: Tensor | None = None) -> Tensor:
+        """Return G(z, a)."""
+        made: Tensor = networks.generator(code, semantics)
+        return made
+
     def _sources(self) -> Sequence[FakeSource]:
-        return (vae_source(self.generator_.noise, self.encoded_noise, plain_fakes),)
+        return (vae_source(self.generator_.noise, self.encoded_noise, self._fakes),)
 
     def _options(self) -> GanOptions:
         return dataclasses.replace(
-            super()._options(),
-            gp_adapt=self.gp_adapt == "tf",
-            critic_weight=self.gamma,
-            adversarial_weight=self.gamma,
+            super()._options(), gp_adapt=self.gp_adapt == "tf", critic_weight=self.gamma, adversarial_weight=self.gamma
         )
 
     def _networks(self) -> tuple[dict[str, Any], dict[str, Any]]:
         return {"output": "sigmoid"}, {}
-
-    def _refuse_features(self, features: Array) -> None:
-        low, high = float(features.min()), float(features.max())
-        if low < -ROUNDING or high > 1 + ROUNDING:
-            raise BadValue(
-                f"{type(self).__name__}: preprocess={self.preprocess} leaves training features from {low:.3g} to "
-                f"{high:.3g}, but the generator ends in a sigmoid, which reaches 0 to 1; choose minmax or "
-                "standard+clip+minmax."
-            )

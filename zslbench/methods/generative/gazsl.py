@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.errors import BadValue
 from zslbench.methods.base import Ablation, Context, MethodCard, Preset
 from zslbench.methods.generative import AdversarialMethod
 from zslbench.methods.generative.fclswgan import NARROW, QUICK_SOURCE
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
 JUDGED_EVERY = 40
 """Iterations between two reports and checkpoints, as in the public code."""
-REACH = {"tanh": (-1.0, 1.0), "relu": (0.0, np.inf), "linear": (-np.inf, np.inf)}
-ROUNDING = 1e-5
 
 _NOISE = {"cub": 100, "flo": 100, "awa1": 10, "awa2": 10, "apy": 10, "sun": 10}
 
@@ -167,12 +164,3 @@ class GAZSL(AdversarialMethod):
 
     def _networks(self) -> tuple[dict[str, Any], dict[str, Any]]:
         return {"output": self.output, "slope": 0.01, "xavier": True}, {"slope": 0.0, "xavier": True}
-
-    def _refuse_features(self, features: Array) -> None:
-        low, high = float(features.min()), float(features.max())
-        lowest, highest = REACH[self.output]
-        if low < lowest - ROUNDING or high > highest + ROUNDING:
-            raise BadValue(
-                f"GAZSL: preprocess={self.preprocess} leaves training features from {low:.3g} to {high:.3g}, which a "
-                f"generator with output={self.output} does not reach; choose preprocess=minmax, or output=linear."
-            )

@@ -225,10 +225,7 @@ class RFF(CentredMethod):
 
     def _represent(self, rows: Tensor) -> Tensor:
         """Return the (…, l) means of the codes of (…, d) rows."""
-        import torch
-
-        with torch.no_grad():
-            means: Tensor = self.further_["map"](rows)[0]
+        means: Tensor = self.further_["map"](rows)[0]
         return means
 
     def _operations(self, size: Size) -> float:

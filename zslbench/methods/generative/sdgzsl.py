@@ -217,10 +217,7 @@ class SDGZSL(AutoencoderMethod):
 
     def _represent(self, rows: Tensor) -> Tensor:
         """Return the (…, h) semantic halves of the codes of (…, d) preprocessed rows."""
-        import torch
-
-        with torch.no_grad():
-            return self.networks_.code(rows)[..., : self.half_code]
+        return self.networks_.code(rows)[..., : self.half_code]
 
     def _synthesise(self, classes: ClassTable, rows: int, purpose: str = "synthesis") -> Tensor:
         """Return (k, rows, d) features that the VAE decodes from noise; the same numbers at every call."""
@@ -231,8 +228,7 @@ class SDGZSL(AutoencoderMethod):
         stream = random_stream(self.seeds_[purpose], self.device_)
         semantics = self._tensor(normed(classes.semantics, self.semantic_norm))
         made = semantics.new_empty(len(semantics), rows, self.networks_.last.out_features)
-        with torch.no_grad():
-            for at, each in enumerate(semantics):
-                noise = torch.randn(rows, self.latent, generator=stream, device=self.device_)
-                made[at] = self.networks_.decode(noise, each.expand(rows, -1))
+        for at, each in enumerate(semantics):
+            noise = torch.randn(rows, self.latent, generator=stream, device=self.device_)
+            made[at] = self.networks_.decode(noise, each.expand(rows, -1))
         return made

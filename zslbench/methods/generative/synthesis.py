@@ -95,12 +95,16 @@ class SynthesisMethod(Method):
 
     def synthesise(self, classes: ClassTable, per_class: int) -> Array:
         """Return (k, per_class, d) fakes of k classes, preprocessed as `preprocess` says; `scores` uses others."""
+        import torch
+
         order = classes.canonical()
-        return self._synthesise(classes.take(order), per_class, PICTURED).cpu().numpy()[np.argsort(order)]
+        with torch.no_grad():
+            made = self._synthesise(classes.take(order), per_class, PICTURED)
+        return made.cpu().numpy()[np.argsort(order)]
 
     @abc.abstractmethod
     def _synthesise(self, classes: ClassTable, rows: int, purpose: str = "synthesis") -> Tensor:
-        """Return (k, rows, d) rows made for k classes; the same numbers at every call."""
+        """Return (k, rows, d) rows made for k classes; the same numbers at every call, made without gradients."""
 
     def _tensor(self, array: AnyArray) -> Tensor:
         from zslbench.methods.nn import tensor_on
@@ -172,10 +176,14 @@ class FinalClassifierMethod(SynthesisMethod):
 
         It is trained on real rows of the candidates that were seen in training, and on synthesised rows of the others.
         """
+        import torch
+
         trained = self._with_seen(classes)
         trained = trained.take(trained.canonical())
-        rows = self._represent(self._tensor(self.preprocessor_.transform(features)))
-        logs = self.classify(rows, *self._references(trained), trained)
+        with torch.no_grad():
+            rows = self._represent(self._tensor(self.preprocessor_.transform(features)))
+            references = self._references(trained)
+        logs = self.classify(rows, *references, trained)
         if len(trained) > len(classes):
             logs = logs[:, self._tensor(trained.positions(classes.ids))].log_softmax(dim=1)
             return np.asarray(logs.cpu().numpy())
@@ -265,5 +273,8 @@ class FinalClassifierMethod(SynthesisMethod):
         return self._represent(self._synthesise(classes, self.per_class))
 
     def _represent(self, rows: Tensor) -> Tensor:
-        """Return (…, e) representations of (…, d) preprocessed rows, which are classified: the rows themselves."""
+        """Return (…, e) representations of (…, d) preprocessed rows, which are classified: the rows themselves.
+
+        It is called without gradients, as `_synthesise` is.
+        """
         return rows

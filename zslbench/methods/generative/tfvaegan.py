@@ -14,7 +14,6 @@ from zslbench.methods.generative.fvaegan import (
     LINEAGE,
     PUBLIC_CODE,
     lineage_cells,
-    plain_fakes,
     vae_source,
 )
 from zslbench.methods.generative.loss_terms import FakeSource, FurtherNetwork, LossTerm
@@ -69,8 +68,7 @@ def with_decoder_layers(decoder: torch.nn.Module, rows: Tensor, which: str) -> T
 
     if which == "x":
         return rows
-    with torch.no_grad():
-        decoded, hidden = decoder(rows)
+    decoded, hidden = decoder(rows)
     return torch.cat([rows, hidden] if which == "x+h" else [rows, decoded, hidden], dim=-1)
 
 
@@ -196,7 +194,7 @@ class TFVAEGAN(FVAEGAN):
             parts = networks.generator, networks["decoder"], networks["feedback"]
             return fakes_with_feedback(parts, weight, code, semantics, None if of_fakes else read)
 
-        without = vae_source(latent, self.encoded_noise, plain_fakes)
+        (without,) = super()._sources()
         # the decoder changes with each critic step, and what it feeds back too
         return (without, vae_source(latent, self.encoded_noise, generate, remade=True)) if weight else (without,)
 
