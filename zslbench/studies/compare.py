@@ -24,10 +24,10 @@ from zslbench.results.analysis.rows import group_values, setup_key
 from zslbench.results.records.record import SELECTIONS, Record
 from zslbench.results.records.store import ResultStore
 from zslbench.results.tables.captions import describe_replaced
-from zslbench.results.tables.comparison_matrix import comparison_matrices
 from zslbench.results.tables.comparison_tables import (
     CSV_HEADS,
     Comparisons,
+    comparison_matrices,
     comparison_tables,
     csv_comparisons,
     json_comparisons,

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import collections
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zslbench.errors import BadValue, StoreError, UnknownName
+from zslbench.errors import BadValue, StoreError, UnknownName, ZslbenchError
 from zslbench.files import json_text, write_text
 from zslbench.metrics import ACCURACIES, order_metrics
+from zslbench.registry import DATASETS, METHODS, Registry
 from zslbench.results.analysis import published as citations
 from zslbench.results.analysis.gather import RecordFilter, gather
 from zslbench.results.analysis.paired import PairedIntervals
-from zslbench.results.analysis.rows import Row, pick_metrics, summarise
-from zslbench.results.bibliography import write_bibliography
+from zslbench.results.analysis.rows import CALIBRATED, Row, pick_metrics, summarise
+from zslbench.results.bibliography import CALIBRATED_STACKING, PROPOSED_SPLIT, entries, write_bibliography
 from zslbench.results.records.record import Record
 from zslbench.results.records.store import ResultStore, without_collection
 from zslbench.results.tables import column_choice
@@ -27,7 +28,6 @@ from zslbench.results.tables.render import Caption, check_decimals, check_format
 from zslbench.results.tables.result import WITH_NOTES, TableResult
 from zslbench.results.tables.table import Table, cite_methods
 from zslbench.results.tables.table_data import table_rows
-from zslbench.studies.cited_works import cited_data, cited_works, method_keys
 
 LAYOUTS = ("full", "zsl", "gzsl", "stats")
 _ON_REQUEST = ("AUSUC",)
@@ -285,3 +285,66 @@ def _describe_unfinished(chosen: Sequence[Record]) -> list[str]:
     if counts.keys() - {"interrupted", "skipped"}:
         advice.append("`zslbench run … --rerun failed` tries again.")
     return [f"{numbers}; not counted. {' '.join(advice)}"]
+
+
+def cited_works(
+    rows: Sequence[Row], metrics: Sequence[str], source: str | None, cited: Sequence[citations.CitedRow] | None
+) -> Iterator[tuple[str, str]]:
+    """Yield the citation keys of a table with what each is cited for; an empty key where none is known.
+
+    Args:
+        rows, metrics: what was measured; source: of published numbers beside them; None: there are none.
+        cited: published rows.
+    """
+    methods = [row.method for row in rows] + [_method_of(row) for row in cited or ()]
+    for name in dict.fromkeys(methods):
+        yield citation_key(METHODS, name), f"method {name}"
+    yield from cited_data((row.dataset, row.origin) for row in rows)
+    if any(CALIBRATED in name for name in metrics):
+        yield CALIBRATED_STACKING, "calibrated stacking"
+    numbers = [row.source for row in cited or ()]
+    if source and cited is None:
+        beside = (
+            citations.find_comparable_number(row, name, source)
+            for row in rows
+            for name in metrics
+            if name in row.metrics
+        )
+        numbers += [entry.source for entry in beside if entry]
+    for key in dict.fromkeys(numbers):
+        yield key, "published numbers"
+
+
+def cited_data(datasets: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Yield the citation keys of data sets, each with its origin, and of the proposed split where one has it."""
+    datasets = list(dict.fromkeys(datasets))
+    for name, origin in datasets:
+        key = "" if origin in ("own", "added") else citation_key(DATASETS, name.partition("[")[0])
+        yield key, f"data set {name}"
+    if any(origin == "catalogue" for _, origin in datasets):
+        yield PROPOSED_SPLIT, "proposed split"
+
+
+def method_keys(rows: Iterable[Row], cited: Iterable[citations.CitedRow]) -> dict[str, str]:
+    """Return the citation keys of the methods of measured and of published rows, those that have an entry."""
+    names = dict.fromkeys([*(row.method for row in rows), *map(_method_of, cited)])
+    keys = {name: citation_key(METHODS, name) for name in names}
+    return {name: key for name, key in keys.items() if key in entries()}
+
+
+def citation_key(registry: Registry, name: str) -> str:
+    """Return the citation key on the card of what is registered; empty where there is none, as for a class of a file.
+
+    A user's own file is not imported for it.
+    """
+    if ":" in name:
+        return ""
+    try:
+        card: Any = getattr(registry.entry(name).load(), "card", None)
+    except ZslbenchError:
+        return ""
+    return str(getattr(card, "citation", ""))
+
+
+def _method_of(row: citations.CitedRow) -> str:
+    return row.entries[0].method.partition(":")[0]
