@@ -155,22 +155,16 @@ class FCLSWGAN(GenerativeMethod):
             "Preprocessed features must not be negative, since the generator ends in a ReLU; others are refused.",
             "The last epoch of the final classifier counts; the public code keeps the one that is best on test images: "
             "oracle selection (†) over final_epochs, whose values share one training.",
-            "By default class vectors are scaled to length 1; the public code, fclswgan@published and fclswgan@public "
-            "use them as they are in the file (semantic_norm=none).",
+            "By default class vectors are scaled to length 1; the public code and fclswgan@published use them as they "
+            "are in the file (semantic_norm=none).",
         ),
     )
     presets = {
         "published": Preset(
             source="the public commands for each data set, with the epochs of LisGAN's commands on the same networks; "
-            "the classifier of seen classes is trained for 50 epochs, in LisGAN for 100. The public code picks "
-            "the epoch on test images; here the last counts",
-            values=_PUBLIC_CODE,
-            cells=_CELLS,
-        ),
-        "public": Preset(
-            source="the public code as its scripts behave, with the values of fclswgan@published. What the scripts do "
-            "besides is to pick the epochs of GAN and classifier on test images, here oracle selection (†) over "
-            "checkpoints and final_epochs",
+            "the classifier of seen classes is trained for 50 epochs, in LisGAN for 100. The public code picks the "
+            "epochs of GAN and classifier on test images, here oracle selection (†) over checkpoints and final_epochs; "
+            "the last counts",
             values=_PUBLIC_CODE,
             cells=_CELLS,
         ),
