@@ -294,7 +294,7 @@ def test_every_epoch_is_a_checkpoint_and_logs_its_losses(cls: type[GenerativeMet
 def test_features_and_semantics_that_cannot_be_trained_on_are_refused_in_a_sentence() -> None:
     train = problem()[0]
     shifted = dataclasses.replace(train, features=read_only_view(train.features - 1))
-    with pytest.raises(BadValue, match=r"preprocess=none .* choose minmax or standard\+clip\+minmax"):
+    with pytest.raises(BadValue, match=r"preprocess=none .* choose preprocess=minmax or standard\+clip\+minmax"):
         lisgan(preprocess="none").fit(shifted, Context())
     lisgan(preprocess="standard+clip+minmax", epochs=1).fit(shifted, Context())
     broken = dataclasses.replace(train, classes=ClassTable(train.classes.ids, train.classes.semantics * np.nan))
