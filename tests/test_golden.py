@@ -258,6 +258,8 @@ RUNNING: Mapping[str, tuple[str, ...]] = {
         "zslbench data list",
         "zslbench data verify mine",
         "zslbench info mine",
+        "zslbench data card mine",
+        "zslbench data card digits -f markdown",
         "zslbench data remove mine",
         "zslbench data remove mine --yes",
     ),

@@ -426,24 +426,10 @@ def _describe_added(dataset: added.Added) -> Info:
     facts = {name.replace("_", " "): str(value) for name, value in dataclasses.asdict(dataset.counts).items()}
     facts["split"] = dataset.split or "its own"
     facts["unseen classes"] = ", ".join(dataset.facts.get("split", {}).get("unseen") or ())
-    files = {f"features {stem}": file for stem, file in dataset.features.items()}
-    files |= {f"semantics {stem}": file for stem, file in dataset.semantics.items()}
-    for role, file in dataset.facts.items():
-        if file.get("source"):
-            files["split from" if role == "split" else role] = file
-    for role, file in files.items():
-        key = f":{file['key']}" if file.get("key") else ""
-        shape = " × ".join(map(str, file.get("shape", [])))
-        checksum = f"sha256 {file['sha256']}" if file.get("sha256") else ""
-        made = _describe_making(file.get("about", {}))
-        facts[role] = ", ".join(filter(None, [f"{file.get('source', '')}{key}", shape, checksum, made]))
+    facts |= dataset.describe_sources()
     facts |= {f"fingerprint {choice}": text for choice, text in dataset.fingerprints.items()}
     facts["folder"] = str(dataset.folder)
     return Info("dataset", dataset.name, dataset.name, dataset.summary, _without_empty(facts))
-
-
-def _describe_making(about: Mapping[str, Any]) -> str:
-    return ", ".join(f"{name} {format_value(value)}" for name, value in about.items())
 
 
 def _describe_folder(text: str) -> Info:
@@ -465,7 +451,7 @@ def _describe_folder(text: str) -> Info:
             f"{kind} {stem}": f"{length}-d" if stem == read else f"take them with --{kind} {stem}" for stem in stems
         }
     facts |= {
-        f"{stem} made of": _describe_making(xlsa17.read_about(xlsa17.features_file(folder, stem)))
+        f"{stem} made of": added.describe_making(xlsa17.read_about(xlsa17.features_file(folder, stem)))
         for stem in held.features
     }
     facts[f"fingerprint {features}/{semantics}"] = dataset.fingerprint

@@ -315,6 +315,36 @@ def remove(name: str, yes: bool) -> None:
     screen.show_text(f"removed {zslbench.data.remove(name)}; records of runs on it stay")
 
 
+@shared.verb("zslbench data card cub", "zslbench data card my-birds -o card.html", make=data.command)
+@click.argument("name", shell_complete=completion.complete_datasets)
+@shared.CHOICES
+@shared.DATA_ROOT
+@click.option(
+    "--near",
+    type=float,
+    default=0.99,
+    metavar="COSINE",
+    help="The cosine of features above which two images count as nearly equal.",
+)
+@shared.format_option(
+    "terminal", "markdown", "html", "json", help="The format of the output; html is a whole page, with figures."
+)
+@shared.path_option("-o", "--output", help="Write to FILE; its ending .md, .html or .json is the format.")
+@shared.QUIET
+def card(name: str, format: str, output: Path | None, quiet: bool, **options: Any) -> None:
+    """Show one page on a data set: counts, similar classes, overlap with ImageNet, duplicate images, sources.
+
+    Every image is compared with every other one, which takes some minutes for 40,000 images.
+    """
+    with screen.counted("images", quiet) as on_images:
+        made = zslbench.data.card(name, on_images=on_images, **options)
+    if output is None:
+        screen.show_text(made.write(format))
+    else:
+        made.write_file(output, made.write(format))
+        screen.show_written(output)
+
+
 @shared.verb("zslbench data verify", "zslbench data verify cub --data-root ./xlsa17", make=data.command)
 @click.argument("name", required=False, shell_complete=completion.complete_datasets)
 @shared.DATA_ROOT

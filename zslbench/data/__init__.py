@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from zslbench.data.own.pictures import features as features
     from zslbench.data.own.semantics import semantics as semantics
     from zslbench.inspection import list_data, verify_data
+    from zslbench.studies.data_card import card as card
 
     list_, verify = list_data, verify_data
 
@@ -43,7 +44,11 @@ _NAMES = {
 }
 _MODULES = {name: f"zslbench.data.{module}" for module, names in _NAMES.items() for name in names}
 # Those that return tables are above this room: only these names of theirs are here.
-_ABOVE = {"list_": "list_data", "verify": "verify_data"}
+_ABOVE = {
+    "card": "zslbench.studies.data_card:card",
+    "list_": "zslbench.inspection:list_data",
+    "verify": "zslbench.inspection:verify_data",
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -53,7 +58,8 @@ def __getattr__(name: str) -> Any:
             return value
         return arguments.plain(value)
     if name in _ABOVE:
-        return getattr(importlib.import_module("zslbench.inspection"), _ABOVE[name])
+        module, _, attribute = _ABOVE[name].partition(":")
+        return arguments.plain(getattr(importlib.import_module(module), attribute))
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -28,6 +28,7 @@ from zslbench.data.dataset import Counts, Dataset, choose_stem
 from zslbench.documents import convert
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError
 from zslbench.files import working_folder, write_through
+from zslbench.params import format_value
 
 ABOUT = "about.json"
 SCHEMA = 1
@@ -75,6 +76,22 @@ class Added:
             f"{counts.images:,} images of {counts.seen} seen and {counts.unseen} unseen classes, {features}"
             f"{counts.attributes}-d semantics, {self.split or 'its own split'}. Added by `zslbench data add`."
         )
+
+    def describe_sources(self) -> dict[str, str]:
+        """Return what each input was made from, by role: file, shape, sha256, and what the file says of itself."""
+        files = {f"features {stem}": file for stem, file in self.features.items()}
+        files |= {f"semantics {stem}": file for stem, file in self.semantics.items()}
+        for role, file in self.facts.items():
+            if file.get("source"):
+                files["split from" if role == "split" else role] = file
+        sources = {}
+        for role, file in files.items():
+            key = f":{file['key']}" if file.get("key") else ""
+            shape = " × ".join(map(str, file.get("shape", [])))
+            checksum = f"sha256 {file['sha256']}" if file.get("sha256") else ""
+            made = describe_making(file.get("about", {}))
+            sources[role] = ", ".join(filter(None, [f"{file.get('source', '')}{key}", shape, checksum, made]))
+        return sources
 
     def load(self, *, features: str | None = None, semantics: str | None = None, verify: bool = False) -> Dataset:
         """Return one choice of features (memory-mapped) and semantics, by stem; None: the ones that were added first.
@@ -124,6 +141,11 @@ class Added:
                 f"remove the data set and add it again."
             )
         return dataset
+
+
+def describe_making(about: Mapping[str, Any]) -> str:
+    """Return what a file says of how it was made: backbone, weights, preprocessing, encoder."""
+    return ", ".join(f"{name} {format_value(value)}" for name, value in about.items())
 
 
 def find_added(name: str) -> Added | None:

@@ -147,11 +147,11 @@ def draw_confusion(request: FigureRequest) -> DrawnFigure:
     hardest = np.argsort(np.diagonal(mean), kind="stable")
     kept = classes.choose(request.classes, np.sort(hardest), hardest)
     unseen = classes.of_unseen[kept]
-    order = np.concatenate([_cluster(mean, kept[side]) for side in (unseen, ~unseen)])
+    order = np.concatenate([cluster_classes(mean, kept[side]) for side in (unseen, ~unseen)])
     shown = [_with_others(share, order) for share in shares]
     names = classes.name(classes.ids[order])
-    room = _fit_names(request.width, names, len(lines), shown[0].shape[1])
-    named = _choose_named(np.diagonal(mean)[order], room)
+    room = fit_names(request.width, names, len(lines), shown[0].shape[1])
+    named = choose_named(np.diagonal(mean)[order], room)
     beside, rows = room.beside, 1 if room.beside else len(lines)
     figure = new_figure((request.width, rows * (room.height + 0.2) + room.below + 0.3), 0.02)
     panels = list(figure.subplots(rows, len(lines) // rows, squeeze=False).ravel())
@@ -166,8 +166,8 @@ def draw_confusion(request: FigureRequest) -> DrawnFigure:
         axes.set_ylabel("true class" if first or not beside else "")
         others = share.shape[1] > len(names)
         where = first or not beside, room.columns and (beside or axes is panels[-1])
-        _name_classes(axes, names, others, named, room.font, where)
-        _divide(axes, classes.of_unseen[order], counted=not room.columns and (beside or axes is panels[-1]))
+        name_classes(axes, names, others, named, room.font, where)
+        divide_sides(axes, classes.of_unseen[order], counted=not room.columns and (beside or axes is panels[-1]))
         if len(names) <= _WITH_NUMBERS:
             _write_numbers(axes, share, 72 * room.across / max(share.shape) / 2.0)
     bar = figure.colorbar(picture, ax=panels, ticks=[0, 5, 20, 50, 100], fraction=0.04, pad=0.01, aspect=30)
@@ -275,7 +275,7 @@ def check_count(count: int, most: int, fewest: int = 2) -> None:
         raise BadValue(f"--classes {count} is not possible: {most} can be drawn; give a number from {fewest} to that.")
 
 
-def _cluster(mean: Array, places: IntArray) -> IntArray:
+def cluster_classes(mean: Array, places: IntArray) -> IntArray:
     """Return places in an order in which classes that are confused stand together, where they are many."""
     if len(places) <= _UNCLUSTERED:
         return places
@@ -313,7 +313,7 @@ class _Room:
     below: float
 
 
-def _fit_names(width: float, names: Sequence[str], count: int, columns: int) -> _Room:
+def fit_names(width: float, names: Sequence[str], count: int, columns: int) -> _Room:
     """Return the room for `count` matrices of so many `columns`, in a figure so many inches wide.
 
     Names stand at rows and columns where they fit, if need be with the matrices below each other; else at rows alone,
@@ -334,7 +334,7 @@ def _fit_names(width: float, names: Sequence[str], count: int, columns: int) -> 
     return _Room(_SMALLEST_FONT, False, side_by_side, across, height, 0.15)
 
 
-def _choose_named(accuracy: Array, room: _Room) -> list[int]:
+def choose_named(accuracy: Array, room: _Room) -> list[int]:
     """Return the rows whose names are written: all, or where they lack room those of the hardest classes first."""
     if room.columns:
         return [*range(len(accuracy))]
@@ -346,7 +346,7 @@ def _choose_named(accuracy: Array, room: _Room) -> list[int]:
     return sorted(named)
 
 
-def _name_classes(
+def name_classes(
     axes: Axes, names: Sequence[str], others: bool, named: Sequence[int], font: float, where: tuple[bool, bool]
 ) -> None:
     """Name those rows `named`, and the columns, where `where` says so."""
@@ -359,7 +359,7 @@ def _name_classes(
         axes.axvline(len(texts) - 0.5, color=INK, lw=0.5)
 
 
-def _divide(axes: Axes, of_unseen: BoolArray, counted: bool) -> None:
+def divide_sides(axes: Axes, of_unseen: BoolArray, counted: bool) -> None:
     """Draw the lines between unseen and seen classes, and say how many there are where columns have no names."""
     unseen, total = int(of_unseen.sum()), len(of_unseen)
     if 0 < unseen < total:

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zslbench.metrics import order_metrics
 from zslbench.results.analysis.advice import run_command
@@ -27,6 +27,9 @@ from zslbench.results.tables.ranking import Ranking
 from zslbench.results.tables.table import Block, Table, shorten
 from zslbench.spec import parse_recorded
 from zslbench.visible import one_line, title_data, visible
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 SETTINGS = {
     "inductive": "inductive",
@@ -106,22 +109,14 @@ class Page:
 
 def page_html(page: Page) -> str:
     """Return the page as one HTML document with a content security policy that lets nothing in or out."""
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup, escape
+    from markupsafe import Markup
 
     files = importlib.resources.files("zslbench.results.report")
     template, css, script = (
         files.joinpath(f"report.{kind}").read_text(encoding="utf-8") for kind in ("html.jinja", "css", "js")
     )
-    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
-    # What is typed stands between backticks in sentences.
-    environment.filters["prose"] = lambda text: Markup(
-        _LONGEST_WORD.sub(
-            lambda word: "<wbr>".join(_INNER.split(word[0])), _CODE.sub(r"<code>\1</code>", str(escape(text)))
-        )
-    )
+    environment = make_environment()
     environment.filters["data_title"] = title_data
-    environment.filters["breakable"] = lambda text: Markup(break_name(text))
     environment.filters["short"] = lambda remarks: " ".join(remark.text for remark in shorten(remarks))
     digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
     rows = [row for _, table in page.tables for row in table.rows]
@@ -138,6 +133,22 @@ def page_html(page: Page) -> str:
         total=sum(page.counts.values()),
     )
     return visible(text)
+
+
+def make_environment() -> Environment:
+    """Return what makes a page of a template: texts are escaped, and lines end at the parts of names."""
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup, escape
+
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=StrictUndefined)
+    # What is typed stands between backticks in sentences.
+    environment.filters["prose"] = lambda text: Markup(
+        _LONGEST_WORD.sub(
+            lambda word: "<wbr>".join(_INNER.split(word[0])), _CODE.sub(r"<code>\1</code>", str(escape(text)))
+        )
+    )
+    environment.filters["breakable"] = lambda text: Markup(break_name(text))
+    return environment
 
 
 def break_name(text: str) -> str:

@@ -333,7 +333,7 @@ def write_terminal(table: Table, width: int) -> str:
     notes = [f"[{number}] {text}" for number, text in enumerate(table.notes, start=1)]
     below = [*wrap_sentences(sentences, width), *wrap_sentences(notes, width, 4)]
     shown = "\n\n".join(_terminal_panel(part, width) for part in parts) if table.rows else ""
-    head = [*wrap_sentences([table.title] if table.title else [], width), shown]
+    head = [*wrap_sentences([table.title] if table.title else [], width), *([shown] if shown else [])]
     return "\n\n".join(part for part in ("\n".join(head), table.drawing, "\n".join(below)) if part)
 
 
