@@ -230,7 +230,7 @@ class DataCard(VerbResult):
             for one, other, cosine in copies.pairs
         ]
         sentences = [
-            f"Images that have a copy in a part. {format_count(copies.other_class, 'image', 'is')} most like one of "
+            f"Counted are images that have another one like them in a part. {format_count(copies.other_class, 'image', 'is')} most like one of "
             f"another class, with a cosine of features above {copies.above:g}."
         ]
         if pairs:
