@@ -230,8 +230,9 @@ class DataCard(VerbResult):
             for one, other, cosine in copies.pairs
         ]
         sentences = [
-            f"Counted are images that have another one like them in a part. {format_count(copies.other_class, 'image', 'is')} most like one of "
-            f"another class, with a cosine of features above {copies.above:g}."
+            "Counted are images that have another one like them in a part. "
+            f"{format_count(copies.other_class, 'image', 'is')} most like one of another class, with a cosine of "
+            f"features above {copies.above:g}."
         ]
         if pairs:
             sentences.append(f"Test and training images most alike (row numbers from 0): {list_names(pairs, 5)}.")
