@@ -25,7 +25,7 @@ def method_page(name: str) -> str:
         UnknownName, Unavailable: see `inspection.info`.
     """
     found, cls = info(name), as_method(METHODS.load(name))
-    dataset = "my-clip-vectors" if cls.shared_space else "digits"
+    dataset = "./my-clip-vectors" if cls.shared_space else "digits"
     parts = [
         MADE,
         f"# {found.title}",
