@@ -319,6 +319,9 @@ def _list_sources(text: str, dataset: Dataset, root: Path | None) -> dict[str, s
         held = named_folders(source.card.folder, root)
         folder = next(place for place in held if layout.features_file(place, dataset.features_name).is_file())
     stems = [dataset.semantics_name, *dataset.semantics_name.split("+")]  # several choices side by side
-    paths = {f"features {dataset.features_name}": layout.features_file(expand_home(folder), dataset.features_name)}
+    of_features = layout.features_file(expand_home(folder), dataset.features_name)
+    paths = {f"features {dataset.features_name}": of_features}
     paths |= {f"semantics {stem}": layout.semantics_file(expand_home(folder), stem) for stem in stems}
-    return {role: f"{path}, sha256 {file_sha256(path)}" for role, path in paths.items() if path.is_file()}
+    sources = {role: f"{path}, sha256 {file_sha256(path)}" for role, path in paths.items() if path.is_file()}
+    made = added.describe_making(layout.read_about(of_features))
+    return sources | ({f"{dataset.features_name} made of": made} if made else {})
