@@ -17,7 +17,7 @@ import torch
 from data_folders import refusal
 from PIL import Image
 
-from zslbench.data.own.backbones import load_backbone, read_state
+from zslbench.data.own.backbones import Backbone, load_backbone, read_state
 from zslbench.data.own.pictures import features, open_picture
 from zslbench.errors import BadData, BadValue, DataMissing, Unavailable, UnknownName, ZslbenchError
 
@@ -175,7 +175,14 @@ def test_torchvision(
     assert "checkpoints/resnet101-63fe2227.pth" in sentence
 
 
-def test_open_clip(open_clip: Any, pictures: Path, loop: Loop, tmp_path: Path) -> None:
+def test_open_clip(
+    open_clip: Any,
+    pictures: Path,
+    loop: Loop,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     (tmp_path / "tiny-clip.json").write_text(json.dumps(CLIP))
     open_clip.add_model_config(tmp_path / "tiny-clip.json")
     network, _, transform = open_clip.create_model_and_transforms("tiny-clip", load_weights=False)
@@ -185,6 +192,36 @@ def test_open_clip(open_clip: Any, pictures: Path, loop: Loop, tmp_path: Path) -
     np.testing.assert_allclose(out.features["clip:tiny-clip"], loop(transform, network.encode_image), atol=1e-5)
     assert out.written["clip:tiny-clip"] == tmp_path / "f.npz"
     assert "Write clip:ViT-B-32/PRETRAINED" in refusal(load_backbone, "clip:ViT-B-32", kind=UnknownName)
+    tag = {"url": "https://x.invalid/w.pt", "mean": (0.1, 0.2, 0.3), "resize_mode": "squash", "quick_gelu": True}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, "tiny-clip", {"made": tag})
+    network, _, transform = open_clip.create_model_and_transforms(
+        "tiny-clip", force_quick_gelu=True, image_mean=tag["mean"], image_resize_mode="squash"
+    )
+    network.load_state_dict(torch.load(weights))
+    asked: list[Any] = []
+
+    def refuse(*given: Any, **_: Any) -> None:
+        asked.append(given)
+        raise OSError("no network")
+
+    monkeypatch.setattr(open_clip.factory, "download_pretrained", refuse)
+    caplog.clear()
+    tagged = features(pictures, backbone="clip:tiny-clip/made", weights=weights, output=tmp_path / "f.npz").features
+    assert not asked
+    np.testing.assert_allclose(tagged["clip:tiny-clip/made"], loop(transform, network.eval().encode_image), atol=1e-5)
+    assert np.abs(tagged["clip:tiny-clip/made"] - out.features["clip:tiny-clip"]).max() > 0.01
+    assert "fetch https://x.invalid/w.pt" in refusal(load_backbone, "clip:tiny-clip/made", kind=Unavailable)
+    assert (len(asked), caplog.records) == (1, [])
+
+
+def test_features_that_are_not_numbers_are_refused(pictures: Path, tmp_path: Path) -> None:
+    def extract(images: np.ndarray) -> np.ndarray:
+        return np.where(np.arange(len(images)) == 1, np.inf, 1.0).astype(np.float32)[:, None]
+
+    broken = Backbone("half", "0", "none", lambda image: [np.zeros((3, 2, 2), dtype=np.float32)], extract)
+    sentence = refusal(features, pictures, backbone=broken, batch=3, output=tmp_path / "f.npz")
+    assert f"half returned NaN or infinity for {pictures / 'a' / '2.png'}; use other weights" in sentence
+    assert not [*tmp_path.glob("*.npz")]
 
 
 def test_sentences_on_weights_and_options(pictures: Path, tmp_path: Path) -> None:

@@ -85,6 +85,25 @@ def test_rows_in_the_order_of_image_files(archive: Path, tmp_path: Path) -> None
     assert "does not name '010.crow'" in refusal(order_pictures, archive, "cub", folder / "att_splits.mat")
 
 
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        ([0, 1, 1, 2], "number 1 of them is 0"),
+        ([-1, 1, 1, 2], "number 1 of them is -1"),
+        ([1, 1.5, 2, 3], "number 2 of them is 1.5"),
+        ([1, 2, 2, 10**9], "number 3 of them is 1e+09"),
+        ([1, 2, np.nan, 3], "number 4 of them is nan"),
+        (list("abca"), "there are no numbers"),
+        ([1, 2, 2, 1], "images of 2 classes, but the semantics beside it have 3"),
+    ],
+)
+def test_impossible_labels_are_refused(labels: list[Any], why: str, archive: Path, tmp_path: Path) -> None:
+    order = {"image_files": cells(FILES), "labels": cells(labels) if "a" in labels else np.array(labels)}
+    savemat(tmp_path / "res101.mat", order)
+    savemat(tmp_path / "att_splits.mat", {"att": np.eye(3), "allclasses_names": cells(NAMES)})
+    assert why in refusal(order_pictures, archive, None, tmp_path / "res101.mat")
+
+
 def test_a_mat_is_features_of_the_data_sets_own_split(tmp_path: Path) -> None:
     """Pictures of a folder in the xlsa17 format become another choice of --features, with its split."""
     folder, content, labels = tmp_path / "mine", splits(), images()["labels"].ravel().astype(int) - 1

@@ -13,6 +13,7 @@ import functools
 import hashlib
 import importlib
 import importlib.metadata
+import logging
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -359,12 +360,14 @@ def create_clip(open_clip: Any, model: str, usual: bool) -> tuple[Any, Any]:
     card = open_clip.get_pretrained_cfg(arch, tag) if tag else {}
     hub = card.get("hf_hub", "").rstrip("/")
     address = f"https://huggingface.co/{hub}/resolve/main/open_clip_model.safetensors" if hub else card.get("url", "")
+    scaling = {f"image_{key}": card.get(key) for key in ("mean", "std", "interpolation", "resize_mode")}
     with weights_needed(f"clip:{model}", address, _place_in_hub(hub)):
         network, _, transforms = open_clip.create_model_and_transforms(
             arch,
-            pretrained=tag or None,
-            load_weights=usual,
+            pretrained=tag if usual else None,  # a tag is downloaded even with load_weights=False
+            pretrained_text=False,
             force_quick_gelu=card.get("quick_gelu", False),  # otherwise only a warning says that features are wrong
+            **scaling,
         )
     return network, transforms
 
@@ -372,6 +375,8 @@ def create_clip(open_clip: Any, model: str, usual: bool) -> tuple[Any, Any]:
 @contextlib.contextmanager
 def weights_needed(name: str, address: str, place: str = "") -> Iterator[None]:
     """Turn what libraries raise, of many classes, where weights cannot be had into a sentence on the file to bring."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.ERROR)  # open_clip logs that it has no weights, which a file gives or the sentence says
     try:
         yield
     except Exception as error:
@@ -380,6 +385,8 @@ def weights_needed(name: str, address: str, place: str = "") -> Iterator[None]:
             f"{name}: its weights cannot be loaded ({first_line(error)}); {bring}give the file with --weights FILE"
             f"{' or ' + place if place else ''}."
         ) from error
+    finally:
+        logging.disable(disabled)
 
 
 def _place_in_hub(hub: str | None) -> str:

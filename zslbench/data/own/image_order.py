@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from zslbench.arrays import IntArray
+from zslbench.arrays import AnyArray, IntArray
 from zslbench.data import xlsa17
 from zslbench.data.dataset import numbered_names
 from zslbench.data.own.pictures import SUFFIXES, Pictures
@@ -66,8 +66,13 @@ def order_pictures(folder: Path, layout: str | None, order: Path | None) -> Pict
                 f"{order} has image_files, but not a label for each; give a features file such as res101.mat."
             )
         paths: Sequence[str] = [str(path) for path in held["image_files"].ravel()]
-        labels = held["labels"].ravel().astype(np.int64) - 1
+        labels = _read_labels(order, held["labels"].ravel())
         names = _name_classes(order, int(labels.max()) + 1)
+        if len(names) != labels.max() + 1:
+            raise BadData(
+                f"{order} has images of {labels.max() + 1} classes, but the semantics beside it have {len(names)}; "
+                "give the files of one data set."
+            )
         source = order.name
     elif layout is not None:
         listing = folder / LAYOUTS[layout].listing
@@ -81,6 +86,19 @@ def order_pictures(folder: Path, layout: str | None, order: Path | None) -> Pict
         raise BadData(f"{order} has no image_files; give a features file such as res101.mat, or --layout as well.")
     files = _match_files(paths, root, source)
     return Pictures(root, tuple(files), tuple(labels.tolist()), names, source)
+
+
+def _read_labels(order: Path, given: AnyArray) -> IntArray:
+    """Return 0-based class ids from labels of a features file; each class must have an image."""
+    held = np.unique(given) if given.dtype.kind in "iuf" else np.empty(0)
+    wrong = np.flatnonzero(held != np.arange(1, held.size + 1))
+    if wrong.size or not held.size:
+        why = f"number {wrong[0] + 1} of them is {held[wrong[0]]:g}" if wrong.size else "there are no numbers"
+        raise BadData(
+            f"{order}: the different labels in order must be 1, 2, 3 …, a class with an image each, but {why}; give a "
+            "features file such as res101.mat."
+        )
+    return given.astype(np.int64) - 1
 
 
 def _match_files(paths: Sequence[str], root: Path, source: str) -> list[Path]:

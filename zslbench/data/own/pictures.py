@@ -25,6 +25,7 @@ import numpy as np
 
 from zslbench.arrays import Array, IntArray
 from zslbench.data.array_store import file_states, home
+from zslbench.data.dataset import find_not_finite
 from zslbench.data.own.backbones import INSTALL, Backbone, Crop, Precision, load_backbone
 from zslbench.data.parsers import refuse_broken
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, Unavailable
@@ -344,6 +345,11 @@ def _extract_batch(files: Sequence[Path], networks: Mapping[Path, Backbone]) -> 
         crops = zip(*(outcome[at] for outcome in outcomes if not isinstance(outcome, str)), strict=True)
         each = [network.extract(np.stack(pictures)) for pictures in crops]
         matrix = np.mean(each, axis=0) if each else np.empty((0, 0), dtype=np.float32)
+        if (row := find_not_finite(matrix)) is not None:
+            raise BadData(
+                f"{network.name} returned NaN or infinity for {files[good[row]]}; use other weights, or --precision "
+                "float32."
+            )
         done[path] = (matrix, good, problems)
         _keep_batch(path, done[path])
     return done
