@@ -25,7 +25,7 @@ from test_backbones import CLIP, open_clip, torchvision
 
 import zslbench
 from zslbench.arrays import Array
-from zslbench.data import load_dataset, semantics
+from zslbench.data import add, load_dataset, semantics
 from zslbench.data.own.text_models import TextModel
 from zslbench.errors import BadData, BadValue, DataMissing, Unavailable, UnknownName, ZslbenchError
 
@@ -207,6 +207,11 @@ def test_semantics_join_a_data_set(tmp_path: Path) -> None:
     assert json.loads(zslbench.info("birds").write_json())["facts"]["semantics letters"].count("encoder letters")
     joined = load_dataset("birds", semantics="semantics+letters").semantics
     np.testing.assert_allclose(joined[:, 3:], made.semantics, rtol=1e-6)
+    for given in ("letters+", "letters+letters"):
+        sentence = refusal(load_dataset, "birds", semantics=given, kind=BadValue)
+        assert sentence == f"--semantics {given!r} lacks a name or repeats one; write NAME+NAME."
+    sentence = refusal(add, "birds", semantics={"semantics+letters": made.semantics}, kind=BadValue)
+    assert "(+ joins two semantics)" in sentence
     assert "has semantics 'letters' already; name others with --stem" in refusal(
         semantics, "birds", encoder=LETTERS, kind=BadValue
     )
@@ -252,6 +257,7 @@ REFUSED: tuple[tuple[type[ZslbenchError], str, dict[str, Any]], ...] = (
     (BadValue, "name a file to write, -o FILE.npz", {"output": None}),
     (BadValue, "--weights is for clip encoders", {"weights": "x.pt"}),
     (BadValue, "cannot be the name of semantics", {"stem": "a/b"}),
+    (BadValue, "(+ joins two semantics)", {"stem": "a+b"}),
     (DataMissing, "'absent.txt' is not a file", {"encoder": "words:absent.txt"}),
     (DataMissing, "absent does not exist; name a file of texts, or a folder", {"texts": "absent"}),
     (DataMissing, "holds no texts; put a file CLASS.txt per class there", {"texts": "."}),
@@ -270,6 +276,11 @@ REFUSED: tuple[tuple[type[ZslbenchError], str, dict[str, Any]], ...] = (
         BadData,
         "returned NaN or infinity for class",
         {"encoder": TextModel("no", lambda texts: np.full((len(texts), 2), np.nan))},
+    ),
+    (
+        BadData,
+        f"zero gives class {BIRDS[0]!r} a vector of zeros",
+        {"encoder": TextModel("zero", lambda texts: np.eye(3)[[*range(len(texts))]] - np.eye(3)[0])},
     ),
     (BadData, "returned (13,) for 3 texts", {"encoder": TextModel("flat", lambda texts: np.zeros(13))}),
     (Unavailable, "sentence:x is unavailable", {"encoder": "sentence:x"}),
@@ -298,6 +309,7 @@ def test_sentences(
         ("v.txt", "", "it is empty"),
         ("v.txt", "auk black\n", "neither `words dimensions` nor"),
         ("v.txt", "auk 1 nan\n", "holds NaN or infinity"),
+        ("v.txt", "auk 0 0\n", "gives class 'auk' a vector of zeros"),
         ("v.txt", b"\x1f\x8b\x08 packed", "is packed; unpack it"),
         ("v.bin", struct.pack("<15i", 793712314, 11, *range(13)), "it is of version 11"),
     ],

@@ -185,11 +185,12 @@ def check_name(name: str, taken: Iterable[str]) -> str:
 
 
 def check_stem(stem: str, option: str) -> str:
-    """Return the stem of features or semantics; BadValue if it cannot be a file name."""
-    if not _STEM.fullmatch(stem):
+    """Return the stem of features or semantics; BadValue if it cannot be a file name or is a join (``att+clip``)."""
+    joins = option == "semantics"
+    if not _STEM.fullmatch(stem) or (joins and "+" in stem):
         raise BadValue(
             f"{stem!r} cannot be the name of {option}; write --{option} NAME=FILE, the name of letters, digits, "
-            "and . _ + - between them."
+            f"and {'. _ - between them (+ joins two semantics)' if joins else '. _ + - between them'}."
         )
     return stem
 

@@ -42,6 +42,8 @@ def load_dataset(
     except DataMissing:  # a file stem may itself contain a +
         if len(stems) == 1:
             raise
+        if "" in stems or len(set(stems)) < len(stems):
+            raise BadValue(f"--semantics {semantics!r} lacks a name or repeats one; write NAME+NAME.") from None
     return join_semantics([_load_choice(text, features, stem, root) for stem in stems])
 
 

@@ -230,9 +230,14 @@ def _describe_by_tfidf(texts: Texts, components: str | None) -> Described:
 
 
 def _check_vectors(table: Array, names: Sequence[str], encoder: str, remarks: Sequence[str]) -> None:
-    """Refuse vectors that are not numbers, and classes that have the same one."""
+    """Refuse vectors that are not numbers or all zeros, and classes that have the same one."""
     if (row := find_not_finite(table)) is not None:
         raise BadData(f"{encoder} returned NaN or infinity for class {names[row]!r}; use another model.")
+    if (zero := np.flatnonzero(~table.any(axis=1))).size:
+        raise BadData(
+            f"{encoder} gives class {names[zero[0]]!r} a vector of zeros, which describes nothing; give it other texts "
+            "with --texts."
+        )
     for row in range(1, len(table)):
         likeness = table[:row] @ table[row]
         if likeness[first := int(np.argmax(likeness))] > _SAME:
