@@ -115,6 +115,24 @@ def test_what_is_done_belongs_to_its_pictures(pictures: Path, tmp_path: Path) ->
     assert again.seen == 13
 
 
+def test_what_was_wrong_may_be_mended_between_two_calls(pictures: Path, tmp_path: Path) -> None:
+    """What is done is kept by position: folders that come and go between pictures must not shift the others."""
+    extract = functools.partial(features, pictures, backbone=Means().backbone, output=tmp_path / "f.npz", batch=2)
+    (pictures / "10" / "zz.png").mkdir()
+    assert "not a regular file" in refusal(extract)
+    (pictures / "10" / "zz.png").rmdir()
+    (pictures / "1" / "aa.png").mkdir()
+    out = extract(skip_broken=True)
+    assert len(out.files) == len(out.labels) == 12
+    assert "1/aa.png" not in out.files
+    expected = [COLOURS[file.split("/")[0]] for file in out.files]
+    np.testing.assert_array_equal(out.features["means"], expected)
+    (pictures / "1" / "aa.png").rmdir()
+    np.testing.assert_array_equal(
+        extract().features["means"], np.repeat([COLOURS[c] for c in ("1", "2", "9", "10")], 3, 0)
+    )
+
+
 def test_broken_pictures_are_told_and_left_out_only_when_asked(pictures: Path, tmp_path: Path) -> None:
     whole = (pictures / "9" / "a.png").read_bytes()
     (pictures / "9" / "a.png").write_bytes(whole[:45])

@@ -206,8 +206,10 @@ def features(
         load_backbone(each, device, crop=crop, precision=precision, weights=weights) if isinstance(each, str) else each
         for each in chosen
     ]
+    # Batches are kept by position, so the key has the name of every entry, also of one that is no file.
+    names = [str(path) for path in pictures.files]
     states = file_states(path for path in pictures.files if path.is_file())
-    works = [home() / "features" / digest([*_identify(network), batch, states]) for network in networks]
+    works = [home() / "features" / digest([*_identify(network), batch, names, states]) for network in networks]
     try:
         extracted = _extract(pictures, networks, batch, skip_broken, works, written, on_batch)
         for name, path in written.items():
@@ -280,6 +282,8 @@ def _extract(
         done = {path: held for path in paths if (held := _read_batch(path)) is not None}
         before += len(files) if len(done) == len(paths) else 0
         done |= _extract_batch(files, {path: network for path, network in paths.items() if path not in done})
+        if len({len(good) for _, good, _ in done.values()}) > 1:  # a picture broke since a network has read it
+            done = _extract_batch(files, paths)
         good, problems = done[next(iter(paths))][1:]
         if problems and not skip_broken:
             raise BadData(f"{problems[0]} Correct or remove it, or leave such pictures out with --skip-broken.")
@@ -351,15 +355,14 @@ def _extract_batch(files: Sequence[Path], networks: Mapping[Path, Backbone]) -> 
                 "float32."
             )
         done[path] = (matrix, good, problems)
-        _keep_batch(path, done[path])
+        if not problems:  # what was wrong may be mended, for instance by chmod, which no state shows
+            _keep_batch(path, matrix)
     return done
 
 
-def _keep_batch(path: Path, batch: _Batch) -> None:
-    matrix, good, problems = batch
-
+def _keep_batch(path: Path, matrix: Array) -> None:
     def write(out: BinaryIO) -> None:
-        np.savez(out, features=matrix, good=np.array(good, np.int64), problems=np.array(problems, np.str_))
+        np.savez(out, features=matrix)
 
     # If the folder is gone, another call on the same pictures has finished and removed it.
     with contextlib.suppress(FileNotFoundError), staged(path, write) as temporary:
@@ -369,6 +372,7 @@ def _keep_batch(path: Path, batch: _Batch) -> None:
 def _read_batch(path: Path) -> _Batch | None:
     try:
         with np.load(path, allow_pickle=False) as held:
-            return held["features"], held["good"].tolist(), held["problems"].tolist()
+            matrix: Array = held["features"]
+            return matrix, list(range(len(matrix))), []
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # absent or damaged: extract it again
         return None
