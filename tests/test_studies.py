@@ -16,7 +16,7 @@ of_every_study = pytest.mark.parametrize("name", STUDIES)
 
 
 def test_there_are_studies_of_both_data_sets():
-    assert list(STUDIES) == ["cub-fc1000", "cub-tuned", "defaults", "flowers", "lisgan-questions", "quick"]
+    assert list(STUDIES) == ["cub-fc1000", "cub-tuned", "defaults", "field", "flowers", "lisgan-questions", "quick"]
 
 
 @pytest.mark.realdata
