@@ -190,12 +190,26 @@ OUTPUT = path_option(
     "--output",
     help="Write to FILE instead of the screen; without --format, its ending .md, .tex, .csv or .json is the format.",
 )
+
+
+def _take_one(ctx: click.Context, option: click.Parameter, values: tuple[str, ...]) -> str | None:
+    """Return the value of an option that may be given once; of two, click would take the last without a word."""
+    if len(values) > 1:
+        raise BadValue(
+            f"{option.opts[0]} was given {len(values)} times ({', '.join(values)}), but one is allowed; type a command "
+            "for each, or list them as studies in a plan."
+        )
+    return values[0] if values else None
+
+
+def _choice_of_stem(option: str, help: str) -> Any:
+    return click.option(option, metavar="STEM", multiple=True, callback=_take_one, help=help)
+
+
 CHOICES = combine_options(
-    click.option("--features", metavar="STEM", help="Which features: a file stem such as res101 or vgg19."),
-    click.option(
-        "--semantics",
-        metavar="STEM",
-        help="Which semantics: a file stem such as att or sent, or several side by side: att+sent.",
+    _choice_of_stem("--features", "Which features: a file stem such as res101 or vgg19."),
+    _choice_of_stem(
+        "--semantics", "Which semantics: a file stem such as att or sent, or several side by side: att+sent."
     ),
 )
 METHOD_FILTER = names_option("-m", "--method", "methods", help="Only these methods.")
