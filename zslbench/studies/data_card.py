@@ -125,6 +125,13 @@ class DataCard(VerbResult):
         sides[self.dataset.seen], sides[self.dataset.unseen] = "seen", "unseen"
         return sides
 
+    @functools.cached_property
+    def _cosines(self) -> Array:
+        """(c, c) cosines of the semantics of classes; see `zslbench.data.similarity`."""
+        rows = centre_semantics(self.dataset.semantics)
+        cosines: Array = rows @ rows.T
+        return cosines
+
     def _describe(self) -> dict[str, str]:
         data, counts = self.dataset, Counts.of(self.dataset)
         sides = dict.fromkeys(f"{len(fold.train)} + {len(fold.val)}" for fold in data.folds)
@@ -168,12 +175,14 @@ class DataCard(VerbResult):
 
     def _tabulate_alike(self) -> Table:
         """Return the classes that are most like each other."""
-        rows, names, sides = centre_semantics(self.dataset.semantics), self._names, self._sides
-        cosines = np.triu(rows @ rows.T - 2, 1)  # all below 0 but what is left out
+        names, sides = self._names, self._sides
+        cosines = np.triu(self._cosines - 2, 1)  # all below 0 but what is left out
         top = np.argsort(cosines, axis=None, kind="stable")[::-1]
         top = top[cosines.ravel()[top] < 0][:_MOST_ALIKE]
         pairs = [divmod(int(at), len(names)) for at in top]
-        cells = [(names[one], names[other], sides[one], sides[other], rows[one] @ rows[other]) for one, other in pairs]
+        cells = [
+            (names[one], names[other], sides[one], sides[other], self._cosines[one, other]) for one, other in pairs
+        ]
         return text_table(
             "Classes most like each other",
             ("class", "and", "cosine", "sides"),
@@ -248,10 +257,10 @@ class DataCard(VerbResult):
         sections = {section.anchor: section for section in self._make_sections()}
         if len(held) <= _MOST_DRAWN:
             names = [shorten(self._names[at], _LONGEST_NAME) for at in held]
-            rows, unseen = centre_semantics(self.dataset.semantics)[held], self.sizes[held, 2] > 0
+            cosines, unseen = self._cosines[np.ix_(held, held)], self.sizes[held, 2] > 0
             for anchor, draw in (
                 ("classes", lambda width: draw_class_sizes(self.sizes[held], names, width)),
-                ("similarity", lambda width: draw_similarity(rows @ rows.T, unseen, names, width)),
+                ("similarity", lambda width: draw_similarity(cosines, unseen, names, width)),
             ):
                 section = sections[anchor]
                 sections[anchor] = dataclasses.replace(section, figures=(_draw(anchor, section.title, draw),))

@@ -22,6 +22,7 @@ from zslbench.data.dataset import numbered_names
 from zslbench.data.own.pictures import SUFFIXES, Pictures
 from zslbench.data.parsers import read_variables
 from zslbench.errors import BadData, DataMissing, UnknownName
+from zslbench.identity import expand_home
 from zslbench.visible import format_count, list_names
 
 Listed = tuple[Sequence[str], Sequence[str]]
@@ -50,8 +51,6 @@ def order_pictures(folder: Path, layout: str | None, order: Path | None) -> Pict
         UnknownName: no such layout. DataMissing: a file, or a picture that is listed, is missing.
         BadData: a file is damaged, or a listed path fits several pictures.
     """
-    from zslbench.identity import expand_home
-
     folder = expand_home(folder).absolute()
     if layout is not None and layout not in LAYOUTS:
         raise UnknownName("layout", layout, LAYOUTS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import functools
 import io
 import itertools
 import zipfile
@@ -159,9 +160,17 @@ def _read_file(given: str | Path, role: str) -> InputArray:
             )
         if array.dtype.kind not in _KINDS:
             raise BadData(f"{path} holds {array.dtype}; only numbers and texts can be read.")
-        facts = {"source": str(path.absolute()), "sha256": file_sha256(path), "shape": list(array.shape)}
+        state = path.stat()
+        sha256 = _hash_file(path.absolute(), state.st_size, state.st_mtime_ns)
+        facts = {"source": str(path.absolute()), "sha256": sha256, "shape": list(array.shape)}
     source, keyed = (f"{path}:{key}", {"key": key}) if key else (str(path), {})
     return InputArray(array, source, facts | keyed | ({"about": about} if about else {}), names, suffix in _TEXT, index)
+
+
+@functools.lru_cache(maxsize=16)
+def _hash_file(path: Path, size: int, modified: int) -> str:
+    """Return the sha256 of a file; several arrays are read from one, which may be large."""
+    return file_sha256(path)
 
 
 def _read_member(archive: zipfile.ZipFile, key: str, path: Path) -> AnyArray:

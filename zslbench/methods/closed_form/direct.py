@@ -8,7 +8,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.errors import BadValue
-from zslbench.methods.base import Context, MethodCard, Setting, Size
+from zslbench.methods.base import Context, MethodCard, Size
 from zslbench.methods.closed_form import ClosedForm
 from zslbench.methods.fit_cache import Shared
 from zslbench.methods.preprocess import Preprocessor, cosines, unit
@@ -29,8 +29,6 @@ class Direct(ClosedForm):
         summary="cosine of features and semantics of one space (CLIP zero-shot); nothing is trained",
         citation="radford2021clip",
         reference="Radford et al., Learning transferable visual models from natural language supervision, ICML 2021",
-        version=1,
-        setting=Setting.INDUCTIVE,
         stochastic=False,
         formula="score(x, a) = cos(x, a), or cos(x/‖x‖ − m, a/‖a‖ − b) with the means m of images and b of classes",
         differences=(
