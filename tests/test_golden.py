@@ -280,7 +280,7 @@ RUNNING: Mapping[str, tuple[str, ...]] = {
         "zslbench run -m nowhere:Method -d digits",
         "zslbench run -m eszsl -d cub",
         "zslbench run -m eszsl -d digits --features res101",
-        "zslbench run -m eszsl -d digits --features lite0 --features lite1",
+        "zslbench tune eszsl -d digits --features lite0 --features lite1",
         "zslbench run -m eszsl -d digits --device cuba",
         "zslbench run -m eszsl -d digits --workers none",
         "zslbench run -m eszsl -d digits --time-limit soon",

@@ -154,7 +154,7 @@ def test_plain_output_is_a_line_per_fit_and_one_now_and_then_while_none_ends(clo
     ]
     screen.finished(batch.first, [result(T1=0.5)])
     screen.finished(batch.first, [])  # another coordinator did it
-    assert lines() == ["[fit 1/2] eszsl CUB seed 0: T1 50.0  (10.0 s)"]
+    assert lines() == ["[fit 1/2] eszsl digits seed 0: T1 50.0  (10.0 s)"]
     clock[0] += progress.PLAIN_EVERY - 1
     screen.advanced(batch.first, "training", 3, 9)
     assert lines() == []

@@ -89,10 +89,11 @@ def encode_signs(error: UnicodeError) -> tuple[str, int]:
 def title_data(name: str) -> str:
     """Return a data set's name as papers spell it; other names than those of the catalogue stay as they are.
 
-    >>> title_data("cub"), title_data("apy"), title_data("digits")
-    ('CUB', 'aPY', 'digits')
+    >>> title_data("cub"), title_data("apy (res101, att)"), title_data("digits")
+    ('CUB', 'aPY (res101, att)', 'digits')
     """
-    return _DATA_TITLES.get(name, name)
+    head, space, stems = name.partition(" ")
+    return _DATA_TITLES.get(head, head) + space + stems
 
 
 def name_run(label: str, dataset: str, protocols: Iterable[str], stage: str, fold: int, seed: int) -> str:

@@ -28,6 +28,7 @@ BESIDE = {"plan", "runs", "device", "rerun", "resume", "dry_run", "quiet", "log"
     "zslbench run --method lisgan --dataset sun --protocol gzsl",
     "zslbench run -m eszsl -m sae -d digits",
     "zslbench run -m 'eszsl[gamma=1000,lam=0.1,preprocess=standard]' -d cub --features fc1000 --semantics att",
+    "zslbench run -m eszsl -m sae -d cub --features res101 --features vgg19",
     "zslbench run -m 'lisgan@S3[hidden=1024]' -d ./my-xlsa17-folder --seeds 5",
     "zslbench run -m 'eszsl[gamma=[1,10,100]]' -d digits --stage dev --dry-run",
     "zslbench run -m lisgan -m fclswgan -d sun --seeds 5 --workers auto --time-limit 2h",
@@ -48,7 +49,7 @@ BESIDE = {"plan", "runs", "device", "rerun", "resume", "dry_run", "quiet", "log"
     help="A method: name, name@preset, name[key=value,…], or pkg.module:Class.",
 )
 @shared.run_on(required=False)
-@shared.CHOICES
+@shared.SEVERAL_CHOICES
 @shared.seeds_option(help="Run the seeds 0 to N-1.  [default: 1]")
 @click.option("--seed", "seed_list", type=int, multiple=True, metavar="K", help="Run seed K. Repeatable.")
 @shared.stage_option(
@@ -134,7 +135,8 @@ def run(
     """
     if seeds is not None and seed_list:
         raise click.UsageError("--seeds and --seed were both given; use one of them.")
-    options |= {"fold": options["fold"] or None, "seeds": seed_list or seeds or 1}
+    options |= {name: options[name] or None for name in ("fold", "features", "semantics")}
+    options["seeds"] = seed_list or seeds or 1
     if plan is not None:
         options = _beside(plan, ctx, options)
     machine = shared.take_machine(options)

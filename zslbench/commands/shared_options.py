@@ -202,16 +202,14 @@ def _take_one(ctx: click.Context, option: click.Parameter, values: tuple[str, ..
     return values[0] if values else None
 
 
-def _choice_of_stem(option: str, help: str) -> Any:
-    return click.option(option, metavar="STEM", multiple=True, callback=_take_one, help=help)
-
-
+_STEMS = {
+    "--features": "Which features: a file stem such as res101 or vgg19.",
+    "--semantics": "Which semantics: a file stem such as att or sent, or several side by side: att+sent.",
+}
 CHOICES = combine_options(
-    _choice_of_stem("--features", "Which features: a file stem such as res101 or vgg19."),
-    _choice_of_stem(
-        "--semantics", "Which semantics: a file stem such as att or sent, or several side by side: att+sent."
-    ),
+    *(click.option(name, metavar="STEM", multiple=True, callback=_take_one, help=_STEMS[name]) for name in _STEMS)
 )
+SEVERAL_CHOICES = combine_options(*(names_option(name, metavar="STEM", help=_STEMS[name]) for name in _STEMS))
 METHOD_FILTER = names_option("-m", "--method", "methods", help="Only these methods.")
 DATASETS = names_option("-d", "--dataset", "datasets", help="Only these data sets.")
 PROTOCOLS = names_option("-p", "--protocol", "protocols", help="Only these protocols.")

@@ -194,7 +194,7 @@ def _group_past_fits(records: Iterable[Record]) -> tuple[_History, _History]:
 
 def key_of(job: Job) -> FitKey:
     """Return the group of fits that a job belongs to."""
-    return job.first.method, job.first.dataset.name, job.first.stage
+    return job.first.method, job.first.dataset.shown_name, job.first.stage
 
 
 def size_of(run: Run, sizes: Sizes) -> Size:

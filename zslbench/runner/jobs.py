@@ -33,6 +33,7 @@ class DatasetRef:
         text, root: what `load_dataset` is called with, beside features and semantics.
         name, features, semantics, fingerprint, origin, split, first_class: of the loaded data set.
         own_folder, data_root: absolute paths of where it was read from (see `data.loading.locate`).
+        with_stems: whether progress names its features and semantics: a plan has several of the data set.
     """
 
     text: str
@@ -46,6 +47,12 @@ class DatasetRef:
     first_class: int = 0
     own_folder: str = ""
     data_root: str = ""
+    with_stems: bool = False
+
+    @property
+    def shown_name(self) -> str:
+        """The name in listings and progress, where needed with features and semantics."""
+        return f"{self.name} ({self.features}, {self.semantics})" if self.with_stems else self.name
 
     def load(self, narrow: bool = False) -> Dataset:
         """Return the data set as it was when the plan was made, from the store of arrays.
@@ -215,7 +222,7 @@ class Job:
     def __str__(self) -> str:
         run = self.first
         rules = [served.protocol for served in self.runs]
-        return name_run(run.label, run.dataset.name, rules, run.stage, run.fold, run.seed)
+        return name_run(run.label, run.dataset.shown_name, rules, run.stage, run.fold, run.seed)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -85,7 +85,7 @@ class _Fit:
             run=run.id,
             method=run.method,
             label=run.label,
-            dataset=run.dataset.name,
+            dataset=run.dataset.shown_name,
             protocols=tuple(served.protocol for served in self.job.runs),
             stage=run.stage,
             fold=run.fold,

@@ -99,10 +99,10 @@ class Outcome(VerbResult):
         """Return column heads and rows of the plan: each run, or how many of each method on each data set."""
         if len(self.states) <= _LISTED:
             return ("id", "run", "state"), [(run.id, str(run), state) for run, state in self.states]
-        datasets = list(dict.fromkeys(run.dataset.name for run, _ in self.states))
+        datasets = list(dict.fromkeys(run.dataset.shown_name for run, _ in self.states))
         counts: dict[str, dict[str, Counter[str]]] = {}
         for run, state in self.states:
-            counts.setdefault(run.method, {name: Counter() for name in datasets})[run.dataset.name][state] += 1
+            counts.setdefault(run.method, {name: Counter() for name in datasets})[run.dataset.shown_name][state] += 1
         rows = [(method, *map(_count_states, by_data.values())) for method, by_data in counts.items()]
         return ("method", *map(title_data, datasets)), rows
 
@@ -171,7 +171,7 @@ class Outcome(VerbResult):
         for run, state in self.states:
             values = records[run.id].metrics if run.id in records else {}
             numbers = (Cell(f"{100 * values[name]:.1f}") if name in values else None for name in metrics)
-            rows.append((run.label, title_data(run.dataset.name), run.protocol, str(run.seed), state, *numbers))
+            rows.append((run.label, title_data(run.dataset.shown_name), run.protocol, str(run.seed), state, *numbers))
         heads = ("method", "data set", "protocol", "seed", "state", *metrics)
         below = remarks("note", [*self.remarks, *self.sentences()])
         return [text_table("", heads, rows, words=(1, 2, 4), remarks=tuple(below))]

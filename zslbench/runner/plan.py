@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import os
 import re
 import shlex
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from msgspec import Meta, Struct, structs
 
@@ -45,6 +46,7 @@ _Words = Annotated[Sequence[str], Meta(min_length=1)]
 _Texts = Annotated[str | _Words, Meta(description="a text or a list of texts")]
 _Number = Annotated[int, Meta(ge=1)]
 _Numbers = Annotated[Sequence[int], Meta(min_length=1)]
+_Way: TypeAlias = tuple[RunConditions, SeedsAtOnce]
 _Flag = Annotated[bool, Meta(description="true or false")]
 
 
@@ -54,8 +56,8 @@ class RunOptions(Struct, frozen=True):
     methods: _Texts = ()
     datasets: _Texts = ()
     protocols: _Texts = DEFAULT_PROTOCOLS
-    features: _Text | None = None
-    semantics: _Text | None = None
+    features: _Texts | None = None
+    semantics: _Texts | None = None
     seeds: Annotated[_Number | _Numbers, Meta(description="how many seeds, or a list of them such as [0, 1, 2]")] = 1
     stage: Annotated[Stage, Meta(description=f"one of {', '.join(STAGES)}")] = "final"
     fold: Annotated[int | _Numbers | None, Meta(description="a fold, or a list of folds")] = None
@@ -253,7 +255,12 @@ class _Planner:
     def runs(self, stage: Stage, protocols: Sequence[str]) -> Iterator[Run]:
         options = self.options
         methods, datasets = as_text_list(options.methods), as_text_list(options.datasets)
-        asked = {"method": methods, "dataset": datasets, "protocol": protocols, "seed": self.seeds, "fold": self.folds}
+        features: list[str | None] = [None] if options.features is None else [*as_text_list(options.features)]
+        semantics: list[str | None] = [None] if options.semantics is None else [*as_text_list(options.semantics)]
+        asked = {
+            "method": methods, "dataset": datasets, "features": features, "semantics": semantics,
+            "protocol": protocols, "seed": self.seeds, "fold": self.folds,
+        }  # fmt: skip
         for kind, values in asked.items():
             if values is not None and not values:
                 raise BadValue(f"no {kind} was given; name at least one with --{kind}.")
@@ -263,8 +270,9 @@ class _Planner:
             params.resolve(method_class(spec.name), spec.name, spec.params)
         root = Path(options.data_root) if options.data_root else None
         for text in datasets:
-            for point in [Spec(text)] if Path(text).is_dir() else expand(parse(text)):
-                ref = dataset_ref(str(point), options.features, options.semantics, root)
+            points = [Spec(text)] if Path(text).is_dir() else expand(parse(text))
+            for point, of_images, of_classes in itertools.product(points, features, semantics):
+                ref = dataset_ref(str(point), of_images, of_classes, root)
                 self._remark_on_files(ref)
                 folds = self._dev_folds(ref) if stage == "dev" else (0,)
                 for spec in specs:
@@ -396,7 +404,7 @@ def plan_study(study: StudyPlan, runs: Path, device: str) -> tuple[list[RunGroup
     A run that several studies mean is done in the way of the first. `runs` is the folder of records, with its tuned
     presets. An error names the plan file, and the study in it, that asks for what cannot be.
     """
-    by_way: dict[tuple[RunConditions, SeedsAtOnce], list[Run]] = {}
+    by_way: dict[_Way, list[Run]] = {}
     seen: set[str] = set()
     remarks: dict[str, None] = {}
     unseeded: dict[str, None] = {}
@@ -419,4 +427,12 @@ def plan_study(study: StudyPlan, runs: Path, device: str) -> tuple[list[RunGroup
     if unseeded:
         does, it_runs = ("does", "it runs") if len(unseeded) == 1 else ("do", "they run")
         remarks[f"{join_words([*unseeded])} {does} not depend on the seed: {it_runs} with seed 0 only."] = None
-    return [RunGroup(*way, tuple(part)) for way, part in by_way.items()], list(remarks)
+    return [RunGroup(*way, tuple(part)) for way, part in _name_stems(by_way).items()], list(remarks)
+
+
+def _name_stems(by_way: Mapping[_Way, Sequence[Run]]) -> dict[_Way, list[Run]]:
+    """Return the runs such that names of data sets contain features and semantics where a plan has several of one."""
+    refs = dict.fromkeys(run.dataset for part in by_way.values() for run in part)
+    counts = Counter(name for name, *_ in {(ref.name, ref.features, ref.semantics) for ref in refs})
+    named = {ref: dataclasses.replace(ref, with_stems=counts[ref.name] > 1) for ref in refs}
+    return {way: [dataclasses.replace(run, dataset=named[run.dataset]) for run in part] for way, part in by_way.items()}

@@ -128,7 +128,7 @@ def show_preparation(runs: Iterable[Run], console: Console | None) -> contextlib
     slow = next((run for run in runs if is_slow(run, sizes)), None) if console else None
     if console is None or slow is None:
         return contextlib.nullcontext()
-    return _show_activity(console, f"preparing {slow.method} on {title_data(slow.dataset.name)} …")
+    return _show_activity(console, f"preparing {slow.method} on {title_data(slow.dataset.shown_name)} …")
 
 
 def forecast(
@@ -162,7 +162,7 @@ def forecast(
     per_method: dict[str, list[float]] = {}
     for name in dict.fromkeys(job.first.method for batch in slow for job in batch.jobs) if console else ():
         if name in jobs:
-            data = title_data(jobs[name].first.dataset.name)
+            data = title_data(jobs[name].first.dataset.shown_name)
             with _show_activity(console, f"measuring a few steps of {name} on {data}, to say how long it takes …"):
                 if probed := probe(jobs[name], clock):
                     measured[name] = [probed[0]]
@@ -265,7 +265,7 @@ def describe_cost(
     for job in jobs:
         name = _name_method(job)
         if (per_fit := expected.per_fit.get(key_of(job))) is not None:
-            by_data[job.first.dataset.name].append(per_fit)
+            by_data[job.first.dataset.shown_name].append(per_fit)
     ground = "on this CPU" if measured else "by earlier runs"
     for dataset, seconds in by_data.items():
         count, total = trials * len(seconds), trials * sum(seconds)

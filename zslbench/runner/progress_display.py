@@ -40,10 +40,10 @@ _REASON = 60
 """Characters of a reason on the line of a fit; the study ends with whole reasons."""
 
 
-def result_line(results: Sequence[RunResult]) -> str:
+def result_line(results: Sequence[RunResult], dataset: str = "") -> str:
     """Return one line on a fit: its metrics in percent under all protocols, or why it failed.
 
-    The seconds are those of the fit and of all its scoring.
+    The seconds are those of the fit and of all its scoring. `dataset`: what the data set is called; empty: its name.
     """
     records = [result.record for result in results]
     first, ok = records[0], [record for record in records if record.ok]
@@ -64,7 +64,7 @@ def result_line(results: Sequence[RunResult]) -> str:
         seconds, shared = ok[0].timings.get("total", 0.0) + sum(scoring[1:]), ok[0].timings.get("shared", 0.0)
         part = f", {format_time(shared, 1)} of them shared" if shared >= 0.1 else ""
         took = f"  ({format_time(seconds, 1)}{part})"
-    name = name_run(first.label, first.dataset["name"], [], first.stage, first.fold, first.seed)
+    name = name_run(first.label, dataset or first.dataset["name"], [], first.stage, first.fold, first.seed)
     return f"{name}: {'; '.join(parts)}{took}"
 
 
@@ -102,14 +102,15 @@ class _Plain(Listener):
         if any(result.record.status == "interrupted" for result in results):
             self._stop_counting()
             if not self.note:
-                self._print(result_line(results))
+                self._print(result_line(results, job.first.dataset.shown_name))
             return
         self.ended += 1
         if self.note:
             self._print_progress()
         elif results:
             self._quiet_since = time.monotonic()
-            self._print(f"[fit {self.ended}/{self.count}] {result_line(results)}")
+            line = result_line(results, job.first.dataset.shown_name)
+            self._print(f"[fit {self.ended}/{self.count}] {line}")
 
     def _stop_counting(self) -> None:
         """Keep the display as it was before a fit was interrupted."""

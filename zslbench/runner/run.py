@@ -59,8 +59,8 @@ def run(
     protocols: str | Sequence[str] = DEFAULT_PROTOCOLS,
     *,
     plan: Path | str | StudyPlan | None = None,
-    features: str | None = None,
-    semantics: str | None = None,
+    features: str | Sequence[str] | None = None,
+    semantics: str | Sequence[str] | None = None,
     seeds: SupportsIndex | Iterable[SupportsIndex] = 1,
     stage: Stage = "final",
     fold: SupportsIndex | Iterable[SupportsIndex] | None = None,
@@ -95,7 +95,7 @@ def run(
         datasets: names, or paths of folders.
         protocols: ``zsl``, ``gzsl`` or both.
         plan: a plan file, or what `read_plan` returned; it takes the place of all arguments that say what is run.
-        features, semantics: file stems; None: the usual ones of each data set.
+        features, semantics: one file stem or several, each with each; None: the usual ones of each data set.
         seeds: how many seeds (3 means 0, 1 and 2), or a list of seeds.
         stage: ``final`` (train on trainval, test on the test images) or ``dev`` (validation classes take the place of
             the unseen ones).

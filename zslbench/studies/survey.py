@@ -117,13 +117,18 @@ class Survey:
 
     def with_running(self, fits: Iterable[RunningFit]) -> Survey:
         """Return the survey with the runs of these fits as running, where they are not done."""
-        running = {(fit.label, fit.dataset, protocol, fit.fold, fit.seed) for fit in fits for protocol in fit.protocols}
+        running = {
+            (fit.label, title_data(fit.dataset), protocol, fit.fold, fit.seed)
+            for fit in fits
+            for protocol in fit.protocols
+        }
+
+        def is_running(slot: ExpectedRun) -> bool:
+            name, protocol = title_data(slot.place.dataset), slot.protocol.partition("[")[0]
+            return any((slot.row, data, protocol, slot.fold, slot.seed) in running for data in (name, str(slot.place)))
+
         states = {
-            slot: "running"
-            if state != "done"
-            and (slot.row, slot.place.dataset, slot.protocol.partition("[")[0], slot.fold, slot.seed) in running
-            else state
-            for slot, state in self.states.items()
+            slot: "running" if state != "done" and is_running(slot) else state for slot, state in self.states.items()
         }
         return dataclasses.replace(self, states=states)
 
