@@ -62,7 +62,7 @@ def test_rows_in_the_order_of_image_files(archive: Path, tmp_path: Path) -> None
     out = features(archive, **given, output=folder / "level.mat")
     assert out.features["level"].ravel().tolist() == [30, 0, 20, 10]
     assert (out.class_names, out.labels.tolist()) == (NAMES, [0, 1, 1, 2])
-    assert (out.files[0], out.facts["level"]["order"]) == ("images/002.gull/c.jpg", "res101.mat")
+    assert (out.files[0], out.facts["level"]["order"], out.skipped) == ("images/002.gull/c.jpg", "res101.mat", ())
     held = loadmat(folder / "level.mat")
     assert held["features"].ravel().tolist() == [30, 0, 20, 10]
     assert held["labels"].ravel().tolist() == labels
@@ -71,6 +71,10 @@ def test_rows_in_the_order_of_image_files(archive: Path, tmp_path: Path) -> None
     listed = features(archive, layout="cub", **given | {"order": folder / "att_splits.mat"}, output=tmp_path / "f.npz")
     assert (listed.features["level"].ravel().tolist(), listed.labels.tolist()) == ([0, 10, 20, 30], [1, 2, 1, 0])
     assert listed.facts["level"]["order"] == "images.txt"
+    for name in ("d.jpg", "._a.jpg"):  # macOS puts the second beside pictures of other systems
+        paint(archive / "images" / "001.auk" / name, 9)
+    (told,) = features(archive, **given, output=folder / "level.mat").skipped
+    assert told == f"1 picture of {archive} that res101.mat does not list: images/001.auk/d.jpg"
     why = refusal(features, archive, **given, skip_broken=True, output=tmp_path / "f.npz", kind=BadValue)
     assert "--skip-broken would leave rows out" in why
     paint(archive / "old" / "images" / "002.gull" / "c.jpg", 9)

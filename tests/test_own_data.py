@@ -332,7 +332,7 @@ BROKEN: list[tuple[type[ZslbenchError], dict[str, Any], str]] = [
         ({"labels": [NAMES[label] for label in LABELS], "classes": None}, "--classes"),
         ({"classes": [*NAMES[:7], "auk"]}, "'auk' is listed 2 times"),
         ({"classes": NAMES[:7]}, "but there are 7 classes"),
-        ({"classes": [*NAMES[:7], " "]}, "a class name is empty"),
+        ({"classes": [*NAMES[:7], " "]}, "class name '' is empty"),
     )),
     *((BadData, {"splits": splits}, why) for splits, why in (
         ({"unseen": ["auk", "owl"]}, "'owl', which is not a class"),

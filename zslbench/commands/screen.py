@@ -129,14 +129,14 @@ def show_outcome(outcome: Outcome) -> None:
 
 @contextlib.contextmanager
 def counted(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Give a function that shows how much of all is done, as a bar on a terminal."""
+    """Give a function that shows how much of all is done, as a bar on a terminal; until it is called, "loading …"."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     console = progress_console()
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), times_column()
     with Progress(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task(what, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+        task = bar.add_task("loading …", total=None)
+        yield lambda done, total: bar.update(task, description=what, completed=done, total=total)
 
 
 def show_table(

@@ -20,7 +20,7 @@ from zslbench.data.parsers import read_shapes, read_variables
 from zslbench.documents import decode_json
 from zslbench.errors import BadData, BadValue, DataMissing
 from zslbench.files import check_size
-from zslbench.visible import format_count, list_names
+from zslbench.visible import format_count, list_names, one_line
 
 FEATURES, SEMANTICS = "res101", "att"
 """The usual features and semantics."""
@@ -233,7 +233,7 @@ def class_names(folder: Path, array: AnyArray | None, path: Path, classes: int) 
         names = tuple(_class_list(path))
     else:
         return None
-    if any(not name.isprintable() for name in names):
+    if any(name != one_line(name) for name in names):
         raise BadData(
             f"{path}: a class name contains characters that cannot be printed; give names of letters, digits and marks."
         )

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -83,8 +84,8 @@ def order_pictures(folder: Path, layout: str | None, order: Path | None) -> Pict
         source = listing.name
     else:
         raise BadData(f"{order} has no image_files; give a features file such as res101.mat, or --layout as well.")
-    files = _match_files(paths, root, source)
-    return Pictures(root, tuple(files), tuple(labels.tolist()), names, source)
+    files, left_out = _match_files(paths, root, source)
+    return Pictures(root, tuple(files), tuple(labels.tolist()), names, source, left_out)
 
 
 def _read_labels(order: Path, given: AnyArray) -> IntArray:
@@ -100,15 +101,17 @@ def _read_labels(order: Path, given: AnyArray) -> IntArray:
     return given.astype(np.int64) - 1
 
 
-def _match_files(paths: Sequence[str], root: Path, source: str) -> list[Path]:
+def _match_files(paths: Sequence[str], root: Path, source: str) -> tuple[list[Path], str]:
     """Return the picture of each path: of those of its file name the one that most folders above it agree with.
+
+    The second is a sentence on pictures that are not listed; empty if all are.
 
     In folders per class the folder has to agree, since pictures of several classes may have one file name.
     """
     by_name = collections.defaultdict(list)
     for place, _, names in os.walk(root):
         for name in names:
-            if name.lower().endswith(SUFFIXES):
+            if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 by_name[name.lower()].append(Path(place, name))
     matched, missing = [], []
     for path in paths:
@@ -128,7 +131,10 @@ def _match_files(paths: Sequence[str], root: Path, source: str) -> list[Path]:
             f"{format_count(len(missing), 'picture')} of {len(paths):,} in {source} not found under {root}: "
             f"{list_names(missing, 2)}; name the folder of all pictures with --images."
         )
-    return matched
+    others = sorted(set(itertools.chain(*by_name.values())).difference(matched))
+    listed = list_names([path.relative_to(root).as_posix() for path in others], 3)
+    left_out = f"{format_count(len(others), 'picture')} of {root} that {source} does not list: {listed}"
+    return matched, left_out if others else ""
 
 
 def _count_common(path: Sequence[str], other: Sequence[str]) -> int:

@@ -14,7 +14,7 @@ from zslbench.arrays import AnyArray, Array, IntArray
 from zslbench.data.dataset import find_not_finite, to_float32
 from zslbench.data.own.reading import InputArray
 from zslbench.errors import BadData, BadValue
-from zslbench.visible import format_count
+from zslbench.visible import format_count, one_line
 
 Orientation = Literal["auto", "rows", "columns"]
 _COUNTED = 4
@@ -116,10 +116,11 @@ def read_class_names(loaded: InputArray) -> tuple[str, ...]:
 
 
 def check_class_names(names: Sequence[str], source: str) -> tuple[str, ...]:
-    """Return class names unchanged; BadData if one is empty, has a line break, or occurs twice."""
-    if any(not name or not name.isprintable() for name in names):
+    """Return class names unchanged; BadData if one is empty, has blanks at its ends or line breaks, or occurs twice."""
+    if (strange := next((name for name in names if not name or name.strip() != one_line(name)), None)) is not None:
         raise BadData(
-            f"{source}: a class name is empty or contains characters that cannot be printed; give one name per line."
+            f"{source}: class name {strange!r} is empty, begins or ends with a space, or has characters that cannot be "
+            "printed; change it."
         )
     name, times = collections.Counter(names).most_common(1)[0]
     if times > 1:

@@ -27,10 +27,13 @@ from zslbench.arrays import Array, IntArray
 from zslbench.data.array_store import file_states, home
 from zslbench.data.dataset import find_not_finite
 from zslbench.data.own.backbones import INSTALL, Backbone, Crop, Precision, load_backbone
-from zslbench.data.parsers import refuse_broken
+from zslbench.data.own.matrices import check_class_names
+from zslbench.data.own.reading import read_output
+from zslbench.data.parsers import read_variables, refuse_broken
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, Unavailable
 from zslbench.files import remove_temporary, staged, write_atomically
 from zslbench.identity import digest, expand_home
+from zslbench.visible import list_names, visible
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -52,13 +55,19 @@ OnBatch = Callable[[int, int], None]
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """Files in the order of their rows, the class id of each, and the classes' names; `order` says which order."""
+    """Files in the order of their rows, the class id of each, and the classes' names.
+
+    Attributes:
+        order: which order it is.
+        left_out: a sentence on what else is in the folder; empty if nothing is.
+    """
 
     folder: Path
     files: tuple[Path, ...]
     labels: tuple[int, ...]
     class_names: tuple[str, ...]
     order: str = "folders and names"
+    left_out: str = ""
 
 
 def find_pictures(folder: Path) -> Pictures:
@@ -66,11 +75,12 @@ def find_pictures(folder: Path) -> Pictures:
 
     Raises:
         DataMissing: there is no such folder, or no class folder in it.
-        BadData: a class folder has no picture.
+        BadData: a class folder has no picture, or a name that no class can have.
     """
     folder = expand_home(folder).absolute()
     try:
-        classes = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")]
+        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        classes = [path for path in entries if path.is_dir()]
         files = {path: sorted(path.glob("[!.]*")) for path in classes}
     except OSError as error:
         raise DataMissing(
@@ -80,19 +90,25 @@ def find_pictures(folder: Path) -> Pictures:
         raise DataMissing(f"{folder} holds no folders; pictures must be in one folder per class.")
     numbered = all(path.name.isdecimal() for path in classes)
     classes.sort(key=lambda path: (int(path.name) if numbered else 0, path.name))
+    names = check_class_names([path.name for path in classes], str(folder))
     pictures, labels = [], []
+    others = [path for path in entries if path not in files and path.suffix.lower() in SUFFIXES]
     for number, path in enumerate(classes):
         held = [file for file in files[path] if file.suffix.lower() in SUFFIXES]
+        others += [file for file in files[path] if file.suffix.lower() not in SUFFIXES]
         if not held:
             raise BadData(f"{path} holds no picture ({', '.join(SUFFIXES)}); remove the folder, or add some.")
         pictures += held
         labels += [number] * len(held)
-    return Pictures(folder, tuple(pictures), tuple(labels), tuple(path.name for path in classes))
+    listed = list_names([path.relative_to(folder).as_posix() for path in others], 3)
+    left_out = f"{len(others):,} of what {folder} holds: {listed}; {', '.join(SUFFIXES)} in a folder per class are read"
+    return Pictures(folder, tuple(pictures), tuple(labels), names, left_out=left_out if others else "")
 
 
 def open_picture(path: Path) -> Image:
     """Return a whole picture as a Pillow image in RGB: of an animation the first frame, without transparency.
 
+    It is not turned as its EXIF data ask: the readers of torchvision, timm and open_clip do not turn it either.
     The format is recognised by content and must be one of `FORMATS`. The size is checked before a pixel is decoded.
 
     Raises:
@@ -139,8 +155,10 @@ class Extracted:
         files: (n,) paths relative to the folder of pictures.
         facts: by backbone: its weights' sha256, preprocessing, precision …, and where the pictures were.
         written: the file of each backbone.
-        skipped: one sentence per picture that was left out.
-        done_before: how many pictures an earlier, interrupted call had done.
+        skipped: sentences on what was left out: one per picture that cannot be read, and one on what is no picture of a
+            class or is not in the order that was given.
+        done_before: how many pictures an earlier call had done.
+        unchanged: the backbones whose file was there already, made of the same pictures in the same way.
     """
 
     features: Mapping[str, Array]
@@ -151,6 +169,7 @@ class Extracted:
     written: Mapping[str, Path]
     skipped: tuple[str, ...] = ()
     done_before: int = 0
+    unchanged: tuple[str, ...] = ()
 
 
 def features(
@@ -176,7 +195,7 @@ def features(
         images: the folder.
         output: a ``.npz`` to write: ``features``, ``labels``, ``class_names``, ``files`` and ``about`` (JSON); or a
             ``.mat``: ``features`` (d, n), ``labels`` from 1 on, ``image_files`` and ``about``. With several backbones
-            ``{}`` in the name stands for the name of each.
+            ``{}`` in the name stands for the name of each. A file that another program has written is never replaced.
         backbone, crop, precision, weights, device: see `zslbench.data.own.backbones.load_backbone`; one or several.
         layout, order: see `zslbench.data.own.image_order.order_pictures`; both None: folders are classes, and pictures
             are in the order of their names.
@@ -190,6 +209,7 @@ def features(
     """
     chosen = [backbone] if isinstance(backbone, str | Backbone) else list(backbone)
     written = _name_outputs(output, [each if isinstance(each, str) else each.name for each in chosen])
+    abouts = {name: read_output(path) for name, path in written.items()}
     if batch < 1:
         raise BadValue(f"--batch {batch} is not allowed; choose at least 1.")
     if weights is not None and len(chosen) > 1:
@@ -206,15 +226,27 @@ def features(
         load_backbone(each, device, crop=crop, precision=precision, weights=weights) if isinstance(each, str) else each
         for each in chosen
     ]
-    # Batches are kept by position, so the key has the name of every entry, also of one that is no file.
-    names = [str(path) for path in pictures.files]
-    states = file_states(path for path in pictures.files if path.is_file())
-    works = [home() / "features" / digest([*_identify(network), batch, names, states]) for network in networks]
+    facts = _list_facts(pictures, networks, batch)
+    works = [home() / "features" / digest(of_network) for of_network in facts.values()]
+    finished = {name: _read_features(written[name]) for name, about in abouts.items() if about == facts[name]}
+    finished = {name: matrix for name, matrix in finished.items() if len(matrix) == len(pictures.files)}
     try:
-        extracted = _extract(pictures, networks, batch, skip_broken, works, written, on_batch)
+        matrices, kept, skipped, before = _extract(pictures, networks, batch, skip_broken, works, finished, on_batch)
+        extracted = Extracted(
+            features=matrices,
+            labels=np.array(pictures.labels, dtype=np.int64)[kept],
+            class_names=pictures.class_names,
+            files=tuple(visible(pictures.files[row].relative_to(pictures.folder).as_posix()) for row in kept),
+            facts=facts,
+            written=written,
+            skipped=tuple(filter(None, [pictures.left_out, *skipped])),
+            done_before=before,
+            unchanged=() if skipped else tuple(finished),
+        )
         for name, path in written.items():
-            remove_temporary([path.resolve().parent], time.time())
-            _write_features(path, extracted, name)
+            if name not in extracted.unchanged:
+                remove_temporary([path.resolve().parent], time.time())
+                _write_features(path, extracted, name)
         for work in works:
             shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
@@ -227,7 +259,7 @@ def features(
 def _name_outputs(output: Path | str, names: Sequence[str]) -> dict[str, Path]:
     """Return the file of each backbone, in whose name ``{}`` stands for the backbone's."""
     path = expand_home(output)
-    if path.suffix.lower() not in (".npz", ".mat"):
+    if path.suffix.lower() not in (".npz", ".mat") and not path.is_dir():
         raise BadValue(
             f"{str(output)!r} does not end in .npz or .mat; features, labels and names are written into one file, "
             "-o FILE.npz."
@@ -243,9 +275,32 @@ def _name_outputs(output: Path | str, names: Sequence[str]) -> dict[str, Path]:
     return {name: path.with_name(path.name.replace("{}", stem)) for name, stem in stems.items()}
 
 
-def _identify(network: Backbone) -> list[Any]:
-    """Return everything of a network that its features depend on."""
-    return [network.name, network.weights, network.preprocessing, dict(network.facts)]
+def _list_facts(pictures: Pictures, networks: Sequence[Backbone], batch: int) -> dict[str, dict[str, Any]]:
+    """Return, by network, everything that its features depend on."""
+    # Rows are kept by position, so the state has the name of every entry, also of one that is no file.
+    states = file_states(path for path in pictures.files if path.is_file())
+    state = digest([list(map(str, pictures.files)), states, pictures.labels, pictures.class_names])
+    before = {"pictures": str(pictures.folder), "pictures_state": state, "order": pictures.order}
+    return {
+        network.name: before
+        | {
+            "backbone": network.name,
+            "weights": f"sha256 {network.weights}",
+            "preprocessing": network.preprocessing,
+            **network.facts,
+            "batch": batch,
+        }
+        for network in networks
+    }
+
+
+def _read_features(path: Path) -> Array:
+    """Return the (n, d) features of a file that `_write_features` wrote."""
+    if path.suffix.lower() == ".mat":
+        return read_variables(path, ("features",))["features"].T
+    with refuse_broken(path, "cannot be read", "; remove it"), np.load(path, allow_pickle=False) as held:
+        matrix: Array = held["features"]
+        return matrix
 
 
 def _write_features(path: Path, extracted: Extracted, name: str) -> None:
@@ -267,11 +322,14 @@ def _extract(
     batch: int,
     skip_broken: bool,
     works: Sequence[Path],
-    written: Mapping[str, Path],
+    finished: Mapping[str, Array],
     on_batch: OnBatch | None,
-) -> Extracted:
+) -> tuple[dict[str, Array], list[int], list[str], int]:
+    """Return the features of each network, the rows of the pictures, what was left out, and how many were done."""
     for work in works:
         work.mkdir(parents=True, exist_ok=True)
+    if on_batch is not None:
+        on_batch(0, len(pictures.files))
     matrices: dict[str, list[Array]] = {network.name: [] for network in networks}
     kept, skipped, before = [], [], 0
     for start in range(0, len(pictures.files), batch):
@@ -279,7 +337,11 @@ def _extract(
         paths = {
             work / f"batch-{start // batch:06d}.npz": network for work, network in zip(works, networks, strict=True)
         }
-        done = {path: held for path in paths if (held := _read_batch(path)) is not None}
+        done: dict[Path, _Batch] = {}
+        for path, network in paths.items():
+            whole = finished.get(network.name)
+            held = _read_batch(path) if whole is None else (whole[start : start + batch], [*range(len(files))], [])
+            done |= {} if held is None else {path: held}
         before += len(files) if len(done) == len(paths) else 0
         done |= _extract_batch(files, {path: network for path, network in paths.items() if path not in done})
         if len({len(good) for _, good, _ in done.values()}) > 1:  # a picture broke since a network has read it
@@ -295,33 +357,12 @@ def _extract(
             on_batch(start + len(files), len(pictures.files))
     if not kept:
         raise BadData(f"{pictures.folder}: no picture can be read.")
-    labels = np.array(pictures.labels, dtype=np.int64)[kept]
-    empty = np.setdiff1d(np.array(pictures.labels), labels)
+    empty = np.setdiff1d(pictures.labels, np.array(pictures.labels)[kept])
     if empty.size:
         raise BadData(
             f"{pictures.folder / pictures.class_names[empty[0]]} holds no picture that can be read; remove the folder."
         )
-    return Extracted(
-        features={name: np.concatenate(parts) for name, parts in matrices.items()},
-        labels=labels,
-        class_names=pictures.class_names,
-        files=tuple(pictures.files[row].relative_to(pictures.folder).as_posix() for row in kept),
-        facts={
-            network.name: {
-                "pictures": str(pictures.folder),
-                "order": pictures.order,
-                "backbone": network.name,
-                "weights": f"sha256 {network.weights}",
-                "preprocessing": network.preprocessing,
-                **network.facts,
-                "batch": batch,
-            }
-            for network in networks
-        },
-        written=written,
-        skipped=tuple(skipped),
-        done_before=before,
-    )
+    return {name: np.concatenate(parts) for name, parts in matrices.items()}, kept, skipped, before
 
 
 _Batch = tuple[Array, list[int], list[str]]

@@ -6,6 +6,7 @@ HDF5 and torch files are read in a child process (`zslbench.data.parsers`).
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import functools
@@ -19,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from zslbench.arrays import AnyArray, Array
+from zslbench.data import xlsa17
 from zslbench.data.parsers import choose_key, read_array, refuse_broken
 from zslbench.documents import decode_json
-from zslbench.errors import BadData, DataMissing, first_line
+from zslbench.errors import BadData, BadValue, DataMissing, ZslbenchError, first_line
 from zslbench.files import check_size
 from zslbench.identity import expand_home, file_sha256
 
@@ -124,6 +126,30 @@ def read_labels_beside(given: Given) -> tuple[InputArray | None, InputArray | No
             )
         labels = dataclasses.replace(labels, array=names.array.ravel()[ids])
     return labels, names
+
+
+def read_output(path: Path) -> dict[str, Any]:
+    """Return what the file that a verb is to write says of how it was made, if it is there.
+
+    Raises:
+        BadValue: it is a folder, or no verb of ``data`` wrote it: it may be the only copy of somebody's arrays.
+    """
+    if path.is_dir():
+        raise BadValue(f"{path} is a folder; name a file in it, as in -o {path / 'NAME.npz'}.")
+    if not path.is_file():
+        return {}
+    about: dict[str, Any] = {}
+    with contextlib.suppress(ZslbenchError), refuse_broken(path, "cannot be read"):
+        if path.suffix.lower() == ".mat":
+            about = xlsa17.read_about(path)
+        else:
+            with zipfile.ZipFile(path) as archive:
+                about = _read_about(archive, path)
+    if not about:
+        raise BadValue(
+            f"{path} is there and was not written by `zslbench data`; name another file, or remove it first."
+        )
+    return about
 
 
 def _read_file(given: str | Path, role: str) -> InputArray:

@@ -29,7 +29,7 @@ from zslbench.data.own.class_texts import (
 )
 from zslbench.data.own.given_splits import PARTS
 from zslbench.data.own.matrices import check_class_names, read_class_names
-from zslbench.data.own.reading import InputArray, read_input
+from zslbench.data.own.reading import InputArray, read_input, read_output
 from zslbench.data.own.text_models import OnBatch, TextModel, describe_by_model, load_clip, load_sentence_model
 from zslbench.data.own.word_vectors import describe_by_words
 from zslbench.errors import BadData, BadValue, UnknownName, first_line
@@ -155,12 +155,13 @@ def _choose_target(output: Path | str | None, source: Added | Dataset | None, st
     """Return the file to write, or the data set to add to; refuse both before anything is computed for them."""
     if output is not None:
         suffix = ".npz" if source is None else (".npz", "_splits.mat")
+        read_output(path := expand_home(output))
         if not str(output).lower().endswith(suffix):
             raise BadValue(
                 f"{str(output)!r} does not end in .npz; write -o FILE.npz, or for a data set -o NAME_splits.mat, which "
                 "has its split, too."
             )
-        return expand_home(output)
+        return path
     if not isinstance(source, Added):
         raise BadValue(f"{classes!r} is no data set that `data add` installed; name a file to write, -o FILE.npz.")
     if stem in source.semantics:
