@@ -133,7 +133,7 @@ def test_timm(timm: Any, torchvision: Any, pictures: Path, loop: Loop, tmp_path:
         assert json.loads(str(held["about"])) == half.facts["timm:test_resnet"]
     vit = save(timm.create_model("test_vit"), tmp_path / "vit.pth")
     assert "weights of another network than timm:test_resnet" in refusal(features, pictures, weights=vit, **given)
-    assert "has no model 'large'" in refusal(load_backbone, "timm:large", kind=BadValue)
+    assert "unknown model of timm 'large'; " in refusal(load_backbone, "timm:large", kind=UnknownName)
 
     def offline(*_: Any, **__: Any) -> None:
         raise ValueError("no network")
@@ -143,7 +143,7 @@ def test_timm(timm: Any, torchvision: Any, pictures: Path, loop: Loop, tmp_path:
         sentence = refusal(load_backbone, "timm:test_resnet", kind=Unavailable)
     assert "fetch https://huggingface.co/timm/test_resnet.r160_in1k/resolve/main/model.safetensors" in sentence
     assert "--weights FILE" in sentence
-    assert "models--timm--test_resnet.r160_in1k of another machine's cache there" in sentence
+    assert "copy models--timm--test_resnet.r160_in1k of another machine's cache into " in sentence
 
 
 def test_torchvision(
@@ -163,7 +163,9 @@ def test_torchvision(
     each = [loop(lambda image, at=at: after(tens(image)[at]), network) for at in range(10)]
     ten = features(pictures, backbone=name, crop="ten", **given).features[name]
     np.testing.assert_allclose(ten, np.mean(each, axis=0), rtol=0.05, atol=5e-3)  # the centre may be a pixel aside
-    assert "has no model 'large'" in refusal(load_backbone, "torchvision:large", kind=BadValue)
+    for model in ("large", "fasterrcnn_resnet50_fpn", "fcn_resnet50", "r3d_18", "quantized_resnet18"):
+        sentence = refusal(load_backbone, f"torchvision:{model}", kind=UnknownName)
+        assert sentence.startswith(f"unknown classifier of images in torchvision '{model}'; ")
     assert "choose one of: DEFAULT, IMAGENET1K_V1" in refusal(load_backbone, f"{name}/V9", kind=UnknownName)
 
     def offline(*_: Any, **__: Any) -> None:
@@ -251,6 +253,7 @@ def test_sentences_on_weights_and_options(pictures: Path, tmp_path: Path) -> Non
         (BadValue, "one of them twice", {"backbone": [two[0], two[0]]}),
         (UnknownName, "did you mean 'efficientnet-lite2'", {"backbone": "efficientnet-lite9"}),
         (UnknownName, "choose one of: clip:ViT-B-32", {"backbone": "tim:x"}),
+        (UnknownName, "named with it: timm:resnet50 or torchvision:resnet50.", {"backbone": "resnet50"}),
     ]
     for kind, why, given in cases:
         assert why in refusal(features, pictures, kind=kind, **{"output": tmp_path / "f.npz", **given})
@@ -274,6 +277,10 @@ def test_pictures_of_every_kind(tmp_path: Path) -> None:
         pixel = open_picture(tmp_path / name).getpixel((3, 3))
         expected = {"d": (200,) * 3, "g": (200,) * 3, "b": (255,) * 3}.get(name[0], colour)
         np.testing.assert_allclose(pixel, expected, atol=1)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # lies on its side
+    plain.save(tmp_path / "turned.jpg", exif=exif)
+    assert open_picture(tmp_path / "turned.jpg").size == (8, 6)  # as it is stored, as the libraries' readers take it
     plain.save(tmp_path / "moves.gif", save_all=True, append_images=[Image.new("RGB", (8, 6), (0, 0, 255))])
     np.testing.assert_allclose(open_picture(tmp_path / "moves.gif").getpixel((3, 3)), colour, atol=1)
     Image.fromarray(np.ones((6, 8), dtype=np.float32)).save(tmp_path / "floats.tif")

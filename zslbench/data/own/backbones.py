@@ -13,6 +13,7 @@ import functools
 import hashlib
 import importlib
 import importlib.metadata
+import importlib.util
 import logging
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +26,7 @@ from zslbench.arrays import Array
 from zslbench.data.parsers import refuse_broken
 from zslbench.errors import BadData, BadValue, DataMissing, Unavailable, UnknownName, first_line
 from zslbench.identity import expand_home, file_sha256
-from zslbench.visible import list_names
+from zslbench.visible import list_names, shorten
 
 if TYPE_CHECKING:
     import torch
@@ -123,8 +124,13 @@ def load_backbone(
         library = import_library(_PACKAGES[package], name)
         load = {"torchvision": _load_torchvision, "timm": _load_timm, "clip": _load_clip}[package]
         network = load(library, model, crop, state is None)
-    else:
+    elif ":" in name:
         raise UnknownName("backbone", name, _EXAMPLES)
+    else:
+        of_library = f"timm:{name} or torchvision:{name}"
+        raise UnknownName(
+            "backbone", name, (*LITE, *RECIPES), f"Networks of a library are named with it: {of_library}."
+        )
     if file is not None and state is not None:
         fill_weights(network.module, state, name, file, network.head)
     sha256 = network.sha256 if file is None else file_sha256(file)
@@ -178,11 +184,16 @@ def import_library(module: str, name: str) -> Any:
     try:
         return importlib.import_module(module)
     except Exception as error:  # a torchvision built for another torch raises RuntimeError, for example
-        package = _INSTALLED.get(module, module.partition(".")[0])
-        raise Unavailable(
-            f"{name} is unavailable: importing {module} failed ({first_line(error)}); install {package}, and the "
-            "torchvision that belongs to torch."
-        ) from error
+        root = module.partition(".")[0]
+        package = _INSTALLED.get(root, root)
+        if importlib.util.find_spec(root) is None:
+            advice = f"its package is not installed; `pip install {package}`"
+        else:
+            advice = (
+                f"{package} is installed, but importing {module} fails ({first_line(error)}); install what is missing, "
+                "and versions that fit together, as torchvision must fit torch"
+            )
+        raise Unavailable(f"{name} is unavailable: {advice}.") from error
 
 
 def fill_weights(
@@ -296,10 +307,11 @@ def _load_torchvision(models: Any, model: str, crop: Crop, usual: bool) -> _Netw
     from torch import hub, nn
 
     model, _, tag = model.partition("/")
-    try:
-        offered = models.get_model_weights(model)
-    except ValueError as error:
-        raise BadValue(f"torchvision has no model {model!r}; see torchvision.models.list_models().") from error
+    classifiers = models.list_models(module=models)  # without it, detectors, segmenters and others are listed, too
+    if model.lower() not in classifiers:
+        verb = "torchvision.models.list_models(module=torchvision.models)"
+        raise UnknownName("classifier of images in torchvision", model, classifiers, verb=verb)
+    offered = models.get_model_weights(model)
     if tag and tag not in offered.__members__:
         raise UnknownName(f"weights of torchvision:{model}", tag, offered.__members__)
     weights = offered[tag] if tag else offered.DEFAULT
@@ -326,7 +338,7 @@ def _load_timm(timm: Any, model: str, crop: Crop, usual: bool) -> _Network:
     from timm.data import create_transform, resolve_model_data_config
 
     if not timm.is_model(model):
-        raise BadValue(f"timm has no model {model!r}; see timm.list_models().")
+        raise UnknownName("model of timm", model, timm.list_models(), verb="timm.list_models()")
     card = timm.get_pretrained_cfg(model)
     hub = card.hf_hub_id if card is not None else None
     address = f"https://huggingface.co/{hub}/resolve/main/model.safetensors" if hub else getattr(card, "url", "")
@@ -382,8 +394,8 @@ def weights_needed(name: str, address: str, place: str = "") -> Iterator[None]:
     except Exception as error:
         bring = f"fetch {address} where there is a network, and " if address else ""
         raise Unavailable(
-            f"{name}: its weights cannot be loaded ({first_line(error)}); {bring}give the file with --weights FILE"
-            f"{' or ' + place if place else ''}."
+            f"{name}: its weights cannot be loaded ({shorten(first_line(error), 60)}); {bring}give the file with "
+            f"--weights FILE{', or ' + place if place else ''}."
         ) from error
     finally:
         logging.disable(disabled)
@@ -396,7 +408,7 @@ def _place_in_hub(hub: str | None) -> str:
     from huggingface_hub.constants import HF_HUB_CACHE
 
     folder = f"models--{hub.replace('/', '--')}"
-    return f"put {folder} of another machine's cache there as {Path(HF_HUB_CACHE, folder)}"
+    return f"copy {folder} of another machine's cache into {HF_HUB_CACHE}"
 
 
 def name_library(package: str) -> str:
