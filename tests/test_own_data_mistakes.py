@@ -135,6 +135,8 @@ def test_numbers_of_thousands_of_digits_are_sentences(tmp_path: Path) -> None:
     for text in (f'{{"unseen": [{DIGITS}]}}', f'{{"base": {DIGITS}}}', f'{{"trainval": [{DIGITS}]}}'):
         (tmp_path / "split.json").write_text(text, encoding="utf-8")
         assert "cannot be read" in refuse(splits=tmp_path / "split.json")
+    (tmp_path / "split.json").write_text('{"unseen": [1, 2], "unseen": [3, 4]}')
+    assert "it has the key 'unseen' 2 times" in refuse(splits=tmp_path / "split.json")
     number = 10**5000
     assert "not a class" in refuse(splits={"unseen": [number, 1]})
     assert "whole numbers" in refuse(splits={"trainval": [number], "test_seen": [1], "test_unseen": [2]})

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import torch
 from data_folders import refusal, write_folder
-from own_data import NAMES, make
+from own_data import NAMES, arrays, make
 from sklearn import datasets
 from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS
 from test_backbones import CLIP, open_clip, torchvision
@@ -223,6 +223,16 @@ def test_semantics_join_a_data_set(tmp_path: Path) -> None:
     np.testing.assert_array_equal(load_dataset("more").semantics, made.semantics)
 
 
+def test_columns_that_are_equal_by_nature_are_no_question(tmp_path: Path) -> None:
+    texts = {name: f"bird, both{at % 2} twin{at % 2} own{at}" for at, name in enumerate(NAMES)}
+    made = semantics(NAMES, encoder="tfidf", texts=texts, output=tmp_path / "w.npz")
+    assert not any("is that intended" in remark for remark in make(semantics=tmp_path / "w.npz").remarks)
+    remarks = make("others", semantics=made.semantics).remarks
+    assert sum("is that intended" in remark for remark in remarks) == 2
+    further = add("others", features={"further": arrays()["features"]}).remarks
+    assert further == ("features: rows taken in the order of the images that are there",)  # nothing is said again
+
+
 def test_semantics_beside_those_of_a_known_data_set(cub_home: Path, tmp_path: Path) -> None:
     folder = write_folder(tmp_path / "CUB")
     made = semantics("cub", encoder=LETTERS, root=tmp_path, output=folder / "letters_splits.mat")
@@ -302,6 +312,7 @@ def test_sentences(
     ("name", "content", "why"),
     [
         ("t.json", "[1]", "it is not a JSON object"),
+        ("t.json", '{"auk": "black", "auk": "white"}', "it has the key 'auk' 2 times); correct it."),
         ("t.toml", "a = ", "cannot be read as texts"),
         ("t.csv", "auk,black,white\n", "row 1 has 3 columns; write class and text"),
         ("t.csv", b"auk,\xff\n", "save it as UTF-8"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 import re
 import tomllib
@@ -55,6 +56,14 @@ def decode_json(content: bytes | str) -> dict[str, Any]:
         if not level:
             return document
     raise ValueError(f"it is nested more than {_DEEPEST} deep")
+
+
+def refuse_repeated(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the object of these pairs, as `json.loads` asks its hook; ValueError if a key occurs twice."""
+    if len(content := dict(pairs)) < len(pairs):
+        key, times = collections.Counter(key for key, _ in pairs).most_common(1)[0]
+        raise ValueError(f"it has the key {key!r} {times} times")
+    return content
 
 
 def convert(document: Any, declared: type[T]) -> T:

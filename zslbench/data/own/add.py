@@ -113,7 +113,11 @@ def add(
         options = check_split_options(unseen, seed, test_share, folds, draw, synonyms, avoid_imagenet)
         content = reader.read(features, labels, semantics, classes, splits, options)
     added = _install(content, earlier)
-    return AddOutcome(added, (*reader.remarks, *_remark_on_semantics(content.semantics), *_remark_on_unseen(content)))
+    held = () if earlier is None else earlier.semantics
+    new = {stem: loaded for stem, loaded in content.semantics.items() if stem not in held}
+    return AddOutcome(
+        added, (*reader.remarks, *_remark_on_semantics(new), *(() if earlier else _remark_on_unseen(content)))
+    )
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -353,6 +357,8 @@ def _read_folder(folder: Path, name: str) -> Content:
 def _remark_on_semantics(semantics: Mapping[str, InputArray]) -> Iterator[str]:
     """Yield a sentence on each kind of useless column: the same for all classes, or equal to another column."""
     for stem, loaded in semantics.items():
+        if str(loaded.facts.get("about", {}).get("encoder")).startswith("tfidf"):
+            continue  # words that occur together only have equal columns by nature
         table = loaded.array
         _, first, counts = np.unique(table, axis=1, return_index=True, return_counts=True)
         constant = np.flatnonzero((table == table[0]).all(axis=0))

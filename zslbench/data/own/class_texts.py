@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
+import json
 import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +17,7 @@ import numpy as np
 from zslbench.arrays import Array
 from zslbench.data.own.matrices import NUMBERED
 from zslbench.data.parsers import refuse_broken
-from zslbench.documents import decode_json
+from zslbench.documents import decode_json, refuse_repeated
 from zslbench.errors import BadData, BadValue, DataMissing
 from zslbench.files import check_size
 from zslbench.identity import expand_home
@@ -130,6 +131,8 @@ def _read_pairs(given: TextsGiven) -> Iterator[tuple[str, str]]:
     with refuse_broken(path, "cannot be read as texts", "; correct it"):
         if suffix in (".json", ".toml"):
             document = decode_json(content) if suffix == ".json" else tomllib.loads(content)
+            if suffix == ".json":
+                json.loads(content, object_pairs_hook=refuse_repeated)
             yield from _split_mapping(document, str(path))
         elif suffix in (".csv", ".tsv"):
             rows = csv.reader(io.StringIO(content, newline=""), delimiter="," if suffix == ".csv" else "\t")

@@ -30,6 +30,7 @@ from zslbench.data.parsers import refuse_broken
 from zslbench.data.similarity import SYNONYMS, Draw, draw_unseen
 from zslbench.data.splits import TEST_SHARE, draw_class_folds, seen_split, unseen_classes
 from zslbench.data.xlsa17 import check_ends
+from zslbench.documents import refuse_repeated
 from zslbench.errors import BadData, BadValue
 from zslbench.files import check_size
 from zslbench.identity import file_sha256
@@ -327,7 +328,8 @@ def _read_table(given: SplitGiven) -> tuple[dict[str, Any], str, dict[str, str]]
         if suffix in (".json", ".toml"):
             check_size(path, _UNFOLDED * path.stat().st_size)
             text = path.read_text(encoding="utf-8-sig")
-            table = json.loads(text) if suffix == ".json" else tomllib.loads(text)
+            is_json = suffix == ".json"
+            table = json.loads(text, object_pairs_hook=refuse_repeated) if is_json else tomllib.loads(text)
         elif suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
                 keys = list(archive.files)
