@@ -285,5 +285,11 @@ def test_pictures_of_every_kind(tmp_path: Path) -> None:
     np.testing.assert_allclose(open_picture(tmp_path / "moves.gif").getpixel((3, 3)), colour, atol=1)
     Image.fromarray(np.ones((6, 8), dtype=np.float32)).save(tmp_path / "floats.tif")
     assert "not levels of 8 or 16 bits" in refusal(open_picture, tmp_path / "floats.tif")
+    for size, why in (
+        ((12_000, 9_000), "but 100,000,000 are allowed"),
+        ((20_000, 10_000), "more than 100,000,000 pixels"),
+    ):
+        Image.new("1", size).save(tmp_path / "huge.png")
+        assert why in refusal(open_picture, tmp_path / "huge.png")
     (tmp_path / "empty.jpg").write_bytes(b"")
     assert "it is empty" in refusal(open_picture, tmp_path / "empty.jpg")

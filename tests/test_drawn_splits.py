@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import own_data
 import pytest
+from data_folders import refusal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -110,14 +111,41 @@ def test_a_draw_says_what_it_did_and_keeps_it() -> None:
     outcome = own_data.make(unseen=3, draw="hard", classes=list(BIRDS), avoid_imagenet=True)
     added = outcome.added
     assert (
-        added.split == "seeded split (seed 0, 3 classes unseen, hard, synonyms above 0.95 together, none of ImageNet)"
+        added.split == "seeded split (seed 0, 3 classes unseen, hard, synonyms above 0.95 together, none of ImageNet, "
+        "dev folds at random)"
     )
+    assert not any("--seed" in remark for remark in outcome.remarks)
     assert {added.facts["split"][name] for name in ("draw", "synonyms")} == {"hard", 0.95}
     assert not set(BIRDS[:2] + BIRDS[3:4]) & set(added.facts["split"]["unseen"])
     (sentence,) = [remark for remark in outcome.remarks if remark.startswith("cosine of")]
     assert sentence.endswith("none above 0.95")
     (record,) = zslbench.run("eszsl", "birds", "zsl").records
     assert record.dataset["split"] == added.split
+
+
+def test_a_seed_that_draws_no_classes_is_told() -> None:
+    drawn = [own_data.make(f"birds{seed}", unseen=3, draw="hard", seed=seed) for seed in (1, 2)]
+    assert drawn[0].added.facts["split"]["unseen"] == drawn[1].added.facts["split"]["unseen"]
+    assert not np.array_equal(*(outcome.added.load().test_seen for outcome in drawn))
+    told = "--draw hard takes the unseen classes by their semantics: --seed decides between equals only"
+    assert all(any(remark.startswith(told) for remark in outcome.remarks) for outcome in drawn)
+    assert not any("--seed" in remark for remark in own_data.make("others", unseen=3, seed=1).remarks)
+
+
+@pytest.mark.parametrize(("classes", "split"), [(4, "2 classes unseen"), (6, "2 classes unseen"), (8, "20 % unseen")])
+def test_a_share_that_nobody_asked_for_is_two_classes_at_least(classes: int, split: str) -> None:
+    labels, rng = np.repeat(np.arange(classes), 3), np.random.default_rng(0)
+    given: dict[str, Any] = {
+        "features": rng.random((3 * classes, 5)),
+        "labels": labels,
+        "semantics": rng.random((classes, 2)),
+    }
+    added = zslbench.data.add("few", **given).added
+    assert (added.counts.unseen, added.split) == (2, f"seeded split (seed 0, {split})")
+    if classes < 8:
+        assert "choose another --unseen" in refusal(zslbench.data.add, "less", **given, unseen="20%", kind=BadValue)
+    given |= {"labels": labels[:9], "features": rng.random((9, 5)), "semantics": rng.random((3, 2))}
+    assert "give 4 classes or more." in refusal(zslbench.data.add, "less", **given, kind=BadValue)
 
 
 def test_synonyms_that_a_random_draw_parts_are_told() -> None:
@@ -211,4 +239,4 @@ def test_the_command_line(tmp_path: Path, typed: Any) -> None:
     code, out, err = typed("data", "add", "birds", *words, "--avoid-imagenet")
     assert code == 0, err
     assert "cosine of the semantics of each unseen class and its nearest seen one" in out
-    assert "3 classes unseen, easy, synonyms above 0.8 together, none of ImageNet" in out
+    assert "3 classes unseen, easy, synonyms above 0.8 together, none of ImageNet, dev folds at random" in out

@@ -158,6 +158,17 @@ def test_the_file_becomes_a_data_set(pictures: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(dataset.semantics, np.array([[0.5, 0], [1, 1], [1, 0], [0, 1]], dtype=np.float32))
 
 
+def test_numbers_before_the_names_of_folders_belong_to_them(pictures: Path, tmp_path: Path) -> None:
+    for number, name in enumerate(COLOURS, start=1):
+        (pictures / name).rename(pictures / f"{number} colour {name}")
+    features(pictures, output=tmp_path / "f.npz", backbone=Means().backbone)
+    names = tuple(f"{number} colour {name}" for number, name in enumerate(COLOURS, start=1))
+    texts = {name: f"colour number{at}" for at, name in enumerate(names)}
+    semantics(tmp_path / "f.npz", encoder="tfidf", texts=texts, output=tmp_path / "w.npz")
+    add("colours", features=tmp_path / "f.npz", semantics=tmp_path / "w.npz")
+    assert load_dataset("colours").class_names == names
+
+
 def test_sentences(pictures: Path, tmp_path: Path) -> None:
     net, out = Means().backbone, tmp_path / "f.npz"
     cases: list[tuple[type[ZslbenchError], str, dict[str, Any]]] = [

@@ -108,13 +108,13 @@ def _show_installed(rows: Sequence[Installed]) -> None:
     "--unseen",
     metavar="20%|N|CLASSES",
     help="Without --splits: which classes are unseen, as a share, a number of classes, or names or label numbers "
-    "separated by commas.  [default: 20%]",
+    "separated by commas.  [default: 20%, but 2 at least]",
 )
 @shared.choice_option(
     "--draw",
     choices=["random", "easy", "hard"],
     help="Which classes are drawn as unseen. random: any. easy: those with semantics near to, hard: far from those of "
-    "seen classes.  [default: random]",
+    "seen classes; --seed only decides between equals. Dev folds are random.  [default: random]",
 )
 @click.option(
     "--synonyms",

@@ -69,13 +69,14 @@ def add(
         classes: (c,) class names in the order of the semantics; None: ``class_names`` beside the features, or the names
             that the semantics give their rows.
         splits: a split file, or a mapping with its keys (see `zslbench.data.own.given_splits`); None: a seeded split.
-        unseen: the unseen classes of a seeded split: ``20%`` (the default), their number, or a list of them by name or
-            by the numbers that the labels use.
+        unseen: the unseen classes of a seeded split: ``20%`` (the default, but two at least), their number, or a list
+            of them by name or by the numbers that the labels use.
         seed: of a seeded split (default 0).
         folds: how many dev folds of the seen classes to draw; None: the dev stage draws three.
         test_share: the share of each seen class's images that is for testing in a seeded split (default 0.2).
         draw: which classes a seeded split draws as unseen: any (``random``, the default), or by the first semantics,
-            those near to (``easy``) or far from (``hard``) seen classes; see `zslbench.data.similarity`.
+            those near to (``easy``) or far from (``hard``) seen classes, where the seed only decides between equals;
+            see `zslbench.data.similarity`. Dev folds are drawn at random.
         synonyms: the cosine of semantics above which classes stay on one side (default: 0.95 for ``easy`` and ``hard``;
             ``random`` may part any).
         avoid_imagenet: draw no class as unseen that is one of ImageNet's 1,000, by name, or a kind of one.
@@ -194,6 +195,11 @@ class Reader:
         images = _read_choices(features, "features")
         by = next(iter(tables.values())).array
         fields, split_facts = make_split(splits, ids, names, options, first, by)
+        if options.draw != "random" and "seed" in options.given:
+            self.remarks.append(
+                f"--draw {options.draw} takes the unseen classes by their semantics: --seed decides between equals "
+                "only, and draws the seen test images"
+            )
         used = sum(len(fields[part]) for part in PARTS)
         if used < len(ids):
             self.remarks.append(f"{len(ids) - used} of {len(ids)} images are in no part of the split")

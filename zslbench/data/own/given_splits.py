@@ -39,6 +39,8 @@ from zslbench.visible import join_words
 SplitGiven = str | Path | Mapping[str, Any]
 PARTS = ("trainval", "test_seen", "test_unseen")
 _UNSEEN = "20%"
+_FEWEST = 2
+"""Classes that are unseen, and that are seen, at least."""
 _KEYS = ("base", *PARTS, "unseen", "folds")
 _CHOICE = {"draw", "synonyms", "avoid-imagenet"}
 """Options on which classes are drawn as unseen."""
@@ -132,6 +134,8 @@ def _draw_split(
         if not 0 < share < 100:
             raise BadValue(f"--unseen {unseen!r} is not allowed; choose a share above 0 % and below 100 %.")
         count, asked = round(share / 100 * len(names)), f"{share:g} % unseen"
+        if options.unseen is None and count < _FEWEST:
+            count, asked = _FEWEST, f"{_FEWEST} classes unseen"
     elif isinstance(unseen, int) or (isinstance(unseen, str) and _is_number(unseen) and unseen not in names):
         count, asked = int(unseen), f"{int(unseen)} classes unseen"
     else:
@@ -149,6 +153,7 @@ def _draw_split(
     asked += "" if options.draw == "random" else f", {options.draw}"
     asked += "" if options.synonyms is None else f", synonyms above {options.synonyms:g} together"
     asked += ", none of ImageNet" if options.avoid_imagenet else ""
+    asked += "" if options.draw == "random" else ", dev folds at random"
     return _draw_rest(labels, names, ids, options, asked)
 
 
@@ -157,11 +162,9 @@ def _is_number(name: Any) -> bool:
 
 
 def _check_sides(unseen: int, classes: int) -> None:
-    if not 2 <= unseen <= classes - 2:
-        raise BadValue(
-            f"{unseen} unseen of {classes} classes leave fewer than two unseen or two seen ones; choose another "
-            "--unseen."
-        )
+    if not _FEWEST <= unseen <= classes - _FEWEST:
+        advice = "choose another --unseen" if classes >= 2 * _FEWEST else f"give {2 * _FEWEST} classes or more"
+        raise BadValue(f"{unseen} unseen of {classes} classes leave fewer than two unseen or two seen ones; {advice}.")
 
 
 def _draw_rest(

@@ -104,13 +104,17 @@ def _cut_index(array: AnyArray, loaded: InputArray, count: int, unit: str) -> tu
 
 
 def read_class_names(loaded: InputArray) -> tuple[str, ...]:
-    """Return the checked class names of a list; a consecutive number before each (``7 gull``) is dropped."""
+    """Return the checked class names of a list; a consecutive number before each (``7 gull``) is dropped.
+
+    It stays in names that lie beside features in an ``.npz``, which are those of folders.
+    """
     if loaded.names is not None and loaded.array.shape[1] == 0:
         names = loaded.names
     else:
         names = tuple(str(name).strip() for name in _texts(loaded.array).ravel())
     counted = [match for name in names if (match := _NUMBER_BEFORE.fullmatch(name))]
-    if len(counted) == len(names) and counts_others(np.array([int(match[1]) for match in counted]), 0):
+    of_list = loaded.facts.get("key") != "class_names"
+    if of_list and len(counted) == len(names) and counts_others(np.array([int(match[1]) for match in counted]), 0):
         names = tuple(match[2] for match in counted)
     return check_class_names(names, loaded.source)
 

@@ -130,6 +130,10 @@ def open_picture(path: Path) -> Image:
             image = Image.open(path, formats=FORMATS)
         except UnidentifiedImageError as error:
             raise BadData(f"{path} {problem} (its content is none of {', '.join(FORMATS)}).") from error
+        except Image.DecompressionBombError as error:  # far above what is allowed here
+            raise BadData(
+                f"{path} has more than {MAX_PIXELS:,} pixels, which is not allowed; scale it down."
+            ) from error
         with image:
             width, height = image.size
             size = f"{path} is {width:,} × {height:,} pixels"
