@@ -397,8 +397,8 @@ def test_a_real_sentence_model(minilm: Path, tmp_path: Path) -> None:
     assert likeness[2, 3] > max(likeness[2, :2])
     long = dict.fromkeys(names, "word " * 300)
     assert "the same vector (4 texts are longer than sentence:" in refusal(encode, texts=long)
-    strange = dict.fromkeys(names, "ꙮ ꙮ ꙮ ꙮ ꙮ ꙮ")
-    assert "does not know most words of 'cat'" in refusal(encode, texts=strange)
+    for strange in ("ꙮ ꙮ ꙮ ꙮ ꙮ ꙮ", "ดอกไม้สีม่วง"):
+        assert "does not know most words of 'cat'" in refusal(encode, texts=dict.fromkeys(names, strange))
     given = {"encoder": "sentence:nobody/no-such-model", "kind": DataMissing}
     assert "`hf download nobody/no-such-model --local-dir model`" in refusal(encode, **given)
     assert "is not a model of sentence-transformers" in refusal(encode, encoder=f"sentence:{tmp_path}")

@@ -117,16 +117,19 @@ def load_sentence_model(name: str, device: str = "cpu") -> TextModel:
     if not callable(tokenizer):  # a model without a transformer: it has no limit
         return TextModel(shown, encode, facts=facts)
 
-    def split(texts: list[str]) -> list[list[int]]:
-        numbers: list[list[int]] = tokenizer(texts, truncation=False, verbose=False)["input_ids"]
+    def split(texts: list[str], marks: bool) -> list[list[int]]:
+        cut = tokenizer(texts, truncation=False, verbose=False, add_special_tokens=marks)
+        numbers: list[list[int]] = cut["input_ids"]
         return numbers
 
     def exceeds(texts: list[str]) -> BoolArray:
-        return np.array([limit is not None and len(numbers) > limit for numbers in split(texts)], dtype=np.bool_)
+        return np.array([limit is not None and len(numbers) > limit for numbers in split(texts, True)], dtype=np.bool_)
 
     def knows(texts: list[str]) -> BoolArray:
         unknown = tokenizer.unk_token_id
-        return np.array([2 * numbers.count(unknown) < len(numbers) for numbers in split(texts)], dtype=np.bool_)
+        # A text without spaces, as in Thai, is one unknown word: the marks at both ends do not count.
+        known = [2 * numbers.count(unknown) <= len(numbers) for numbers in split(texts, False)]
+        return np.array(known, dtype=np.bool_)
 
     return TextModel(shown, encode, exceeds, knows, facts)
 
