@@ -314,7 +314,7 @@ def test_latex_sets_the_three_without_a_warning(pdflatex: str, runs: Path, tmp_p
 
 def test_without_any_dev_folds_the_others_are_shown(runs: Path) -> None:
     text = table(runs, calibrate="both", methods=["b"], width=200)
-    assert "no constant of calibrated stacking for b on CUB (gzsl)" in text
+    assert "no constant of calibrated stacking for b on CUB (fc1000, att, gzsl)" in text
     heads = next(line for line in text.splitlines() if line.startswith("method")).split()
     assert heads == ["method", *"USH", "U", "cs†", "S", "cs†", "H", "cs†", "AUSUC"]
     assert "γ chosen on the test images (†)." in text
@@ -361,7 +361,7 @@ def test_a_constant_chosen_on_test_is_marked_in_every_format(runs: Path, format:
 
 def test_what_lacks_dev_folds_is_said_with_the_command(runs: Path) -> None:
     text = table(runs, calibrate=True, protocols=["gzsl"], width=200)
-    assert "no constant of calibrated stacking for b on CUB (gzsl)" in text
+    assert "no constant of calibrated stacking for b on CUB (fc1000, att, gzsl)" in text
     assert f"zslbench run -m b -d cub --features fc1000 --semantics att -p gzsl --calibrate --runs {runs}`" in text
     with pytest.raises(BadValue, match="b on CUB"):
         table(runs, calibrate=True, methods=["b"])

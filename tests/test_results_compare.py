@@ -221,7 +221,7 @@ def test_one_data_set_with_two_semantics_is_one(own_runs: Path) -> None:
     text = text_of(own_runs, "eszsl", "ale")
     assert "CUB (fc1000, sent)" in text
     assert "No test across data sets: CUB (fc1000, att), CUB (fc1000, sent) are of one data set; choose one" in text
-    assert "mean rank" in text_of(own_runs, "eszsl", "ale", semantics="att")
+    assert "mean rank" in text_of(own_runs, "eszsl", "ale", semantics=["att"])
 
 
 def made(ranks: list[float], holm: list[float], datasets: int = 10) -> CrossDatasetTest:
@@ -360,7 +360,7 @@ def test_oracle_candidates_are_left_out_unless_asked_for(own_runs: Path) -> None
 @pytest.mark.parametrize(
     ("methods", "options", "error", "match"),
     [
-        (("ale",), {}, BadValue, "'ale' is one method; name at least two"),
+        (("ale",), {}, BadValue, "'ale' is one method, and no data set has runs of it on several"),
         (("ale", "ale"), {}, BadValue, "named twice"),
         (("ale", "ALE"), {}, BadValue, "name the same runs"),
         (("ale", "nothing"), {}, BadValue, "has method 'nothing'"),
@@ -460,10 +460,8 @@ def test_a_matrix_explains_only_marks_that_it_has_and_says_where_none_can_be(tmp
     text = " ".join(compare_verb(runs=tmp_path, draws=FEW, width=200).text.split())
     assert "*" not in text
     assert "none has p (Holm) ≤ 0.05 in the paired bootstrap over classes and over images." in text
-    assert (
-        "Unmarked, as too few classes differ to draw from: 1 of 1 pair (CUB, T1); --over images leaves them out."
-        in text
-    )
+    where = "1 of 1 pair of T1 on CUB (fc1000, att); --over images leaves them out."
+    assert f"Unmarked, as too few classes differ to draw from: {where}" in text
     text = " ".join(compare_verb(runs=tmp_path, draws=FEW, over="images", width=200).text.split())
     assert "* or bold: p (Holm) ≤ 0.05 in the paired bootstrap over images." in text
     assert "Unmarked" not in text

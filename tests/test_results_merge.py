@@ -80,7 +80,7 @@ def test_metrics_that_differ_are_told_and_ours_is_kept(typed):
         saved(Path(folder), [record(metrics={"T1": accuracy})])
     assert zslbench.results.merge("rounded", "ours").ok
     code, out, _ = typed("results", "merge", "theirs", "--into", "ours")
-    assert (code, "eszsl on CUB (zsl) has T1 0.25 not 0.5 in" in out) == (1, True)
+    assert (code, "eszsl on CUB (fc1000, att, zsl) has T1 0.25 not 0.5 in" in out) == (1, True)
     assert ResultStore("ours").load() == [record(metrics={"T1": 0.5})]
 
 

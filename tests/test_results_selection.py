@@ -229,7 +229,8 @@ def test_different_sets_of_folds_are_never_averaged(tmp_path: Path) -> None:
     short, other = dev(0.9, seed=2), dev(0.8, method="other")
     assert average_folds([*full, short, other])[1] == [short]
     text = table(saved(tmp_path, [*full, short, other]), stage="dev", width=200)
-    assert all(part in text for part in ("CUB (folds 1–3)", "CUB (fold 1)", "gan on CUB (zsl) seed 2 fold 1"))
+    parts = "CUB (folds 1–3)", "CUB (fold 1)", "gan on CUB (fc1000, att, zsl) seed 2 fold 1"
+    assert all(part in text for part in parts)
     assert "*" not in text  # rows of different folds are not ranked with each other
     rows = json.loads(table(tmp_path, stage="dev", format="json"))
     wanted = [("gan", [1, 2, 3], [0, 1]), ("other", [1], [0])]

@@ -200,7 +200,7 @@ def test_data_of_one_name_is_told_apart_by_semantics_and_content(tmp_path: Path)
     head = text.splitlines()[0].split("  ")
     assert [part.strip() for part in head if part.strip()] == ["CUB (fc1000, att)", "CUB (fc1000, sent)", "SUN"]
     assert "Features: fc1000 (CUB), vgg19 (SUN); semantics: att (CUB, SUN), sent (CUB)." in text
-    assert "sent" not in table(tmp_path / "semantics", semantics="att", width=200)
+    assert "sent" not in table(tmp_path / "semantics", semantics=["att"], width=200)
     records = [simple("a", 0.5, fingerprint=digit * 16) for digit in "12"]
     head = table(saved(tmp_path / "content", records), width=200).splitlines()[0].split()
     assert head == ["CUB", "(11111111)", "CUB", "(22222222)"]
@@ -481,8 +481,8 @@ def test_a_published_number_stands_once_on_the_features_that_it_rests_on(tmp_pat
     published: dict[str, Any] = {"layout": "zsl", "published": "xian2018gbu"}
     assert cells(folder, **published)["DAP"] == ["–", "40.0"]
     assert "unlike the measured ones" not in table(folder, **published)
-    assert cells(folder, features="fc1000", **published)["DAP"] == ["40.0"]
-    only = table(folder, features="fc1000", width=400, **published)
+    assert cells(folder, features=["fc1000"], **published)["DAP"] == ["40.0"]
+    only = table(folder, features=["fc1000"], width=400, **published)
     assert "unlike the measured ones of CUB (fc1000, att): they do not compare directly" in only
 
 

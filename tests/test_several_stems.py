@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import itertools
 import shlex
 from pathlib import Path
 
+import data_folders
 import live_files
 import numpy as np
 import own_data
 import pytest
+from result_records import record
+from scipy import stats
 
 import zslbench
-from zslbench.errors import BadValue
+from zslbench.data.loading import load_dataset
+from zslbench.errors import BadValue, DataMissing, UnknownName
+from zslbench.results.records.store import ResultStore
 from zslbench.visible import title_data
 
 FEATURES, SEMANTICS = ("lite0", "lite1"), ("att", "words")
@@ -35,7 +42,7 @@ def _birds(own_home):
 
 
 def stems_of(records):
-    return [(record.dataset["features"], record.dataset["semantics"]) for record in records]
+    return [(entry.dataset["features"], entry.dataset["semantics"]) for entry in records]
 
 
 def test_each_features_goes_with_each_semantics_and_runs_are_those_of_one_command_each(runs):
@@ -96,7 +103,7 @@ def test_a_verb_that_takes_one_refuses_two(typed, verb):
 def test_status_knows_which_of_them_is_missing_and_which_is_running(runs):
     zslbench.run("eszsl", "birds", "zsl", features="lite0", runs=runs)
     cut = zslbench.run("toy_methods:Broken", "birds", "zsl", features=FEATURES, runs=runs)
-    assert [record.status for record in cut.records] == ["failed", "failed"]
+    assert [entry.status for entry in cut.records] == ["failed", "failed"]
     fit = live_files.fit(0, label="toy_methods:Broken", dataset="birds (lite1, att)", protocols=("zsl",))
     live_files.put(runs, live_files.study(running=(fit,)))
     states = zslbench.status(runs).survey.states
@@ -104,3 +111,195 @@ def test_status_knows_which_of_them_is_missing_and_which_is_running(runs):
     broken = "toy_methods:Broken"
     assert by_stem == {("eszsl", "lite0"): "done", (broken, "lite0"): "failed", (broken, "lite1"): "running"}
     assert title_data("cub (res101, att)") == "CUB (res101, att)"
+
+
+def put(folder, *records):
+    """Save records and return the folder."""
+    store = ResultStore(folder)
+    for entry in records:
+        store.save(entry)
+    return folder
+
+
+LITE, METHODS = ("lite0", "lite1", "lite2"), ("ale", "sae", "eszsl")
+
+
+def crossed(folder, stems=LITE, datasets=("cub",), methods=METHODS, axis="features"):
+    """Save runs of each method on each stem of each data set, with accuracies by chance, and return the folder."""
+    rng = np.random.default_rng(len(stems))
+    return put(
+        folder,
+        *(
+            record(method, data, "gzsl", seed, {name: rng.random() for name in "USH"}, **{axis: stem})
+            for method, data, stem in itertools.product(methods, datasets, stems)
+            for seed in range(1 if method == "eszsl" else 3)
+        ),
+    )
+
+
+@pytest.mark.parametrize("format", ["terminal", "csv"])
+def test_a_table_never_mixes_features_and_names_them(runs, format):
+    crossed(runs)
+    table = zslbench.table(runs, format=format)
+    seeds = {(row["method"], row["features"], row["n"]) for row in table.list_facts()}
+    assert seeds == {(name, stem, 1 if name == "eszsl" else 3) for name in METHODS for stem in LITE}
+    heads = [f"CUB ({stem}, att)" if format == "terminal" else f",{stem},att," for stem in LITE]
+    assert [head in table.text for head in heads] == [True] * 3
+    if format == "terminal":
+        assert "CUB: lite0, lite1, lite2 features, att semantics, proposed split" in " ".join(table.text.split())
+
+
+def test_readers_take_several_and_columns_name_one(runs, typed):
+    crossed(runs)
+    code, out, _ = typed("table", "--runs", str(runs), "--features", "lite0", "--features", "lite2", "-f", "csv")
+    assert code == 0
+    assert {row["features"] for row in csv.DictReader(io.StringIO(out))} == {"lite0", "lite2"}
+    (table,) = zslbench.table(runs, columns=["H@cub:lite2,U@cub:lite0:att"]).make_tables("terminal", 200)
+    columns = [(column.metric, column.stems) for column in table.columns]
+    assert columns == [("H", ("lite2", "att")), ("U", ("lite0", "att"))]
+    facts = zslbench.table(runs, format="csv").list_facts()
+    values = {row["method"]: row["mean"] for row in facts if (row["features"], row["metric"]) == ("lite2", "H")}
+    (table,) = zslbench.table(runs, columns=["H"], sort="H@cub:lite2").make_tables("terminal", 200)
+    assert [row.method for row in table.blocks[0].rows] == sorted(values, key=values.__getitem__, reverse=True)
+    with pytest.raises(BadValue, match=r"no row has H on 'cub:lite7'; it was measured on CUB \(lite0, att\), CUB"):
+        zslbench.table(runs, columns=["H@cub:lite7"])
+    with pytest.raises(BadValue, match="has features 'lite9'; there are: lite0, lite1, lite2"):
+        zslbench.table(runs, features=["lite0", "lite9"])
+
+
+def test_statistics_of_joined_semantics_and_of_several(typed):
+    command = "table --layout stats -d birds --features lite0 --semantics att+words --semantics att -f csv"
+    code, out, err = typed(*shlex.split(command))
+    assert code == 0, err
+    rows = [*csv.DictReader(io.StringIO(out))]
+    assert [(row["semantics"], int(row["semantic_dimension"])) for row in rows] == [("att+words", 3 + 5), ("att", 3)]
+
+
+def test_statistics_of_a_folder_join_semantics(tmp_path):
+    folder = data_folders.write_folder(tmp_path / "XLSA")
+    more = np.random.default_rng(2).random((4, data_folders.CLASSES))
+    data_folders.write_folder(folder, semantics={"att": more}, semantics_stem="more")
+    (row,) = zslbench.table(layout="stats", datasets=[str(folder)], semantics="att+more").list_facts()
+    assert row["semantic_dimension"] == data_folders.ATTRIBUTES + 4
+    assert row["fingerprint"] == load_dataset(str(folder), semantics="att+more").fingerprint
+    with pytest.raises(DataMissing, match="has no semantics 'less'; it has: att, more"):
+        zslbench.table(layout="stats", datasets=[str(folder)], semantics="att+less")
+
+
+def test_one_method_is_compared_over_the_features_of_a_data_set(runs):
+    outcome = zslbench.run(["eszsl", "ridge"], "birds", "zsl", features=FEATURES, semantics="att", runs=runs)
+    facts = zslbench.compare("eszsl", runs=runs, format="csv").list_facts()
+    names = {(row["a"], row["b"], row["features"], row["semantics"]) for row in facts}
+    assert names == {("ESZSL (lite0)", "ESZSL (lite1)", "lite0, lite1", "att")}
+    first, second = (entry.metrics["T1"] for entry in outcome.records if entry.method["name"] == "eszsl")
+    assert [row["difference"] for row in facts] == pytest.approx([100 * (first - second)] * 2)
+    with pytest.raises(BadValue, match="'ridge' is one method, and no data set has runs of it on several features"):
+        zslbench.compare("ridge", runs=runs, features=["lite0"])
+
+
+def shares_of(figure, metric="H"):
+    return {row["what"]: row for row in figure.rows if row["what"] != "mean" and row["metric"] == metric}
+
+
+def naive_squares(table):
+    """Sums of squares between methods, between stems, of their interaction and in all, by loops over the means."""
+    methods, stems = list(dict.fromkeys(m for m, _ in table)), list(dict.fromkeys(s for _, s in table))
+    grand = sum(table.values()) / len(table)
+    row = {m: sum(table[m, s] for s in stems) / len(stems) for m in methods}
+    column = {s: sum(table[m, s] for m in methods) / len(methods) for s in stems}
+    cells = [(row[m] - grand, column[s] - grand, table[m, s] - row[m] - column[s] + grand) for m, s in table]
+    total = sum((value - grand) ** 2 for value in table.values())
+    return [sum(cell[part] ** 2 for cell in cells) for part in range(3)], total
+
+
+@pytest.mark.parametrize("axis", ["features", "semantics"])
+@pytest.mark.parametrize("datasets", [("cub",), ("cub", "sun")])
+def test_the_shares_are_those_of_a_two_way_table(runs, axis, datasets):
+    crossed(runs, datasets=datasets, axis=axis)
+    figure = zslbench.plot("backbones", runs=runs, metrics=["H"])
+    values = {}
+    for entry in ResultStore(runs).load():
+        values.setdefault((entry.method["name"], entry.dataset[axis]), []).append(100 * entry.metrics["H"])
+    means = {key: sum(numbers) / len(numbers) for key, numbers in values.items()}
+    drawn = {(row["method"], row[axis]): row["mean"] for row in figure.rows if row["what"] == "mean"}
+    assert drawn == pytest.approx(means)
+    squares, total = naive_squares(means)
+    shares = shares_of(figure)
+    assert [*shares] == ["method", axis, "interaction"]
+    assert sum(squares) == pytest.approx(total)
+    assert [row["sum of squares"] for row in shares.values()] == pytest.approx(squares)
+    assert [row["share (%)"] for row in shares.values()] == pytest.approx([100 * part / total for part in squares])
+    assert [row["degrees of freedom"] for row in shares.values()] == [2, 2, 4]
+    method, stems, both = (f"{100 * part / total:.0f} %" for part in squares)
+    said = f"H has {method} between methods, {stems} between {axis}, {both} in their interaction"
+    assert said in " ".join(figure.describe("short"))
+    assert ("mean over data sets" in figure.caption[0]) is (len(datasets) > 1)
+
+
+def test_bars_are_intervals_over_seeds_of_the_mean_over_data_sets(runs):
+    crossed(runs, datasets=("cub", "sun"))
+    figure = zslbench.plot("backbones", runs=runs, metrics=["U"])
+    (row,) = (row for row in figure.rows if (row.get("method"), row.get("features")) == ("ale", "lite1"))
+    of_seed = {}
+    for entry in ResultStore(runs).load():
+        if (entry.method["name"], entry.dataset["features"]) == ("ale", "lite1"):
+            of_seed.setdefault(entry.seed, []).append(100 * entry.metrics["U"])
+    seeds = np.array([np.mean(values) for values in of_seed.values()])
+    low, high = stats.t.interval(0.95, 2, seeds.mean(), stats.sem(seeds))
+    assert (row["low"], row["high"], row["n"]) == (pytest.approx(low), pytest.approx(high), 3)
+
+
+def test_additive_and_equal_means(runs, tmp_path):
+    bonus = {"lite0": 0.25, "lite1": 0.5}
+    chosen = [*itertools.product(("eszsl", "sae"), bonus)]
+    put(runs, *(record(method, metrics={"T1": bonus[stem]}, features=stem) for method, stem in chosen))
+    shares = shares_of(zslbench.plot("backbones", runs=runs), "T1")
+    assert [row["share (%)"] for row in shares.values()] == pytest.approx([0, 100, 0])
+    put(tmp_path / "equal", *(record(method, features=stem) for method, stem in chosen))
+    assert "T1 has none" in " ".join(zslbench.plot("backbones", runs=tmp_path / "equal").caption)
+
+
+def test_what_a_backbones_figure_refuses(runs, tmp_path):
+    crossed(runs)
+    put(runs, record("dap", "cub", "gzsl", 0, {"H": 0.5}, features="lite1", label="dap[smoothing=2]"))
+
+    def refuse(sentence, kind=BadValue, folder=runs, **options):
+        with pytest.raises(kind, match=sentence):
+            zslbench.plot("backbones", runs=folder, **options)
+
+    command = r"zslbench run -m 'dap\[smoothing=2\]' -d cub -p gzsl --features lite0 --semantics att"
+    refuse(rf"dap has no finished run on cub with lite0 features under gzsl; run it \(`{command}`\)")
+    refuse("needs two methods, and H is of ale alone", methods=["ale"])
+    refuse(r"needs two features of a data set, and the runs asked for have one \(lite1\)", features=["lite1"])
+    refuse(r"needs two semantics of a data set, and the runs asked for have one \(att\)", parameter="semantics")
+    refuse("unknown axis 'layers'", UnknownName, parameter="layers")
+    refuse("unknown metric 'T2'", UnknownName, metrics=["T2"])
+    both = crossed(crossed(tmp_path / "both", FEATURES), ("att", "words"), axis="semantics")
+    refuse(r"on CUB have several semantics \(att, words\) beside the features; .*--param semantics", folder=both)
+    zslbench.plot("backbones", runs=both, features=["fc1000"])
+    uneven = crossed(tmp_path / "uneven", FEATURES, ("cub", "sun"))
+    put(uneven, *(record("ale", "sun", "gzsl", 7, {"H": 0.5, "U": 0.5}, features=stem) for stem in FEATURES))
+    refuse("ale with lite0 features has other seeds on each data set", folder=uneven)
+    zslbench.plot("backbones", runs=uneven, datasets=["cub"])
+    other = record("ale", "cub", "gzsl", 0, {"H": 0.5}, features="lite1", fingerprint="f")
+    refuse(
+        "ale has 2 rows on cub with lite1 features, of different content", folder=put(crossed(tmp_path / "o"), other)
+    )
+
+
+def test_the_report_draws_methods_that_have_every_stem(runs, tmp_path):
+    crossed(runs)
+    put(runs, record("dap", "cub", "gzsl", 0, {"H": 0.5}, features="lite1"))
+    figures = zslbench.report(None, runs=runs).page.figures
+    (figure,) = (figure for figure in figures if figure.kind == "backbones")
+    assert figure.title == "Methods by features, CUB"
+    assert ("ale" in figure.svg, "dap" in figure.svg) == (True, False)
+    few = put(tmp_path / "few", *(record("ale", "cub", "gzsl", 0, {"H": 0.5}, features=stem) for stem in FEATURES))
+    assert "backbones" not in {figure.kind for figure in zslbench.report(None, runs=few).page.figures}
+
+
+def test_ten_methods_and_six_stems_are_drawn_with_slanted_names(runs):
+    crossed(runs, [f"backbone_of_{number}" for number in range(6)], methods=[f"m{number}" for number in range(10)])
+    (axes,) = zslbench.plot("backbones", runs=runs).axes
+    assert {label.get_rotation() for label in axes.get_xticklabels()} == {40.0}
+    assert len([line for line in axes.lines if len(line.get_xdata()) == 6]) == 10

@@ -44,7 +44,7 @@ _AROUND_LIST = 4
 @shared.format_option("terminal", "markdown", "latex", "csv", "json")
 @shared.RECORDS
 @click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only these metrics, e.g. H or AUSUC.")
-@shared.CHOICES
+@shared.SEVERAL_CHOICES
 @shared.STAGE
 @click.option(
     "--published",
@@ -96,7 +96,8 @@ _AROUND_LIST = 4
 @click.option(
     "--columns",
     metavar="LIST",
-    help="Only these columns, in this order: METRIC@DATASET or METRIC, separated by commas, e.g. H@cub,U@cub,T1@sun.",
+    help="Only these columns, in this order: METRIC, METRIC@DATASET or METRIC@DATASET:STEM (with these features or "
+    "semantics), separated by commas, e.g. H@cub,U@cub,T1@sun:res101.",
 )
 @click.option(
     "--sort",
@@ -124,6 +125,7 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
 @shared.verb(
     "zslbench compare lisgan fclswgan -d cub",
     "zslbench compare ale eszsl cnzsl --metric H --over classes",
+    "zslbench compare eszsl -d cub --features res101 --features vgg19",
     "zslbench compare 'lisgan@S3[souls=5]' lisgan@S1 -d cub --format latex -o pairs.tex",
     groups=shared.READ_GROUPS,
 )
@@ -147,7 +149,7 @@ def table(output: Path | None, metrics: tuple[str, ...], **options: Any) -> None
 @click.option("--level", type=float, default=0.95, metavar="P", help="Confidence level of the intervals and tests.")
 @click.option("--draws", type=int, default=10_000, metavar="N", help="How many samples the bootstrap draws.")
 @click.option("--bootstrap-seed", type=click.IntRange(0), default=0, metavar="K", help="Seed of the bootstrap.")
-@shared.CHOICES
+@shared.SEVERAL_CHOICES
 @shared.STAGE
 @shared.selection_option(help="Only runs selected in this way.  [default: all but oracle]")
 @shared.format_option("terminal", "markdown", "latex", "csv", "json")
@@ -159,8 +161,8 @@ def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | N
     """Show how methods differ and how certain that is: all pairs of METHODs, within and across data sets.
 
     A METHOD is a name or a spec, as in `table --method`, and must pick one row per data set; without METHODs, all rows
-    are shown as a matrix of differences. Within a data set: paired bootstrap, Holm over pairs. Across data sets:
-    Wilcoxon–Holm, Friedman, mean ranks.
+    are shown as a matrix of differences; one METHOD alone is compared over features and semantics of a data set. Within
+    a data set: paired bootstrap, Holm over pairs. Across data sets: Wilcoxon–Holm, Friedman, mean ranks.
     """
     shared.show_result(zslbench.compare(*methods, metrics=metrics or None, **options), output)
 
@@ -178,7 +180,7 @@ def compare(methods: tuple[str, ...], metrics: tuple[str, ...], output: Path | N
 @shared.LATEX_CAPTION
 @shared.METHOD_FILTER
 @shared.DATASETS
-@shared.CHOICES
+@shared.SEVERAL_CHOICES
 @shared.OUTPUT
 @shared.RUNS
 def curve(output: Path | None, **options: Any) -> None:
@@ -196,6 +198,7 @@ def curve(output: Path | None, **options: Any) -> None:
     "zslbench plot ablation -m lisgan -d cub -o ablation.pdf",
     "zslbench plot perclass -m ale -m eszsl -d cub -o difference.svg",
     "zslbench plot pareto -d cub -o pareto.pdf",
+    "zslbench plot backbones -d my-birds -o backbones.pdf",
     "zslbench plot features -m lisgan -m fclswgan -d apy --projection tsne -o features.pdf",
     groups=shared.READ_GROUPS,
 )
@@ -212,14 +215,17 @@ def curve(output: Path | None, **options: Any) -> None:
     help="Metrics to draw, one panel each; in a losses figure, names of losses. Repeatable.  [default: T1 and H; all "
     "losses]",
 )
-@shared.CHOICES
+@shared.SEVERAL_CHOICES
 @shared.STAGE
 @shared.selection_option(
     help="Which rule of selection, as in `table`; numbers chosen by oracle (best on test) are marked †.  "
     "[default: as recorded, no oracle]"
 )
 @click.option(
-    "--param", "parameter", metavar="NAME", help="sensitivity: which hyper-parameter.  [default: the only one swept]"
+    "--param",
+    "parameter",
+    metavar="NAME",
+    help="sensitivity: which hyper-parameter. backbones: features or semantics.  [default: the only one that varies]",
 )
 @click.option(
     "--classes",
@@ -234,7 +240,7 @@ def curve(output: Path | None, **options: Any) -> None:
     "--spread",
     choices=["std", "ci"],
     help="What bands and bars around means over seeds show. std: the standard deviation. ci: the 95 % interval.  "
-    "[default: ci for ablation, else std]",
+    "[default: ci for ablation and backbones, else std]",
 )
 @click.option(
     "--width",
@@ -256,6 +262,8 @@ def plot(kind: str, output: Path, data: Path | None, caption: str, **options: An
       curve        accuracy on seen against unseen classes, with AUSUC
       pareto       accuracy against seconds
       cd           mean ranks over data sets (critical-difference diagram)
+      backbones    methods on several features, or semantics, of a data set,
+                   and how much of the variance each explains
       sensitivity  accuracy against the values of one hyper-parameter
       souls        accuracy against the number of soul samples per class
       ablation     a bar for each named setting of a method
@@ -283,7 +291,7 @@ def plot(kind: str, output: Path, data: Path | None, caption: str, **options: An
 )
 @shared.path_option("-o", "--output", default=Path("report.html"), help="File to write.")
 @shared.RECORDS
-@shared.CHOICES
+@shared.SEVERAL_CHOICES
 @shared.stage_option(help="Only records of this stage.  [default: both, where both have finished runs]", default=None)
 @shared.selection_option(
     help="Which rule of selection, as in `table`; numbers chosen by oracle (best on test) are marked †. Repeatable.  "

@@ -103,13 +103,15 @@ def show_written(path: Path) -> None:
 
 def show_profile(outcome: Outcome) -> None:
     """Print the seconds of each phase of the runs, a row a run."""
+    from zslbench.results.records.record import name_runs
+
     records = [record for record in outcome.records if record.timings]
     last = ("total", "shared")
     phases = list(dict.fromkeys(phase for record in records for phase in record.timings if phase not in last))
     rows = []
-    for record in records:
+    for record, name in zip(records, name_runs(records), strict=True):
         spent = [f"{record.timings[phase]:.2f}" if phase in record.timings else "" for phase in (*phases, *last)]
-        rows.append((record.run_name, *spent))
+        rows.append((name, *spent))
     show_text(
         "seconds per phase of each run by itself (fit includes the phases between data and scores); "
         "shared: work that an earlier run had done already"

@@ -84,7 +84,7 @@ def dataset_ref(text: str, features: str | None, semantics: str | None, root: Pa
     return _dataset_ref(text, features, semantics, root, (Path.cwd(), file_stamps(text, root)))
 
 
-@functools.lru_cache(maxsize=2)
+@functools.lru_cache(maxsize=32)
 def _dataset_ref(text: str, features: str | None, semantics: str | None, root: Path | None, _: object) -> DatasetRef:
     dataset = load_dataset(text, features=features, semantics=semantics, root=root)
     array_store.store_arrays(dataset)

@@ -53,8 +53,8 @@ def compare(
     level: float = 0.95,
     draws: int = 10_000,
     bootstrap_seed: int = 0,
-    features: str | None = None,
-    semantics: str | None = None,
+    features: Sequence[str] | None = None,
+    semantics: Sequence[str] | None = None,
     stage: str = "final",
     selection: str | None = None,
     details: bool = False,
@@ -66,8 +66,9 @@ def compare(
     """Return how methods differ on each data set, how certain the differences are, and tests across data sets.
 
     Args:
-        methods: names or specs such as ``lisgan@S3[souls=5]``; each must mean one row per data set. None given: all
-            rows, or the best 20, as a matrix of differences.
+        methods: names or specs such as ``lisgan@S3[souls=5]``; each must mean one row per data set. A single one is
+            compared with itself on other features and semantics of the data set. None given: all rows, or the best 20,
+            as a matrix of differences.
         runs: the folder of records.
         format: ``terminal``, ``markdown``, ``latex``, ``csv`` (one row per pair and kind of interval) or ``json``.
         datasets, protocols, features, semantics, stage: which runs.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ from zslbench.data import added
 from zslbench.data import xlsa17 as layout
 from zslbench.data.array_store import load_stored
 from zslbench.data.catalogue import CATALOGUE, Catalogued, named_folders, xlsa17_roots
-from zslbench.data.dataset import Counts, Dataset, Origin, choose_stem
+from zslbench.data.dataset import Counts, Dataset, Origin, choose_stem, join_semantics
 from zslbench.data.loading import folder_of, load_dataset, load_source
 from zslbench.data.xlsa17 import FEATURES, SEMANTICS, count_split
 from zslbench.errors import BadValue, DataMissing, ZslbenchError
@@ -47,6 +49,11 @@ class DatasetDescription:
     authors: Counts | None = None
     split: str = ""
 
+    @property
+    def full_title(self) -> str:
+        """The title with features and semantics."""
+        return f"{self.title} ({self.features or 'no features'}, {self.semantics})"
+
 
 def _describe_named(text: str, features: str | None, semantics: str | None, root: Path | None) -> DatasetDescription:
     """Describe the data set that a text names; without features, as far as its split says."""
@@ -73,7 +80,8 @@ def _describe_named(text: str, features: str | None, semantics: str | None, root
         choose_stem(str(folder), "features", features, present.features, "", "leave --features out")
     if semantics is not None or not present.semantics:
         usual = "" if present.semantics else layout.SEMANTICS
-        choose_stem(str(folder), "semantics", semantics, present.semantics, usual)
+        for part in [None] if semantics is None else _split_join(semantics, present.semantics):
+            choose_stem(str(folder), "semantics", part, present.semantics, usual)
     return _describe_folder(folder, _pick_stems(folder, features, semantics), source)
 
 
@@ -117,13 +125,20 @@ def _describe_all(
 def _pick_stems(folder: Path, features: str | None, semantics: str | None) -> tuple[str, str]:
     """Return the features and semantics to read: those given, the usual ones, or the first; empty: there are none."""
 
-    def pick(given: str | None, usual: str, present: Sequence[str]) -> str:
+    def pick(given: str | None, parts: Sequence[str], usual: str, held: Sequence[str]) -> str:
         if given is not None:
-            return given if given in present else ""
-        return usual if usual in present else next(iter(present), "")
+            return given if {*parts} <= {*held} else ""
+        return usual if usual in held else next(iter(held), "")
 
-    present = layout.stems(folder)
-    return pick(features, FEATURES, present.features), pick(semantics, SEMANTICS, present.semantics)
+    held = layout.stems(folder)
+    parts = _split_join(semantics or "", held.semantics)
+    return pick(features, [features or ""], FEATURES, held.features), pick(semantics, parts, SEMANTICS, held.semantics)
+
+
+def _split_join(semantics: str, present: Sequence[str]) -> list[str]:
+    """Return the semantics that ``att+sent`` has side by side; a file stem may itself contain a +."""
+    parts = semantics.split("+")
+    return parts if semantics not in present and len({*parts}) == len(parts) else [semantics]
 
 
 def _describe_folder(folder: Path, stems: tuple[str, str], source: Catalogued | None) -> DatasetDescription:
@@ -131,13 +146,15 @@ def _describe_folder(folder: Path, stems: tuple[str, str], source: Catalogued | 
     name = source.name if source else folder_name(folder)
     origin: Origin = "catalogue" if source else "own"
     authors = source.card.counts if source else None
+    parts = _split_join(semantics, layout.stems(folder).semantics)
     if not features:
-        return DatasetDescription(
-            name, title_data(name), origin, "", semantics, "", *count_split(folder, semantics), authors
-        )
+        (counts, folds), *others = [count_split(folder, part) for part in parts]
+        for counted, _ in others:
+            counts["attributes"] = (counts["attributes"] or 0) + (counted["attributes"] or 0)
+        return DatasetDescription(name, title_data(name), origin, "", semantics, "", counts, folds, authors)
     # Not by the catalogue's own way, which refuses other counts than the authors': here they are what is asked for.
-    dataset = load_stored(folder, name=name, features=features, semantics=semantics, origin=origin)
-    return _describe_loaded(dataset, title_data(name), authors)
+    loaded = [load_stored(folder, name=name, features=features, semantics=part, origin=origin) for part in parts]
+    return _describe_loaded(loaded[0] if len(loaded) == 1 else join_semantics(loaded), title_data(name), authors)
 
 
 def _describe_loaded(dataset: Dataset, title: str, authors: Counts | None = None) -> DatasetDescription:
@@ -174,8 +191,8 @@ _WITHOUT = "No features here: images are those that the split names, classes tho
 def statistics(
     format: str = "terminal",
     datasets: Sequence[str] = (),
-    features: str | None = None,
-    semantics: str | None = None,
+    features: Sequence[str] | None = None,
+    semantics: Sequence[str] | None = None,
     data_root: Path | None = None,
     caption: Caption | None = None,
     **options: Any,
@@ -185,11 +202,14 @@ def statistics(
     Arguments and errors are those of `zslbench.table`, and `options` those of `TableResult`; without `datasets`, every
     data set folder on this machine.
     """
-    if datasets:
-        described = [_describe_named(text, features, semantics, data_root) for text in datasets]
-        left_out: list[str] = []
-    else:
-        described, left_out = _describe_all(features, semantics, data_root)
+    described: list[DatasetDescription] = []
+    left_out: list[str] = []
+    none: list[str | None] = [None]
+    stems = list(itertools.product(features or none, semantics or none))
+    described = [_describe_named(text, *choice, data_root) for text in datasets for choice in stems]
+    for choice in [] if datasets else stems:
+        of_choice, left = _describe_all(*choice, data_root)
+        described, left_out = described + of_choice, left_out + left
     return TableResult(
         make_tables=lambda *_: [_lay_out(described, left_out)],
         make_rows=lambda: [_facts(dataset) for dataset in described],
@@ -201,9 +221,16 @@ def statistics(
 
 def _lay_out(described: Sequence[DatasetDescription], left_out: Sequence[str]) -> Table:
     notes: dict[str, int] = {}
+    counts = Counter(dataset.title for dataset in described)
+    rows = [
+        TableRow(
+            one_line(dataset.title if counts[dataset.title] == 1 else dataset.full_title), "", _cells(dataset, notes)
+        )
+        for dataset in described
+    ]
     return Table(
         columns=tuple(_COLUMNS.values()),
-        blocks=(Block(tuple(TableRow(one_line(dataset.title), "", _cells(dataset, notes)) for dataset in described)),),
+        blocks=(Block(tuple(rows)),),
         remarks=(*_caption(described), *remarks("warning", left_out)),
         notes=tuple(notes),
         name="data set",

@@ -37,8 +37,8 @@ def plot(
     methods: Sequence[str] = (),
     datasets: Sequence[str] = (),
     protocols: Sequence[str] = (),
-    features: str | None = None,
-    semantics: str | None = None,
+    features: Sequence[str] | None = None,
+    semantics: Sequence[str] | None = None,
     stage: str = "final",
     selection: str | None = None,
     metrics: Sequence[str] | None = None,
@@ -54,14 +54,15 @@ def plot(
 
     Args:
         kind: ``confusion``, ``sensitivity``, ``souls``, ``stability``, ``losses``, ``ablation``, ``curve``,
-            ``perclass``, ``pareto``, ``cd`` or ``features``.
+            ``perclass``, ``pareto``, ``cd``, ``backbones`` or ``features``.
         output: a .pdf, .svg or .png file to write; None: no file.
         runs: the folder of records.
         methods, datasets, protocols, features, semantics, stage: which runs, as in `table`; methods keep this order.
         selection: ``fixed``, ``validated`` or ``oracle`` (†); None: as recorded, without candidates for oracle
             selection.
         metrics: one panel each; None: T1 and H. In a losses figure: which losses; None: all.
-        parameter: the hyper-parameter of a sensitivity figure; None: the only one that was swept.
+        parameter: the hyper-parameter of a sensitivity figure; None: the only one that was swept. In a backbones figure
+            ``features`` or ``semantics``, which stand on the axis; None: that of which the runs have several.
         classes: in a confusion or perclass figure: which classes, by name or number or as ``"a,b"``, or how many; None:
             all. In a features figure: up to twelve; None: six.
         spread: what bands and bars over seeds show: ``std`` or ``ci``; None: what suits the kind.
@@ -115,7 +116,7 @@ def _check_options(kind: str, request: FigureRequest, stage: str, selection: str
         if given is not None and given not in known:
             raise UnknownName(kind_of_name, given, known)
     useless = {
-        "--param": request.parameter is not None and kind != "sensitivity",
+        "--param": request.parameter is not None and kind not in ("sensitivity", "backbones"),
         "--classes": request.classes is not None and kind not in _BY_CLASS,
         "--projection": request.projection is not None and kind != "features",
         "--metric": bool(request.metrics) and kind in _FROM_PREDICTIONS,

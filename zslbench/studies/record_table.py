@@ -42,8 +42,8 @@ def table(
     methods: Sequence[str] = (),
     datasets: Sequence[str] = (),
     protocols: Sequence[str] = (),
-    features: str | None = None,
-    semantics: str | None = None,
+    features: Sequence[str] | None = None,
+    semantics: Sequence[str] | None = None,
     stage: str = "final",
     metrics: Sequence[str] | None = None,
     published: str | None = None,
@@ -78,7 +78,7 @@ def table(
             (one object per row).
         methods, datasets, protocols: which runs, and in which order; specs such as ``lisgan@S3[souls=5]`` are allowed.
             Without names ``stats`` takes all data sets that are on this machine.
-        features, semantics, stage: which runs.
+        features, semantics, stage: which runs; of a data set with several features or semantics, each has its columns.
         metrics: which metrics, and in which order; None: all, but AUSUC in csv and json only.
         published: ``best`` for the preferred published numbers that compare, or the name of one source. They get their
             own columns; in the layouts zsl and gzsl their own rows, for every method of zslbench or of the source.
@@ -93,10 +93,10 @@ def table(
         pivot: ``gamma,lam``: show the grid of one method as a matrix, its first hyper-parameter down and its second
             across, one matrix per data set and metric (metrics None: T1 and H). csv and json have the same rows as
             without it.
-        columns: which columns, in this order: ``H@CUB,U@CUB,T1@SUN``. A metric without ``@DATASET`` means that of every
-            data set.
-        sort: ``H`` or ``H@CUB``: sort the rows of a block by this metric, highest first; without ``@DATASET`` by the
-            first data set that has it.
+        columns: which columns, in this order: ``H@CUB,U@CUB,T1@SUN:res101``. A metric without ``@DATASET`` means that
+            of every data set, a data set without ``:STEM`` all its features and semantics.
+        sort: ``H``, ``H@CUB`` or ``H@CUB:res101``: sort the rows of a block by this metric, highest first; of several
+            columns, by the first.
         decimals: digits after the point, 0 to 3; published numbers keep theirs.
         cite: in LaTeX, put ``\cite{key}`` after the names of methods that have a citation.
         bibtex: a file for the BibTeX entries of everything in the table: methods, data sets, split and the sources of

@@ -14,7 +14,7 @@ from zslbench.files import json_text
 from zslbench.methods.base import Method, overlay
 from zslbench.results.analysis.advice import rerun_command
 from zslbench.results.analysis.gather import check_present, is_dataset, is_method
-from zslbench.results.records.record import Record
+from zslbench.results.records.record import Record, name_runs
 from zslbench.results.records.store import ResultStore, companions, find_run
 from zslbench.results.records.tuned_presets import PresetStore
 from zslbench.results.tables.html import write_html
@@ -124,7 +124,7 @@ class ShownRecord:
         title = title_data(data["name"])
         choices = ", ".join(filter(None, (str(data.get(key, "")) for key in ("features", "semantics"))))
         rows = [
-            ("run", record.run_name),
+            ("run", record.name_run()),
             ("status", f"{record.status}: {why}" if why else record.status),
             ("method", f"{record.method.get('title') or record.method['name']}, version {record.method['version']}"),
             ("setting", str(record.method.get("setting", ""))),
@@ -181,8 +181,8 @@ def _list_runs(runs: Path | str, name: str) -> Listing[Record]:
     records.sort(key=lambda record: record.ok and record.stage == "dev")
     facts = [_list_facts(record) for record in records]
     rows = [
-        (record.id, record.run_name, record.status, str(fact["ended"] or "")[:16].replace("T", " "))
-        for record, fact in zip(records, facts, strict=True)
+        (record.id, name, record.status, str(fact["ended"] or "")[:16].replace("T", " "))
+        for record, name, fact in zip(records, name_runs(records), facts, strict=True)
     ]
     return Listing(tuple(records), ("id", "run", "status", "ended (UTC)"), rows, facts)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -64,21 +65,24 @@ class Match:
     missing: tuple[str, ...]
     left_out: int = 0
 
-    @property
+    @functools.cached_property
     def row(self) -> Row:
-        """The first row: all are of the same data set, features, semantics, fold and protocol."""
-        return self.entrants[0].row
+        """The first row, with the features and semantics of all: data set, fold and protocol are the same."""
+        first, rows = self.entrants[0].row, [entrant.row for entrant in self.entrants]
+        features, semantics = dict.fromkeys(row.features for row in rows), dict.fromkeys(row.semantics for row in rows)
+        return dataclasses.replace(first, features=", ".join(features), semantics=", ".join(semantics))
 
 
 def match_methods(records: Sequence[Record], terms: Sequence[str], keep_best: bool = False) -> list[Match]:
     """Return who meets whom: a match for each data set and protocol on which at least two entrants ran.
 
     Each of the `terms`, names or specs, must pick one row per data set and protocol; without terms every row meets the
-    others, or with `keep_best` the `MOST_UNNAMED` best of each data set and protocol. BadValue is raised where a term
-    picks several rows, two terms pick the same, no two meet, or what should be one data set has different content.
+    others, or with `keep_best` the `MOST_UNNAMED` best of each data set and protocol. A single term meets itself on
+    other features and semantics of a data set. BadValue is raised where a term picks several rows, two terms pick the
+    same, no two meet, or what should be one data set has different content.
     """
     if len(terms) == 1:
-        raise BadValue(f"{terms[0]!r} is one method; name at least two, or none to compare all.")
+        return _match_stems(_group_rows(summarise(records)), terms[0])
     if twice := [term for term, number in collections.Counter(terms).items() if number > 1]:
         raise BadValue(f"{twice[0]!r} is named twice; name different methods.")
     groups = _group_rows(summarise(records))
@@ -102,6 +106,28 @@ def match_methods(records: Sequence[Record], terms: Sequence[str], keep_best: bo
         raise BadValue(
             f"no two of these methods finished on the same data set, features, semantics and protocol ({ran}); "
             "run what is missing with `zslbench run`."
+        )
+    return matches
+
+
+def _match_stems(groups: Sequence[Sequence[Row]], term: str) -> list[Match]:
+    """Return a match for each data set and protocol of which one method has several features or semantics."""
+    picked = [row for rows in groups for row in _pick(rows, [term]).values()]
+    by_data = group_values(((row.dataset, row.fold, row.protocol_key), number) for number, row in enumerate(picked))
+    matches = []
+    for numbers in by_data.values():
+        rows = [picked[number] for number in numbers]
+        stems = [f"{row.features}, {row.semantics}" for row in rows]
+        for kind, only in (("semantics", "features"), ("features", "semantics")):
+            if len({getattr(row, kind) for row in rows}) == 1:
+                stems = [getattr(row, only) for row in rows]
+        names = [f"{row.title} ({stem})" for row, stem in zip(rows, stems, strict=True)]
+        match = Match("", tuple(map(Entrant, stems, names, rows)), ())
+        matches += [dataclasses.replace(match, head=_head(match.row, groups))] if len(rows) > 1 else []
+    if not matches:
+        raise BadValue(
+            f"{term!r} is one method, and no data set has runs of it on several features or semantics; name at least "
+            "two methods, or none to compare all."
         )
     return matches
 

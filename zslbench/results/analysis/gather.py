@@ -42,8 +42,8 @@ class RecordFilter:
     methods: Sequence[str] = ()
     datasets: Sequence[str] = ()
     protocols: Sequence[str] = ()
-    features: str | None = None
-    semantics: str | None = None
+    features: Sequence[str] | None = None
+    semantics: Sequence[str] | None = None
     stage: str | None = "final"
 
     def select(self, records: Iterable[Record]) -> list[Record]:
@@ -105,8 +105,8 @@ class RecordFilter:
         def fact(key: str) -> Callable[[Record], str]:
             return lambda record: str(record.dataset.get(key, ""))
 
-        def exact(kind: str, term: str | None, value: Callable[[Record], str]) -> _Rule:
-            return kind, () if term is None else (term,), lambda record, wanted: value(record) == wanted, value
+        def exact(kind: str, terms: Sequence[str] | None, value: Callable[[Record], str]) -> _Rule:
+            return kind, terms or (), lambda record, wanted: value(record) == wanted, value
 
         return [
             ("method", self.methods, is_method, lambda record: record.label),
@@ -114,7 +114,7 @@ class RecordFilter:
             ("protocol", self.protocols, _is_protocol, lambda record: str(record.protocol["name"])),
             exact("features", self.features, fact("features")),
             exact("semantics", self.semantics, fact("semantics")),
-            exact("stage", self.stage, lambda record: record.stage),
+            exact("stage", None if self.stage is None else [self.stage], lambda record: record.stage),
         ]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from zslbench.results.plots.ablation import draw_ablation
+from zslbench.results.plots.backbones import draw_backbones
 from zslbench.results.plots.by_class import draw_confusion, draw_perclass
 from zslbench.results.plots.curves import draw_curves, draw_pareto, draw_stability
 from zslbench.results.plots.features import draw_features
@@ -24,6 +25,7 @@ KINDS: Mapping[str, Callable[[FigureRequest], DrawnFigure]] = {
     "perclass": draw_perclass,
     "pareto": draw_pareto,
     "cd": draw_ranks,
+    "backbones": draw_backbones,
     "features": draw_features,
 }
 """What draws each kind. Raises BadValue, UnknownName or StoreError where records or options do not fit the kind."""

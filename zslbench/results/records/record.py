@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 
 from msgspec import Meta, Struct, defstruct
@@ -157,15 +158,18 @@ class Record:
         """The spec of the method as it was typed."""
         return str(self.method.get("label") or self.method["name"])
 
-    @property
-    def run_name(self) -> str:
-        """What was run, on one line, with its fold and seed."""
-        return name_run(self.label, self.dataset["name"], [self.protocol["name"]], self.stage, self.fold, self.seed)
+    def name_run(self, with_stems: bool = False) -> str:
+        """Return what was run, on one line, with its fold and seed, and if asked for with features and semantics."""
+        data = self.dataset
+        name = f"{data['name']} ({data.get('features')}, {data.get('semantics')})" if with_stems else data["name"]
+        return name_run(self.label, name, [self.protocol["name"]], self.stage, self.fold, self.seed)
 
     @property
     def headline(self) -> str:
         """The method and the data in words, for a sentence."""
-        return f"{self.label} on {title_data(self.dataset['name'])} ({self.protocol['name']})"
+        stems = self.dataset.get("features", ""), self.dataset.get("semantics", "")
+        facts = ", ".join(map(str, filter(None, [*stems, self.protocol["name"]])))
+        return f"{self.label} on {title_data(self.dataset['name'])} ({facts})"
 
     @property
     def seconds_known(self) -> bool:
@@ -225,6 +229,13 @@ class Record:
         provenance = document.get("provenance", {})
         document["provenance"] = {name: value for name, value in provenance.items() if name not in _CHOSEN}
         return cls(**{key: value for key, value in document.items() if key in cls.__dataclass_fields__})
+
+
+def name_runs(records: Sequence[Record]) -> list[str]:
+    """Return what was run, a line per record, with features and semantics where there are several of a data set."""
+    choices = {tuple(map(record.dataset.get, ("name", "features", "semantics"))) for record in records}
+    counts = Counter(name for name, *_ in choices)
+    return [record.name_run(with_stems=counts[record.dataset["name"]] > 1) for record in records]
 
 
 def validation(selection: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from zslbench.errors import ZslbenchError
 from zslbench.results.analysis.calibration import is_generalized
 from zslbench.results.analysis.gather import RecordFilter
 from zslbench.results.plots import KINDS
+from zslbench.results.plots.backbones import find_crossed
 from zslbench.results.plots.curves import timed_alone
 from zslbench.results.plots.frame import DeclaredFacts, FigureRequest, settings, svg_text, symbol
 from zslbench.results.plots.sensitivity import swept_parameters
@@ -105,6 +106,10 @@ def _plans(lines: Sequence[Line], request: FigureRequest) -> Iterator[tuple[str,
     groups = group_by_data(lines)
     if len({group[0].row.dataset for group in groups if len(group) > 1}) > 1:
         yield "cd", "Ranks over data sets", ask(lines)
+    yield from (
+        ("backbones", f"Methods by {axis}, {crossed[0].row.data_name}", ask(crossed, axis))
+        for axis, crossed in find_crossed(lines)
+    )
     if judged := [line for line in lines if all(len(record.curve) > 1 for record in line.records)]:
         yield "stability", "Error by epoch", ask(judged)
     logged = [line for line in lines if line.losses]
@@ -132,7 +137,7 @@ def _has_predictions(store: ResultStore, line: Line) -> bool:
 def _say_too_many(kind: str, lines: Sequence[Line]) -> str:
     groups = group_by_data(lines)
     reads = sum(len(line.records) for line in lines)
-    if kind != "cd" and len(groups) > MOST_PANELS:
+    if kind not in ("cd", "backbones") and len(groups) > MOST_PANELS:
         return f"{len(groups)} panels are more than the {MOST_PANELS} that a page has room for"
     if kind in ("curve", "perclass") and reads > MOST_READ:
         return f"{reads} files of predictions are more than the {MOST_READ} that are read for it"

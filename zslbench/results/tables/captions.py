@@ -68,12 +68,17 @@ def describe_data(facts: Iterable[tuple[str, str, str, str, str]]) -> str:
 
     >>> describe_data([("cub", "res101", "att", "catalogue", ""), ("sun", "res101", "att", "catalogue", "")])
     'cub, sun: res101 features, att semantics, proposed split'
+    >>> describe_data([("birds", "lite0", "att", "own", ""), ("birds", "lite1", "att", "own", "")])
+    'birds: lite0, lite1 features, att semantics, its own split'
     """
-    alike = group_values(
-        (f"{features or 'no'} features, {semantics} semantics, {made or _SHORT_SPLITS.get(origin, origin)}", dataset)
+    data: list[tuple[str, ...]] = [
+        (dataset, features or "no", semantics, (made or _SHORT_SPLITS.get(origin, origin)).removesuffix("."))
         for dataset, features, semantics, origin, made in facts
-    )
-    return "; ".join(f"{', '.join(names)}: {data.removesuffix('.')}" for data, names in alike.items())
+    ]
+    for place in range(3):  # data sets that share the rest, then features that do, then semantics
+        alike = group_values(((part[:place], part[place + 1 :]), part[place]) for part in data)
+        data = [(*before, ", ".join(names), *after) for (before, after), names in alike.items()]
+    return "; ".join("{}: {} features, {} semantics, {}".format(*part) for part in data)
 
 
 def describe_rows(
@@ -175,13 +180,16 @@ class _NamedRows:
 
 
 def describe_by(facts: Iterable[tuple[str, str]]) -> str:
-    """Return a fact once if it holds for all data sets, otherwise each fact with its data sets.
+    """Return facts alone if they hold for all data sets, otherwise each fact with its data sets.
 
     >>> describe_by([("att", "cub"), ("att", "sun")]), describe_by([("att", "cub"), ("sent", "sun")])
     ('att', 'att (cub), sent (sun)')
+    >>> describe_by([("lite0", "birds"), ("lite1", "birds")])
+    'lite0, lite1'
     """
     holders = group_values(facts)
-    return ", ".join(fact if len(holders) == 1 else f"{fact} ({', '.join(names)})" for fact, names in holders.items())
+    alike = len(set(map(frozenset, holders.values()))) == 1
+    return ", ".join(fact if alike else f"{fact} ({', '.join(names)})" for fact, names in holders.items())
 
 
 def describe_sources(changed: Sequence[str], unknown: Sequence[str]) -> list[Remark]:

@@ -18,21 +18,23 @@ from zslbench.results.tables.table import Table, take_columns
 
 
 class ColumnChoice(NamedTuple):
-    """A metric of one data set, or of all data sets if `dataset` is empty."""
+    """A metric of one data set, or of all data sets if `dataset` is empty; `stems` are features and semantics of it."""
 
     metric: str
     dataset: str = ""
+    stems: tuple[str, ...] = ()
 
-    def includes(self, metric: str, dataset: str) -> bool:
-        """Return whether it means a column of this metric and data set."""
-        return metric == self.metric and (not self.dataset or is_dataset(dataset, self.dataset))
+    def includes(self, metric: str, dataset: str, stems: Sequence[str]) -> bool:
+        """Return whether it means a column of this metric and data set, with these features and semantics."""
+        named = not self.dataset or is_dataset(dataset, self.dataset)
+        return metric == self.metric and named and {*self.stems} <= {*stems}
 
     def __str__(self) -> str:
-        return self.metric + (f"@{self.dataset}" if self.dataset else "")
+        return self.metric + (f"@{':'.join([self.dataset, *self.stems])}" if self.dataset else "")
 
 
 def read_columns(texts: Sequence[str], rows: Sequence[Row]) -> list[ColumnChoice]:
-    """Read ``METRIC`` or ``METRIC@DATASET``, several between commas.
+    """Read ``METRIC``, ``METRIC@DATASET`` or ``METRIC@DATASET:STEM``, several between commas.
 
     Raises:
         UnknownName: a metric that no row has. BadValue: no row has the metric on that data set.
@@ -41,13 +43,19 @@ def read_columns(texts: Sequence[str], rows: Sequence[Row]) -> list[ColumnChoice
     choices = []
     for text in texts:
         for part in re.split(r",(?![^\[]*\])", text):  # commas between brackets belong to a data set's parameters
-            metric, _, dataset = part.strip().partition("@")
-            choice = ColumnChoice(pick_metrics(known, [metric])[0], dataset)
-            if not any(choice.includes(name, row.dataset) for row in rows for name in row.metrics):
-                held = dict.fromkeys(row.dataset for row in rows if choice.metric in row.metrics)
-                raise BadValue(f"no row has {choice.metric} on {dataset!r}; it was measured on {', '.join(held)}.")
+            metric, _, data = part.strip().partition("@")
+            dataset, *stems = re.split(r":(?![\\/])", data)  # C:\… is a folder
+            choice = ColumnChoice(pick_metrics(known, [metric])[0], dataset, tuple(stems))
+            if not any(choice.includes(name, row.dataset, _stems(row)) for row in rows for name in row.metrics):
+                measured = [row for row in rows if choice.metric in row.metrics]
+                held = dict.fromkeys(row.data_title if stems else row.dataset for row in measured)
+                raise BadValue(f"no row has {choice.metric} on {data!r}; it was measured on {', '.join(held)}.")
             choices.append(choice)
     return choices
+
+
+def _stems(row: Row) -> tuple[str, str]:
+    return row.features, row.semantics
 
 
 def keep_columns(rows: Iterable[Row], choices: Sequence[ColumnChoice]) -> list[Row]:
@@ -57,7 +65,7 @@ def keep_columns(rows: Iterable[Row], choices: Sequence[ColumnChoice]) -> list[R
         chosen = {
             name: stat
             for name, stat in row.metrics.items()
-            if any(choice.includes(name, row.dataset) for choice in choices)
+            if any(choice.includes(name, row.dataset, _stems(row)) for choice in choices)
         }
         kept += [dataclasses.replace(row, metrics=chosen)] if chosen else []
     return kept
@@ -69,7 +77,7 @@ def order_columns(table: Table, choices: Sequence[ColumnChoice]) -> Table:
         number
         for choice in choices
         for number, column in enumerate(table.columns)
-        if choice.includes(column.metric, column.dataset)
+        if choice.includes(column.metric, column.dataset, column.stems)
     )
     return take_columns(table, list(numbers))
 
@@ -81,7 +89,7 @@ def sort_by_metric(
 
     Args:
         rows: of the table; by_data: the same in the order of its columns; cited: published rows.
-        text: ``METRIC``, on the first data set that has it, or ``METRIC@DATASET``.
+        text: ``METRIC``, ``METRIC@DATASET`` or ``METRIC@DATASET:STEM``; of several columns that fit, the first counts.
 
     Raises:
         UnknownName, BadValue: as of `read_columns`, or several columns are named.
@@ -89,16 +97,18 @@ def sort_by_metric(
     choice, *others = read_columns([text], rows)
     if others:
         raise BadValue(f"--sort {text} names several columns; give one, such as {choice}.")
-    if not choice.dataset:
-        choice = ColumnChoice(choice.metric, next(row.dataset for row in by_data if choice.metric in row.metrics))
+    fitting = (row for row in by_data if choice.metric in row.metrics)
+    first = next(row for row in fitting if choice.includes(choice.metric, row.dataset, _stems(row)))
+    choice = ColumnChoice(choice.metric, first.dataset, _stems(first))
     keys = row_keys(rows, column_key)
     values: dict[object, float] = {}
     for row, key in zip(rows, keys, strict=True):
-        if choice.metric in row.metrics and choice.includes(choice.metric, row.dataset):
+        if choice.metric in row.metrics and choice.includes(choice.metric, row.dataset, _stems(row)):
             values.setdefault(key, row.metrics[choice.metric].mean)
 
     def cited_value(row: CitedRow) -> float:
-        return max((entry.value for entry in row.entries if choice.includes(entry.metric, entry.dataset)), default=-1.0)
+        fitting = (entry for entry in row.entries if choice.includes(entry.metric, entry.dataset, choice.stems))
+        return max((entry.value for entry in fitting), default=-1.0)
 
     order = sorted(range(len(rows)), key=lambda number: -values.get(keys[number], -math.inf))
     sorted_cited = None if cited is None else sorted(cited, key=cited_value, reverse=True)

@@ -315,8 +315,8 @@ def _name_undecidable(done: Comparisons) -> list[str]:
         where = []
         for comparison in done.comparisons:
             if number := sum(is_undecidable(pair.verdicts[kind]) for pair in comparison.pairs):
-                data = f"{comparison.match.row.data_name}, {comparison.metric}"
-                where.append(f"{number} of {format_count(len(comparison.pairs), 'pair')} ({data})")
+                pairs = format_count(len(comparison.pairs), "pair")
+                where.append(f"{number} of {pairs} of {comparison.metric} on {comparison.match.head}")
         other = [f"; --over {name} leaves them out" for name in done.how.over if name != kind]
         if where:
             sentences.append(f"Unmarked, as too few {kind} differ to draw from: {', '.join(where)}{''.join(other)}.")

@@ -224,7 +224,8 @@ def _column_heads(columns: Sequence[ColumnKey], heads: Mapping[GroupKey, str]) -
         if len({other[1] for other in protocols if other[0] == name}) > 1:
             head += f" v{version}"
         head = PUBLISHED_HEAD if column.published else head
-        out.append(Column(head, heads[column.group], dataset=column.group.dataset, metric=column.metric))
+        dataset, *stems = column.group[:3]
+        out.append(Column(head, heads[column.group], "value", dataset, column.metric, tuple(stems)))
     return tuple(out)
 
 

@@ -97,7 +97,7 @@ class Column:
 
     Attributes:
         kind: ``value``: numbers, aligned at the right; ``text``: words, which may be folded.
-        dataset, metric: what the values are, for choosing columns and for pages that filter.
+        dataset, stems, metric: what the values are, for choosing columns and for pages that filter.
     """
 
     head: str
@@ -105,6 +105,7 @@ class Column:
     kind: Literal["value", "text"] = "value"
     dataset: str = ""
     metric: str = ""
+    stems: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
