@@ -50,6 +50,17 @@ def test_an_index_that_pandas_writes_is_no_feature(tmp_path: Path, turned: bool,
     assert len(cut) == 2
 
 
+def test_names_of_classes_of_which_some_are_numbers(tmp_path: Path) -> None:
+    table, names = arrays()["semantics"], ("7", "10", "rose", *NAMES[3:])
+    rows = [f"{name},{','.join(map(repr, row.tolist()))}\n" for name, row in zip(names, table, strict=True)]
+    (tmp_path / "s.csv").write_text("".join(rows))
+    sentence = refuse(semantics=tmp_path / "s.csv", classes=list(names), unseen=3)
+    assert "row 3, column 1 is 'rose', not a number; correct it, or if it is a name" in sentence
+    (tmp_path / "s.csv").write_text("".join(reversed(rows)))
+    make(semantics=tmp_path / "s.csv", classes=list(names), unseen=3)
+    np.testing.assert_allclose(load_dataset("birds").semantics, table, rtol=1e-6)
+
+
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_column_that_counts_the_rows_is_no_feature(tmp_path: Path, first: int) -> None:
     content = arrays()

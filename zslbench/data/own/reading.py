@@ -282,8 +282,11 @@ def _read_table(path: Path) -> tuple[AnyArray, tuple[str, ...] | None, bool]:
             table.append(np.array(row[begin:], dtype=np.float64))  # NumPy parses the texts
         except ValueError as error:
             column = next(at for at, field in enumerate(row) if at >= begin and _parse(field) is None)
+            advice = (
+                "correct it" if column else "correct it, or if it is a name as all before it are, put this row first"
+            )
             raise BadData(
-                f"{path}: row {number}, column {column + 1} is {row[column][:40]!r}, not a number; correct it."
+                f"{path}: row {number}, column {column + 1} is {row[column][:40]!r}, not a number; {advice}."
             ) from error
         names.append(row[0])
     return np.array(table), tuple(names) if named else None, index
