@@ -39,6 +39,9 @@ BESIDE: Mapping[str, str] = {"features": "semantics", "semantics": "features"}
 _APART, _ROOM = 0.06, 0.5
 """How far apart the methods at a tick stand, as part of the way to the next one: at most, and all of them together."""
 
+_NAMED = 3
+"""How many data sets the head of a panel names; the caption names all."""
+
 
 @dataclasses.dataclass(frozen=True)
 class CrossedTable:
@@ -104,7 +107,8 @@ def draw_backbones(request: FigureRequest) -> DrawnFigure:
         _name_stems(axes, table.stems, frame.panel_width - 0.5)
         data = dict.fromkeys(line.row.data_name for line in table.lines)
         kept = dict.fromkeys(getattr(line.row, BESIDE[axis]) for line in table.lines)
-        frame.dress(axes, f"{', '.join(data)} ({', '.join(kept)})", (axis, f"{table.metric} (%)"))
+        of = ", ".join(data) if len(data) <= _NAMED else f"mean of {len(data)} data sets"
+        frame.dress(axes, f"{of} ({', '.join(kept)})", (axis, f"{table.metric} (%)"))
         keep_percent(axes)
         shares.append(_add_shares(frame, table, axis))
     metrics = list(dict.fromkeys(table.metric for table in tables))
