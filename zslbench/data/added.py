@@ -24,7 +24,7 @@ import numpy as np
 
 from zslbench.arrays import AnyArray
 from zslbench.data.array_store import home, save_array, write_home
-from zslbench.data.dataset import Counts, Dataset, choose_stem
+from zslbench.data.dataset import PARTS, Counts, Dataset, choose_stem
 from zslbench.documents import convert
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError
 from zslbench.files import working_folder, write_through
@@ -110,7 +110,7 @@ class Added:
         if self.semantics[stems[1]].get("scaled_from_original"):
             files["original"] = f"original-{stems[1]}"
         sides = [f"fold{number}_{side}" for number in range(1, self.folds + 1) for side in ("train", "val")]
-        files |= {key: key for key in ("labels", "trainval", "test_seen", "test_unseen", *sides)}
+        files |= {key: key for key in ("labels", *PARTS, *sides)}
         arrays: dict[str, AnyArray] = {}
         for key, file in files.items():
             path = self.folder / f"{file}.npy"

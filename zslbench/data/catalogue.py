@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from zslbench.data import xlsa17 as layout
+from zslbench.data import xlsa17
 from zslbench.data.array_store import home, load_stored
-from zslbench.data.dataset import Counts, Dataset, DatasetCard, Source, choose_stem
+from zslbench.data.dataset import PARTS, Counts, Dataset, DatasetCard, Source, choose_stem
 from zslbench.errors import BadValue, DataMissing
 from zslbench.files import remove_working_folders
 from zslbench.identity import expand_home
@@ -85,7 +85,7 @@ class Catalogued(Source):
             raise self._refuse(roots, root)
         usual = features or self.card.features, semantics or self.card.semantics
         for folder in folders:
-            files = layout.features_file(folder, usual[0]), layout.semantics_file(folder, usual[1])
+            files = xlsa17.features_file(folder, usual[0]), xlsa17.semantics_file(folder, usual[1])
             if all(path.is_file() for path in files):
                 return folder, *usual
         folder = folders[0]
@@ -98,7 +98,7 @@ class Catalogued(Source):
             only = held[0] if given is None and len(held) == 1 else stem
             return choose_stem(f"data set {self.name!r}: {folder}", option, only, held, "", advice)
 
-        held = layout.stems(folder)
+        held = xlsa17.stems(folder)
         return (
             folder,
             choose("features", features, usual[0], held.features),
@@ -107,7 +107,7 @@ class Catalogued(Source):
 
     def _refuse(self, roots: Sequence[Path], root: Path | None) -> DataMissing:
         """Return an error that names what is missing; its notes say how to get it and what works without it."""
-        folder, here = self.card.folder, next((place for place in roots if any(layout.stems(place))), None)
+        folder, here = self.card.folder, next((place for place in roots if any(xlsa17.stems(place))), None)
         if root is not None and here is not None and here.name.lower() == folder.lower():
             return DataMissing(
                 f"--data-root {root} is the folder of {folder} itself; give the folder that holds it: {here.parent}."
@@ -126,7 +126,7 @@ class Catalogued(Source):
             "mirrors": f"ZSLBENCH_MIRROR=<address, file or folder of {archive.file}>",
             "copies": archive.copies,
             "have a copy": f"zslbench data import {archive.file}",
-            "have folders": f"--data-root DIR, the parent folder of {folder}/: DIR/{folder}/{layout.FEATURES}.mat",
+            "have folders": f"--data-root DIR, the parent folder of {folder}/: DIR/{folder}/{xlsa17.FEATURES}.mat",
         }
         for name, text in rows.items():
             for number, line in enumerate(text.splitlines()):
@@ -180,7 +180,7 @@ def verify_counts(dataset: Dataset, card: DatasetCard) -> None:
         del expected["attributes"]
     if dataset.features_name in DIMENSIONS:
         expected["feature dimensions"] = DIMENSIONS[dataset.features_name]
-    units = dict.fromkeys(("trainval", "test_seen", "test_unseen"), " images")
+    units = dict.fromkeys(PARTS, " images")
     units |= dict.fromkeys(("seen", "unseen"), " classes")
     for kind, number in expected.items():
         if counts[kind] != number:
@@ -191,7 +191,7 @@ def verify_counts(dataset: Dataset, card: DatasetCard) -> None:
 
 
 def _catalogued(title: str, summary: str, citation: str, counts: Counts) -> type[Catalogued]:
-    card = DatasetCard(title, summary, citation, counts, title.upper(), layout.FEATURES, layout.SEMANTICS)
+    card = DatasetCard(title, summary, citation, counts, title.upper(), xlsa17.FEATURES, xlsa17.SEMANTICS)
     return type(title.upper(), (Catalogued,), {"__module__": __name__, "name": title.lower(), "card": card})
 
 

@@ -21,6 +21,7 @@ from zslbench.task import ClassTable
 from zslbench.visible import format_count
 
 Origin = Literal["catalogue", "builtin", "added", "own"]
+PARTS = ("trainval", "test_seen", "test_unseen")
 _CHECKED_ROWS = 4096
 """Rows of features that are checked at a time."""
 
@@ -161,7 +162,7 @@ class Dataset:
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return all arrays of the content, by name."""
-        names = ("features", "labels", "semantics", "trainval", "test_seen", "test_unseen")
+        names = ("features", "labels", "semantics", *PARTS)
         content = {name: getattr(self, name) for name in names}
         if self.original is not None:
             content["original"] = self.original
@@ -269,7 +270,7 @@ def join_semantics(choices: Sequence[Dataset]) -> Dataset:
     """
     first = choices[0]
     for other in choices[1:]:
-        for part in ("labels", "class_names", "trainval", "test_seen", "test_unseen"):
+        for part in ("labels", "class_names", *PARTS):
             if not np.array_equal(getattr(first, part), getattr(other, part)):
                 raise first.bad(
                     f"its {part} are not those of semantics {other.semantics_name!r}; join semantics of one split."

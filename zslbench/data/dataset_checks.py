@@ -10,7 +10,7 @@ import numpy as np
 
 from zslbench.arrays import IntArray
 from zslbench.contract import Contract, require
-from zslbench.data.dataset import Dataset
+from zslbench.data.dataset import PARTS, Dataset
 from zslbench.data.loading import load_dataset
 from zslbench.data.splits import SEEDED_FOLDS, Split, split
 from zslbench.identity import fingerprint
@@ -43,7 +43,7 @@ def _invariants(dataset: Dataset) -> None:
 
 @CONTRACT.check("arrays are read-only")
 def _read_only(dataset: Dataset) -> None:
-    for name in ("features", "labels", "semantics", "trainval", "test_seen", "test_unseen", "original"):
+    for name in ("features", "labels", "semantics", *PARTS, "original"):
         array = getattr(dataset, name)
         require(array is None or not array.flags.writeable, f"{name} can be written to.")
 

@@ -9,9 +9,8 @@ from collections.abc import Callable
 import numpy as np
 
 from zslbench.arrays import Array, IntArray
-from zslbench.data.dataset import Dataset
+from zslbench.data.dataset import PARTS, Dataset
 
-PARTS = ("trainval", "test_seen", "test_unseen")
 NEAR = 0.99
 """The cosine of features above which images are nearly equal: one in a thousand of CUB and FLO has such a neighbour."""
 _BLOCK = 512

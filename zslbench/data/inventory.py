@@ -9,8 +9,7 @@ import itertools
 from collections.abc import Callable
 from pathlib import Path
 
-from zslbench.data import added
-from zslbench.data import xlsa17 as layout
+from zslbench.data import added, xlsa17
 from zslbench.data.array_store import home, verify_copies
 from zslbench.data.catalogue import CATALOGUE, Catalogued, named_folders, verify_counts
 from zslbench.data.dataset import Counts, Dataset, Source
@@ -81,10 +80,10 @@ def list_(root: Path | None = None) -> list[Listed]:
             continue
         if issubclass(source, Catalogued):
             folders, origin = named_folders(card.folder, root), "catalogue"
-            stems = [layout.stems(folder) for folder in folders]
+            stems = [xlsa17.stems(folder) for folder in folders]
         else:
             folders, origin = [], "builtin" if entry.origin == "zslbench" else entry.origin
-            stems = [layout.Stems((card.features,), (card.semantics,))]
+            stems = [xlsa17.Stems((card.features,), (card.semantics,))]
         features, semantics = (
             tuple(sorted({stem for held in stems for stem in held[role] if stem})) for role in range(2)
         )
@@ -118,7 +117,7 @@ def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
     _sweep_home()
     rows = []
     for dataset in filter(None, map(added.find_added, added.names() if name is None else [name])):
-        stems = layout.Stems(tuple(dataset.features), tuple(dataset.semantics))
+        stems = xlsa17.Stems(tuple(dataset.features), tuple(dataset.semantics))
         read = functools.partial(dataset.load, verify=True)
         rows.append(_verify_choices(dataset.name, dataset.folder, stems, read))
     if name is not None and rows:
@@ -137,19 +136,19 @@ def verify(name: str | None = None, root: Path | None = None) -> list[Verified]:
 
 def _verify_folder(source: type[Catalogued], folder: Path) -> Verified:
     def read(features: str, semantics: str) -> Dataset:
-        dataset = layout.read_folder(
+        dataset = xlsa17.read_folder(
             folder, name=source.name, features=features, semantics=semantics, origin="catalogue"
         )
         verify_counts(dataset, source.card)
         return dataset
 
-    stems = layout.stems(folder)
+    stems = xlsa17.stems(folder)
     lacking = [f"{folder} has no {option} file." for option, held in stems._asdict().items() if not held]
     row = _verify_choices(source.name, folder, stems, read)
     return dataclasses.replace(row, problems=(*lacking, *row.problems, *verify_copies(folder)))
 
 
-def _verify_choices(name: str, folder: Path, stems: layout.Stems, read: Callable[..., Dataset]) -> Verified:
+def _verify_choices(name: str, folder: Path, stems: xlsa17.Stems, read: Callable[..., Dataset]) -> Verified:
     problems, fingerprints = [], {}
     for features, semantics in itertools.product(*stems):
         try:

@@ -7,8 +7,7 @@ import os
 from pathlib import Path
 
 from zslbench import params, spec
-from zslbench.data import added
-from zslbench.data import xlsa17 as layout
+from zslbench.data import added, xlsa17
 from zslbench.data.array_store import file_states, load_stored
 from zslbench.data.catalogue import CATALOGUE, named_folders, refuse_awa
 from zslbench.data.dataset import Dataset, Source, choose_stem, join_semantics
@@ -50,13 +49,13 @@ def load_dataset(
 def _load_choice(text: str, features: str | None, semantics: str | None, root: Path | None) -> Dataset:
     if (folder := folder_of(text)) is not None:
         folder = expand_home(folder).resolve()
-        layout.check_no_parent(folder, f", or a data set with --data-root {folder}")
-        held = layout.stems(folder)
+        xlsa17.check_no_parent(folder, f", or a data set with --data-root {folder}")
+        held = xlsa17.stems(folder)
         return load_stored(
             folder,
             name=folder_name(folder),
-            features=choose_stem(str(folder), "features", features, held.features, layout.FEATURES),
-            semantics=choose_stem(str(folder), "semantics", semantics, held.semantics, layout.SEMANTICS),
+            features=choose_stem(str(folder), "features", features, held.features, xlsa17.FEATURES),
+            semantics=choose_stem(str(folder), "semantics", semantics, held.semantics, xlsa17.SEMANTICS),
             origin="own",
         )
     if (added_set := added.find_added(text)) is not None:

@@ -9,11 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from zslbench.data import added
-from zslbench.data import xlsa17 as layout
+from zslbench.data import added, xlsa17
 from zslbench.data.array_store import load_stored
 from zslbench.data.catalogue import CATALOGUE, Catalogued, named_folders, xlsa17_roots
-from zslbench.data.dataset import Counts, Dataset, Origin, choose_stem, join_semantics
+from zslbench.data.dataset import PARTS, Counts, Dataset, Origin, choose_stem, join_semantics
 from zslbench.data.loading import folder_of, load_dataset, load_source
 from zslbench.data.xlsa17 import FEATURES, SEMANTICS, count_split
 from zslbench.errors import BadValue, DataMissing, ZslbenchError
@@ -60,7 +59,7 @@ def _describe_named(text: str, features: str | None, semantics: str | None, root
     source: Catalogued | None = None
     if (folder := folder_of(text)) is not None:
         folder = folder.resolve()
-        layout.check_no_parent(folder)
+        xlsa17.check_no_parent(folder)
     elif added.find_added(text) is not None:
         loaded = load_dataset(text, features=features, semantics=semantics)
         return _describe_loaded(loaded, loaded.name)
@@ -75,11 +74,11 @@ def _describe_named(text: str, features: str | None, semantics: str | None, root
         fitting += [folder for folder in folders if features is None and _pick_stems(folder, None, semantics)[1]]
         fitting += folders[:1] if features is None else []
         folder = fitting[0] if fitting else source.find(features, semantics, root)[0]
-    present = layout.stems(folder)
+    present = xlsa17.stems(folder)
     if features is not None:
         choose_stem(str(folder), "features", features, present.features, "", "leave --features out")
     if semantics is not None or not present.semantics:
-        usual = "" if present.semantics else layout.SEMANTICS
+        usual = "" if present.semantics else xlsa17.SEMANTICS
         for part in [None] if semantics is None else _split_join(semantics, present.semantics):
             choose_stem(str(folder), "semantics", part, present.semantics, usual)
     return _describe_folder(folder, _pick_stems(folder, features, semantics), source)
@@ -95,16 +94,16 @@ def _describe_all(
     roots = xlsa17_roots(root)
     held: dict[str, list[Path]] = {}
     for folder in (path for place in roots for path in sorted(place.glob("*")) if path.is_dir()):
-        if layout.stems(folder).semantics:
+        if xlsa17.stems(folder).semantics:
             held.setdefault(folder.name.casefold(), []).append(folder)
     sources = {source.card.folder.casefold(): source() for source in CATALOGUE}
     described, left = [], []
     for name in sorted(held, key=lambda name: (name not in sources, name)):
-        folder = max(held[name], key=lambda folder: bool(layout.stems(folder).features))
+        folder = max(held[name], key=lambda folder: bool(xlsa17.stems(folder).features))
         stems = _pick_stems(folder, features, semantics)
         try:
             if not stems[1]:
-                present = ", ".join(layout.stems(folder).semantics)
+                present = ", ".join(xlsa17.stems(folder).semantics)
                 raise BadValue(f"it has no {semantics} semantics, but {present}.")
             described.append(_describe_folder(folder, stems, sources.get(name)))
         except ZslbenchError as error:
@@ -130,7 +129,7 @@ def _pick_stems(folder: Path, features: str | None, semantics: str | None) -> tu
             return given if {*parts} <= {*held} else ""
         return usual if usual in held else next(iter(held), "")
 
-    held = layout.stems(folder)
+    held = xlsa17.stems(folder)
     parts = _split_join(semantics or "", held.semantics)
     return pick(features, [features or ""], FEATURES, held.features), pick(semantics, parts, SEMANTICS, held.semantics)
 
@@ -146,7 +145,7 @@ def _describe_folder(folder: Path, stems: tuple[str, str], source: Catalogued | 
     name = source.name if source else folder_name(folder)
     origin: Origin = "catalogue" if source else "own"
     authors = source.card.counts if source else None
-    parts = _split_join(semantics, layout.stems(folder).semantics)
+    parts = _split_join(semantics, xlsa17.stems(folder).semantics)
     if not features:
         (counts, folds), *others = [count_split(folder, part) for part in parts]
         for counted, _ in others:
@@ -285,5 +284,5 @@ def _facts(dataset: DatasetDescription) -> dict[str, Any]:
         "semantic_dimension": counts["attributes"],
         **{part: counts[part] for part in ("seen", "unseen")},
         "folds": [f"{train}+{val}" for train, val in dataset.folds],
-        **{part: counts[part] for part in ("trainval", "test_seen", "test_unseen")},
+        **{part: counts[part] for part in PARTS},
     }

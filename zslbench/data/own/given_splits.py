@@ -23,7 +23,7 @@ from typing import Any, get_args
 import numpy as np
 
 from zslbench.arrays import Array, IntArray
-from zslbench.data.dataset import Fold
+from zslbench.data.dataset import PARTS, Fold
 from zslbench.data.imagenet import find_in_imagenet
 from zslbench.data.own.reading import read_input, split_key
 from zslbench.data.parsers import refuse_broken
@@ -37,7 +37,6 @@ from zslbench.identity import file_sha256
 from zslbench.visible import join_words
 
 SplitGiven = str | Path | Mapping[str, Any]
-PARTS = ("trainval", "test_seen", "test_unseen")
 _UNSEEN = "20%"
 _FEWEST = 2
 """Classes that are unseen, and that are seen, at least."""
