@@ -169,12 +169,17 @@ def test_classes_without_names_or_images_are_told() -> None:
         part: np.flatnonzero(np.isin(labels, ids)) for part, ids in (("trainval", [0, 1, 2]), ("test_unseen", [4, 5]))
     }
     rows = {**held, "test_seen": held["trainval"][:3], "trainval": held["trainval"][3:]}
-    own_data.make(classes=None, splits={part: list(map(int, of_part)) for part, of_part in rows.items()})
+    splits = {part: list(map(int, of_part)) for part, of_part in rows.items()}
+    own_data.make(classes=None, splits=splits)
     card = zslbench.data.card("birds")
     assert card.imagenet is None
     assert "have no names" in card.text
     assert card.to_frame()["side"].tolist() == ["seen"] * 3 + ["in no part", "unseen", "unseen"] + ["in no part"] * 2
     assert "3 seen classes, then 2 unseen" in card.write("html")
+    own_data.make("jays", classes=["auk", "moa", "rhea", "jay", "dodo", "emu", "kiwi", "smew"], splits=splits)
+    text = " ".join(zslbench.data.card("jays").text.split())
+    assert "0 of 2 unseen and 0 of 3 seen classes are among ImageNet's 1,000" in text
+    assert "jay jay in no part" in text
 
 
 def test_what_cannot_be_shown_gets_a_sentence(typed: Any) -> None:

@@ -13,11 +13,10 @@ import numpy as np
 
 import zslbench
 from zslbench.arrays import AnyArray, Array, IntArray
-from zslbench.data import added
-from zslbench.data import xlsa17 as layout
+from zslbench.data import added, xlsa17
 from zslbench.data.catalogue import Catalogued, named_folders
-from zslbench.data.dataset import Counts, Dataset, numbered_names
-from zslbench.data.duplicates import NEAR, PARTS, Duplicates, find_duplicates
+from zslbench.data.dataset import PARTS, Counts, Dataset, numbered_names
+from zslbench.data.duplicates import NEAR, Duplicates, find_duplicates
 from zslbench.data.imagenet import find_in_imagenet
 from zslbench.data.loading import folder_of, load_dataset, load_source
 from zslbench.data.similarity import SYNONYMS, centre_semantics, find_nearest
@@ -34,7 +33,6 @@ from zslbench.results.tables.result import VerbResult
 from zslbench.results.tables.table import Block, Cell, Column, Table, TableRow, remarks, text_table
 from zslbench.visible import format_count, list_names, one_line, shorten, title_data
 
-_PARTS = ("trainval", "test seen", "test unseen")
 _BINS = 8
 _MOST_DRAWN = 1_000
 """Classes that figures are drawn of."""
@@ -180,16 +178,9 @@ class DataCard(VerbResult):
         top = np.argsort(cosines, axis=None, kind="stable")[::-1]
         top = top[cosines.ravel()[top] < 0][:_MOST_ALIKE]
         pairs = [divmod(int(at), len(names)) for at in top]
-        cells = [
-            (names[one], names[other], sides[one], sides[other], self._cosines[one, other]) for one, other in pairs
-        ]
-        return text_table(
-            "Classes most like each other",
-            ("class", "and", "cosine", "sides"),
-            [(one, other, f"{cosine:.2f}", f"{a}, {b}") for one, other, a, b, cosine in cells],
-            words=[1, 3],
-            remarks=tuple(remarks("note", [_CENTRED])),
-        )
+        rows = [(names[a], names[b], f"{self._cosines[a, b]:.2f}", f"{sides[a]}, {sides[b]}") for a, b in pairs]
+        title, heads = "Classes most like each other", ("class", "and", "cosine", "sides")
+        return text_table(title, heads, rows, words=[1, 3], remarks=tuple(remarks("note", [_CENTRED])))
 
     def _tabulate_nearest(self) -> Table:
         """Return the nearest seen class of each unseen one, the nearest first."""
@@ -210,12 +201,9 @@ class DataCard(VerbResult):
         if self.imagenet is None:
             text = "The classes have no names, so they could not be compared with ImageNet's 1,000."
             return Table((), (), title=title, remarks=tuple(remarks("warning", [text])))
-        unseen = set(self.dataset.unseen.tolist())
-        ids: dict[str, list[int]] = {"unseen": [], "seen": []}
-        for at in self.imagenet:
-            ids["unseen" if at in unseen else "seen"].append(at)
+        ids = {s: [at for at in self.imagenet if self._sides[at] == s] for s in ("unseen", "seen", "in no part")}
         text = (
-            f"By name, {len(ids['unseen'])} of {len(unseen)} unseen and {len(ids['seen'])} of "
+            f"By name, {len(ids['unseen'])} of {len(self.dataset.unseen)} unseen and {len(ids['seen'])} of "
             f"{len(self.dataset.seen)} seen classes are among ImageNet's 1,000, or a kind of one. To a backbone that "
             "was trained on ImageNet, such an unseen class is not new. A name may mean something else there."
         )
@@ -225,12 +213,12 @@ class DataCard(VerbResult):
 
     def _tabulate_duplicates(self) -> Table:
         """Return how many images of each part have a copy in each part."""
-        copies, names = self.duplicates, self._names
+        copies, names, parts = self.duplicates, self._names, [part.replace("_", " ") for part in PARTS]
         blocks = []
         for title, counts in (("equal features", copies.exact), (f"cosine above {copies.above:g}", copies.near)):
             rows = [
                 TableRow(f"{part} ({images:,})", "", tuple(Cell(f"{number:,}") for number in of_part))
-                for part, images, of_part in zip(_PARTS, copies.images.tolist(), counts.tolist(), strict=True)
+                for part, images, of_part in zip(parts, copies.images.tolist(), counts.tolist(), strict=True)
             ]
             blocks.append(Block(tuple(rows), title))
         labels = self.dataset.labels
@@ -245,7 +233,7 @@ class DataCard(VerbResult):
         ]
         if pairs:
             sentences.append(f"Test and training images most alike (row numbers from 0): {list_names(pairs, 5)}.")
-        columns = tuple(Column(f"in {part}") for part in _PARTS)
+        columns = tuple(Column(f"in {part}") for part in parts)
         return Table(columns, tuple(blocks), tuple(remarks("note", sentences)), name="images of", title="Duplicates")
 
     def _tabulate_sources(self) -> Table:
@@ -326,11 +314,11 @@ def _list_sources(text: str, dataset: Dataset, root: Path | None) -> dict[str, s
         if not isinstance(source, Catalogued):
             return {"built in": "read from no file of the user's"}
         held = named_folders(source.card.folder, root)
-        folder = next(place for place in held if layout.features_file(place, dataset.features_name).is_file())
+        folder = next(place for place in held if xlsa17.features_file(place, dataset.features_name).is_file())
     stems = [dataset.semantics_name, *dataset.semantics_name.split("+")]  # several choices side by side
-    of_features = layout.features_file(expand_home(folder), dataset.features_name)
+    of_features = xlsa17.features_file(expand_home(folder), dataset.features_name)
     paths = {f"features {dataset.features_name}": of_features}
-    paths |= {f"semantics {stem}": layout.semantics_file(expand_home(folder), stem) for stem in stems}
+    paths |= {f"semantics {stem}": xlsa17.semantics_file(expand_home(folder), stem) for stem in stems}
     sources = {role: f"{path}, sha256 {file_sha256(path)}" for role, path in paths.items() if path.is_file()}
-    made = added.describe_making(layout.read_about(of_features))
+    made = added.describe_making(xlsa17.read_about(of_features))
     return sources | ({f"{dataset.features_name} made of": made} if made else {})
