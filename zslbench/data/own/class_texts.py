@@ -34,7 +34,7 @@ _UNFOLDED = 10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Described:
+class ClassVectors:
     """What an encoder made of the texts of classes.
 
     Attributes:

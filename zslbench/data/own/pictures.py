@@ -9,29 +9,28 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import os
 import re
 import shutil
 import time
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zslbench.arrays import Array, IntArray
 from zslbench.data.array_store import file_states, home
 from zslbench.data.dataset import find_not_finite
-from zslbench.data.own.backbones import INSTALL, Backbone, Crop, Precision, load_backbone
+from zslbench.data.own.backbones import INSTALL, Backbone, Crop, OnBatch, Precision, load_backbone
 from zslbench.data.own.matrices import check_class_names
-from zslbench.data.own.reading import read_output
+from zslbench.data.own.reading import read_output, write_output
 from zslbench.data.parsers import read_variables, refuse_broken
 from zslbench.errors import BadData, BadValue, DataMissing, StoreError, Unavailable
-from zslbench.files import remove_temporary, staged, write_atomically
+from zslbench.files import remove_temporary, staged
 from zslbench.identity import digest, expand_home
 from zslbench.visible import list_names, visible
 
@@ -49,8 +48,6 @@ READERS = 4
 """Threads that decode pictures; Pillow leaves the interpreter to others meanwhile."""
 _LEVELS = 65_535
 """The highest level of a pixel of 16 bits."""
-OnBatch = Callable[[int, int], None]
-"""Called with the number of pictures that are done and the number of all pictures."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -189,7 +186,7 @@ def features(
     batch: int = BATCH,
     device: str = "cpu",
     skip_broken: bool = False,
-    on_batch: OnBatch | None = None,
+    on_batch: OnBatch = lambda done, total: None,
 ) -> Extracted:
     """Extract features from a folder with one folder of pictures per class, and write them to files.
 
@@ -309,15 +306,12 @@ def _read_features(path: Path) -> Array:
 
 def _write_features(path: Path, extracted: Extracted, name: str) -> None:
     names, files = (np.array(texts, dtype=np.str_) for texts in (extracted.class_names, extracted.files))
-    about, matrix, labels = json.dumps(extracted.facts[name]), extracted.features[name], extracted.labels
+    matrix, labels = extracted.features[name], extracted.labels
     if path.suffix.lower() == ".npz":
-        arrays: dict[str, Any] = {"features": matrix, "labels": labels, "class_names": names, "files": files}
-        write_atomically(path, lambda out: np.savez(out, about=np.array(about), **arrays), "features")
-        return
-    from scipy.io import savemat
-
-    content = {"features": matrix.T, "labels": labels[:, None] + 1, "image_files": files.astype(object)[:, None]}
-    write_atomically(path, lambda out: savemat(cast(Any, out), content | {"about": about}), "features")
+        arrays = {"features": matrix, "labels": labels, "class_names": names, "files": files}
+    else:
+        arrays = {"features": matrix.T, "labels": labels[:, None] + 1, "image_files": files.astype(object)[:, None]}
+    write_output(path, arrays, extracted.facts[name], "features")
 
 
 def _extract(
@@ -327,13 +321,12 @@ def _extract(
     skip_broken: bool,
     works: Sequence[Path],
     finished: Mapping[str, Array],
-    on_batch: OnBatch | None,
+    on_batch: OnBatch,
 ) -> tuple[dict[str, Array], list[int], list[str], int]:
     """Return the features of each network, the rows of the pictures, what was left out, and how many were done."""
     for work in works:
         work.mkdir(parents=True, exist_ok=True)
-    if on_batch is not None:
-        on_batch(0, len(pictures.files))
+    on_batch(0, len(pictures.files))
     matrices: dict[str, list[Array]] = {network.name: [] for network in networks}
     kept, skipped, before = [], [], 0
     for start in range(0, len(pictures.files), batch):
@@ -357,8 +350,7 @@ def _extract(
             matrices[network.name] += [done[path][0]] if good else []
         kept += [start + position for position in good]
         skipped += problems
-        if on_batch is not None:
-            on_batch(start + len(files), len(pictures.files))
+        on_batch(start + len(files), len(pictures.files))
     if not kept:
         raise BadData(f"{pictures.folder}: no picture can be read.")
     empty = np.setdiff1d(pictures.labels, np.array(pictures.labels)[kept])
@@ -406,11 +398,11 @@ def _extract_batch(files: Sequence[Path], networks: Mapping[Path, Backbone]) -> 
 
 
 def _keep_batch(path: Path, matrix: Array) -> None:
-    def write(out: BinaryIO) -> None:
-        np.savez(out, features=matrix)
-
     # If the folder is gone, another call on the same pictures has finished and removed it.
-    with contextlib.suppress(FileNotFoundError), staged(path, write) as temporary:
+    with (
+        contextlib.suppress(FileNotFoundError),
+        staged(path, lambda out: np.savez(out, features=matrix)) as temporary,
+    ):
         os.replace(temporary, path)  # noqa: PTH105
 
 

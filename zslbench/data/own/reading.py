@@ -12,10 +12,11 @@ import dataclasses
 import functools
 import io
 import itertools
+import json
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -24,7 +25,7 @@ from zslbench.data import xlsa17
 from zslbench.data.parsers import choose_key, read_array, refuse_broken
 from zslbench.documents import decode_json
 from zslbench.errors import BadData, BadValue, DataMissing, ZslbenchError, first_line
-from zslbench.files import check_size
+from zslbench.files import check_size, write_atomically
 from zslbench.identity import expand_home, file_sha256
 
 USUAL_KEYS: Mapping[str, tuple[str, ...]] = {
@@ -150,6 +151,17 @@ def read_output(path: Path) -> dict[str, Any]:
             f"{path} is there and was not written by `zslbench data`; name another file, or remove it first."
         )
     return about
+
+
+def write_output(path: Path, arrays: Mapping[str, AnyArray], about: Mapping[str, Any], what: str) -> None:
+    """Write arrays, and facts on how they were made, into a ``.npz`` or ``.mat`` that `read_output` knows again."""
+    content: dict[str, Any] = {**arrays, "about": np.array(json.dumps(about))}
+    if path.suffix.lower() == ".npz":
+        write_atomically(path, lambda out: np.savez(out, **content), what)
+    else:
+        from scipy.io import savemat
+
+        write_atomically(path, lambda out: savemat(cast(Any, out), content), what)
 
 
 def _read_file(given: str | Path, role: str) -> InputArray:

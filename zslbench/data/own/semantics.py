@@ -7,33 +7,24 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.metadata
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from zslbench.arrays import Array
+from zslbench.arrays import AnyArray, Array
 from zslbench.data.added import Added, check_stem, find_added
-from zslbench.data.dataset import Dataset, find_not_finite
+from zslbench.data.dataset import PARTS, Dataset, find_not_finite
 from zslbench.data.loading import load_dataset
 from zslbench.data.own.add import add
-from zslbench.data.own.class_texts import (
-    Described,
-    Texts,
-    TextsGiven,
-    make_prompts,
-    read_texts,
-    scale_rows,
-)
-from zslbench.data.own.given_splits import PARTS
+from zslbench.data.own.backbones import OnBatch
+from zslbench.data.own.class_texts import ClassVectors, Texts, TextsGiven, make_prompts, read_texts, scale_rows
 from zslbench.data.own.matrices import check_class_names, read_class_names
-from zslbench.data.own.reading import InputArray, read_input, read_output
-from zslbench.data.own.text_models import OnBatch, TextModel, describe_by_model, load_clip, load_sentence_model
-from zslbench.data.own.word_vectors import describe_by_words
+from zslbench.data.own.reading import InputArray, read_input, read_output, write_output
+from zslbench.data.own.text_models import TextModel, encode_by_model, load_clip, load_sentence_model
+from zslbench.data.own.word_vectors import encode_by_words
 from zslbench.errors import BadData, BadValue, UnknownName, first_line
-from zslbench.files import write_atomically
 from zslbench.identity import digest, expand_home
 from zslbench.visible import list_names
 
@@ -75,7 +66,7 @@ def semantics(
     stem: str | None = None,
     device: str = "cpu",
     root: Path | None = None,
-    on_batch: OnBatch | None = None,
+    on_batch: OnBatch = lambda done, total: None,
 ) -> ClassSemantics:
     """Make semantics of the names of classes or of texts on them, and write them to a file or add them to a data set.
 
@@ -116,13 +107,13 @@ def semantics(
         )
     templates = tuple(templates) or ((CLIP_TEMPLATE,) if kind == "clip" and texts is None else ())
     by_class = make_prompts(names, templates or ("{}",)) if texts is None else read_texts(texts, names)
-    described = _describe(by_class, encoder, weights, device, on_batch)
-    table = scale_rows(described.vectors).astype(np.float32)
-    _check_vectors(table, names, shown, described.remarks)
+    encoded = _encode(by_class, encoder, weights, device, on_batch)
+    table = scale_rows(encoded.vectors).astype(np.float32)
+    _check_vectors(table, names, shown, encoded.remarks)
     origin = "class names" if texts is None else "given in Python"
     facts: dict[str, Any] = {
         "encoder": shown,
-        **described.facts,
+        **encoded.facts,
         "texts": str(expand_home(texts).absolute()) if isinstance(texts, str | Path) else origin,
         **({"templates": list(templates)} if templates else {}),
         "texts_sha256": digest([[name, *by_class[name]] for name in names], 64),
@@ -132,8 +123,8 @@ def semantics(
         array = InputArray(table, stem, {"source": "zslbench data semantics", "about": facts}, names)
         added = add(target.name, semantics={stem: array}, orientation="rows").added
     else:
-        _write_semantics(target, table, names, json.dumps(facts), source)
-    return ClassSemantics(table, names, facts, tuple(described.remarks), stem, added)
+        _write_semantics(target, table, names, facts, source)
+    return ClassSemantics(table, names, facts, tuple(encoded.remarks), stem, added)
 
 
 def _find_classes(
@@ -170,41 +161,35 @@ def _choose_target(output: Path | str | None, source: Added | Dataset | None, st
 
 
 def _write_semantics(
-    path: Path, table: Array, names: tuple[str, ...], about: str, source: Added | Dataset | None
+    path: Path, table: Array, names: tuple[str, ...], facts: dict[str, Any], source: Added | Dataset | None
 ) -> None:
     """Write semantics with class names and facts, and into a ``.mat`` the split of their data set, as xlsa17 has it."""
     if source is None or path.suffix.lower() == ".npz":
-        write_atomically(
-            path,
-            lambda out: np.savez(out, semantics=table, class_names=np.array(names), about=np.array(about)),
-            "semantics",
-        )
-        return
-    from scipy.io import savemat
-
-    dataset = source.load() if isinstance(source, Added) else source
-    content = {f"{part}_loc": getattr(dataset, part)[:, None] + 1 for part in PARTS}
-    content |= {"att": table.T, "allclasses_names": np.array(names, dtype=object)[:, None], "about": np.array(about)}
-    write_atomically(path, lambda out: savemat(cast(Any, out), content), "semantics")
+        arrays: dict[str, AnyArray] = {"semantics": table, "class_names": np.array(names)}
+    else:
+        dataset = source.load() if isinstance(source, Added) else source
+        arrays = {f"{part}_loc": getattr(dataset, part)[:, None] + 1 for part in PARTS}
+        arrays |= {"att": table.T, "allclasses_names": np.array(names, dtype=object)[:, None]}
+    write_output(path, arrays, facts, "semantics")
 
 
-def _describe(
-    texts: Texts, encoder: str | TextModel, weights: Path | str | None, device: str, on_batch: OnBatch | None
-) -> Described:
+def _encode(
+    texts: Texts, encoder: str | TextModel, weights: Path | str | None, device: str, on_batch: OnBatch
+) -> ClassVectors:
     if isinstance(encoder, TextModel):
-        return describe_by_model(texts, encoder, on_batch)
+        return encode_by_model(texts, encoder, on_batch)
     kind, colon, name = encoder.partition(":")
     if kind == "tfidf":
-        return _describe_by_tfidf(texts, name if colon else None)
+        return _encode_by_tfidf(texts, name if colon else None)
     if not name:
         raise BadValue(f"--encoder {encoder!r} names no model; write {kind}:{_EXAMPLES[kind]}.")
     if kind == "words":
-        return describe_by_words(texts, name)
+        return encode_by_words(texts, name)
     model = load_clip(name, weights, device) if kind == "clip" else load_sentence_model(name, device)
-    return describe_by_model(texts, model, on_batch)
+    return encode_by_model(texts, model, on_batch)
 
 
-def _describe_by_tfidf(texts: Texts, components: str | None) -> Described:
+def _encode_by_tfidf(texts: Texts, components: str | None) -> ClassVectors:
     """Return tf-idf of the texts of each class as one document, without English stop words, or its components."""
     from sklearn.decomposition import TruncatedSVD
     from sklearn.feature_extraction.text import TfidfVectorizer
@@ -223,11 +208,11 @@ def _describe_by_tfidf(texts: Texts, components: str | None) -> Described:
         )
     facts = {"library": f"scikit-learn {importlib.metadata.version('scikit-learn')}", "terms": matrix.shape[1]}
     if components is None:
-        return Described(matrix.toarray(), facts)
+        return ClassVectors(matrix.toarray(), facts)
     most = min(matrix.shape) - 1
     if not components.isdecimal() or not 0 < int(components) <= most:
         raise BadValue(f"tfidf:{components} is not allowed; write tfidf, or tfidf:N with N from 1 to {most}.")
-    return Described(TruncatedSVD(int(components), algorithm="arpack", random_state=0).fit_transform(matrix), facts)
+    return ClassVectors(TruncatedSVD(int(components), algorithm="arpack", random_state=0).fit_transform(matrix), facts)
 
 
 def _check_vectors(table: Array, names: Sequence[str], encoder: str, remarks: Sequence[str]) -> None:

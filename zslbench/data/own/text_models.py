@@ -13,6 +13,7 @@ import numpy as np
 
 from zslbench.arrays import Array, BoolArray
 from zslbench.data.own.backbones import (
+    OnBatch,
     create_clip,
     fill_weights,
     hash_weights,
@@ -22,14 +23,12 @@ from zslbench.data.own.backbones import (
     read_state,
     weights_needed,
 )
-from zslbench.data.own.class_texts import Described, Texts, average_texts
+from zslbench.data.own.class_texts import ClassVectors, Texts, average_texts
 from zslbench.errors import BadData, DataMissing, first_line
 from zslbench.identity import expand_home, file_sha256
 from zslbench.visible import format_count, list_names
 
 BATCH = 64
-OnBatch = Callable[[int, int], None]
-"""Called with the number of texts that are done and the number of all texts."""
 _LENGTHENED = 8
 """So many times the limit is what a tokenizer may return when it shows what a text loses by the limit."""
 
@@ -52,7 +51,7 @@ class TextModel:
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def describe_by_model(texts: Texts, model: TextModel, on_batch: OnBatch | None = None) -> Described:
+def encode_by_model(texts: Texts, model: TextModel, on_batch: OnBatch = lambda done, total: None) -> ClassVectors:
     """Return the vectors of the texts of each class, averaged.
 
     Raises:
@@ -70,8 +69,7 @@ def describe_by_model(texts: Texts, model: TextModel, on_batch: OnBatch | None =
             )
         cut += [owners[start + row] for row in np.flatnonzero(model.exceeds(batch))]
         strange += [owners[start + row] for row in np.flatnonzero(~model.knows(batch))]
-        if on_batch is not None:
-            on_batch(start + len(batch), len(flat))
+        on_batch(start + len(batch), len(flat))
     if strange:
         raise BadData(
             f"{model.name} does not know most words of {list_names(map(repr, dict.fromkeys(strange)), 3)}; are they in "
@@ -81,7 +79,7 @@ def describe_by_model(texts: Texts, model: TextModel, on_batch: OnBatch | None =
     if cut:
         texts_are = format_count(len(cut), "text", "is")
         remarks.append(f"{texts_are} longer than {model.name} reads, so the end is cut (first: of class {cut[0]!r})")
-    return Described(
+    return ClassVectors(
         average_texts(np.concatenate(blocks), [len(of_class) for of_class in texts.values()]), model.facts, remarks
     )
 

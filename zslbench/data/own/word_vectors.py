@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from zslbench.arrays import Array
-from zslbench.data.own.class_texts import Described, Texts, average_texts
+from zslbench.data.own.class_texts import ClassVectors, Texts, average_texts
 from zslbench.data.parsers import refuse_broken
 from zslbench.errors import BadData, DataMissing
 from zslbench.identity import expand_home, file_sha256
@@ -32,7 +32,7 @@ class WordVectors(NamedTuple):
     made: dict[str, Array]
 
 
-def describe_by_words(texts: Texts, given: str) -> Described:
+def encode_by_words(texts: Texts, given: str) -> ClassVectors:
     """Return the mean of the vectors of the words of each text, averaged over the texts of a class.
 
     A word is looked up as it is, then in small letters, then by its parts (``black-footed``). Words that the file lacks
@@ -69,7 +69,7 @@ def describe_by_words(texts: Texts, given: str) -> Described:
         )
     remarks = [f"words that {path.name} lacks are left out: {list_names(partly, 5)}"] if partly else []
     facts = {"source": str(path.absolute()), "weights": f"sha256 {file_sha256(path)}"}
-    return Described(average_texts(np.array(rows), counts), facts, remarks)
+    return ClassVectors(average_texts(np.array(rows), counts), facts, remarks)
 
 
 def _split_words(text: str) -> list[str]:
@@ -116,7 +116,8 @@ def read_word_vectors(path: Path, words: Collection[str]) -> WordVectors:
             if data[:4] == _FASTTEXT:
                 vectors = _read_fasttext(data, wanted)
             else:
-                vectors = WordVectors(dict(_read_list(data, wanted)), {})
+                # a word that is listed twice is the first one
+                vectors = WordVectors(dict(reversed([*_read_list(data, wanted)])), {})
     for word, vector in (vectors.listed | vectors.made).items():
         if not np.isfinite(vector).all():
             raise BadData(f"{path}: the vector of {word!r} holds NaN or infinity{advice}.")
@@ -150,18 +151,17 @@ def _read_text(
     data: mmap.mmap, start: int, count: int | None, length: int, wanted: dict[bytes, str]
 ) -> Iterator[tuple[str, Array]]:
     data.seek(start)
-    seen, lines = set(), 0
+    lines = 0
     for line in iter(data.readline, b""):
         lines += 1
         word = line[: line.find(b" ")]
-        if word not in wanted or word in seen:  # a word that is listed twice is the first one
+        if word not in wanted:
             continue
         fields = line.rstrip().split(b" ")
         if len(fields) - 1 > length:  # a token of GloVe that contains spaces
             continue
         if len(fields) - 1 < length:
             raise ValueError(f"{wanted[word]!r} has {len(fields) - 1} numbers, others {length}")
-        seen.add(word)
         yield wanted[word], np.array(fields[1:], dtype=np.float32)
     if count is not None and lines < count:
         raise ValueError(f"it lists {lines:,} words of the {count:,} that its first line says")
@@ -170,15 +170,14 @@ def _read_text(
 def _read_binary(
     data: mmap.mmap, start: int, count: int, length: int, wanted: dict[bytes, str]
 ) -> Iterator[tuple[str, Array]]:
-    seen, at = set(), start
+    at = start
     for number in range(count):
         space = data.find(b" ", at)
         end = space + 1 + 4 * length
         if space < 0 or end > len(data):
             raise ValueError(f"it ends in word {number + 1:,} of {count:,}")
         word = data[at:space].lstrip(b"\n")  # some writers end a vector with a line feed
-        if word in wanted and word not in seen:
-            seen.add(word)
+        if word in wanted:
             yield wanted[word], np.frombuffer(data[space + 1 : end], dtype="<f4").astype(np.float32)
         at = end
 
