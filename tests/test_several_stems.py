@@ -292,10 +292,25 @@ def test_the_report_draws_methods_that_have_every_stem(runs, tmp_path):
     put(runs, record("dap", "cub", "gzsl", 0, {"H": 0.5}, features="lite1"))
     figures = zslbench.report(None, runs=runs).page.figures
     (figure,) = (figure for figure in figures if figure.kind == "backbones")
-    assert figure.title == "Methods by features, CUB"
+    assert figure.title == "Methods by features, CUB (att)"
     assert ("ale" in figure.svg, "dap" in figure.svg) == (True, False)
     few = put(tmp_path / "few", *(record("ale", "cub", "gzsl", 0, {"H": 0.5}, features=stem) for stem in FEATURES))
     assert "backbones" not in {figure.kind for figure in zslbench.report(None, runs=few).page.figures}
+
+
+def test_a_report_draws_each_protocol_by_itself_and_names_what_is_beside_the_axis(runs):
+    chosen = [*itertools.product(("sae", "eszsl"), FEATURES, SEMANTICS)]
+    put(runs, *(record(name, features=stem, semantics=words) for name, stem, words in chosen))
+    put(runs, *(record("sae", "cub", "gzsl", 0, {"H": 0.5}, features=stem) for stem in FEATURES))
+    put(runs, record("eszsl", "cub", "gzsl", 0, {"H": 0.5}, features="lite2"))
+    page = zslbench.report(None, runs=runs).page
+    drawn = {figure.title: figure.remarks for figure in page.figures if figure.kind == "backbones"}
+    beside = {"features": SEMANTICS, "semantics": FEATURES}
+    assert [*drawn] == [f"Methods by {axis}, CUB ({stem})" for axis, stems in beside.items() for stem in stems]
+    assert all("T1 by method" in str(caption) and " H " not in str(caption) for caption in drawn.values())
+    with pytest.raises(BadValue, match="H is of sae alone; run another under gzsl, too, or choose other numbers with"):
+        zslbench.plot("backbones", runs=runs, features=FEATURES, semantics="att")
+    zslbench.plot("backbones", runs=runs, features=FEATURES, semantics="att", metrics=["T1"])
 
 
 def test_ten_methods_and_six_stems_are_drawn_with_slanted_names(runs):

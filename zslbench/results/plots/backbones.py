@@ -129,15 +129,18 @@ def draw_backbones(request: FigureRequest) -> DrawnFigure:
 def find_crossed(lines: Sequence[series.Line]) -> Iterator[tuple[str, list[series.Line]]]:
     """Yield what can be on the axis, with the lines, for each data set that two methods ran on with two stems.
 
-    Methods that lack a stem are left out, where two others have all.
+    Of each protocol, methods that lack a stem are left out, where two others have all.
     """
     for axis, beside in BESIDE.items():
         for same in group_values(((line.row.dataset, getattr(line.row, beside)), line) for line in lines).values():
-            held = group_values(((line.name, line.row.protocol), getattr(line.row, axis)) for line in same)
-            stems = {stem for of_method in held.values() for stem in of_method}
-            whole = [line for line in same if len(held[line.name, line.row.protocol]) == len(stems)]
-            if len(stems) > 1 and len({line.name for line in whole}) > 1:
-                yield axis, whole
+            crossed: list[series.Line] = []
+            for judged in group_values((line.row.protocol_key, line) for line in same).values():
+                held = group_values((line.name, getattr(line.row, axis)) for line in judged)
+                stems = {stem for of_method in held.values() for stem in of_method}
+                whole = [line for line in judged if len(held[line.name]) == len(stems)]
+                crossed += whole if len(stems) > 1 and len({line.name for line in whole}) > 1 else []
+            if crossed:
+                yield axis, crossed
 
 
 def _choose_axis(request: FigureRequest) -> str:
@@ -177,7 +180,8 @@ def _cross(lines: Sequence[series.Line], metrics: Sequence[str] | None, axis: st
         names = series.names_of(same)
         if len(names) == 1:
             raise BadValue(
-                f"a backbones figure needs two methods, and {metric} is of {names[0]} alone; run another, too."
+                f"a backbones figure needs two methods, and {metric} is of {names[0]} alone; run another under "
+                f"{same[0].row.protocol}, too, or choose other numbers with -p or --metric."
             )
         cells = group_values(((line.name, getattr(line.row, axis)), line) for line in same)
         stems = sorted({stem for _, stem in cells}, key=natural)

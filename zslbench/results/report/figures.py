@@ -10,7 +10,7 @@ from zslbench.errors import ZslbenchError
 from zslbench.results.analysis.calibration import is_generalized
 from zslbench.results.analysis.gather import RecordFilter
 from zslbench.results.plots import KINDS
-from zslbench.results.plots.backbones import find_crossed
+from zslbench.results.plots.backbones import BESIDE, find_crossed
 from zslbench.results.plots.curves import timed_alone
 from zslbench.results.plots.frame import DeclaredFacts, FigureRequest, settings, svg_text, symbol
 from zslbench.results.plots.sensitivity import swept_parameters
@@ -107,7 +107,11 @@ def _plans(lines: Sequence[Line], request: FigureRequest) -> Iterator[tuple[str,
     if len({group[0].row.dataset for group in groups if len(group) > 1}) > 1:
         yield "cd", "Ranks over data sets", ask(lines)
     yield from (
-        ("backbones", f"Methods by {axis}, {crossed[0].row.data_name}", ask(crossed, axis))
+        (
+            "backbones",
+            f"Methods by {axis}, {crossed[0].row.data_name} ({getattr(crossed[0].row, BESIDE[axis])})",
+            ask(crossed, axis),
+        )
         for axis, crossed in find_crossed(lines)
     )
     if judged := [line for line in lines if all(len(record.curve) > 1 for record in line.records)]:
