@@ -88,6 +88,10 @@ def test_a_stem_that_a_data_set_lacks_is_one_sentence_before_anything_runs(typed
     code, _, err = typed("run", "-m", "eszsl", "-d", "birds", "--features", "lite0", "--features", "lite9")
     assert code == 2
     assert "data set 'birds' has no features 'lite9'; it has: lite0, lite1" in " ".join(err.split())
+    code, _, err = typed("run", "-m", "eszsl", "-d", "birds", "--features", "lite0,lite1")
+    assert code == 2
+    words = "it has: lite0, lite1; choose one with --features; for several, write --features once for each."
+    assert words in " ".join(err.split())
     assert not Path("runs").exists()
     with pytest.raises(BadValue, match="no semantics was given; name at least one with --semantics"):
         zslbench.run("eszsl", "birds", semantics=())
@@ -111,6 +115,11 @@ def test_status_knows_which_of_them_is_missing_and_which_is_running(runs):
     broken = "toy_methods:Broken"
     assert by_stem == {("eszsl", "lite0"): "done", (broken, "lite0"): "failed", (broken, "lite1"): "running"}
     assert title_data("cub (res101, att)") == "CUB (res101, att)"
+
+
+def test_status_counts_data_sets_and_not_their_features(runs):
+    zslbench.run("eszsl", "birds", "zsl", features=FEATURES, runs=runs)
+    assert "complete: 1 row on 1 data set under zsl: 2 runs" in zslbench.status(runs).text
 
 
 def put(folder, *records):

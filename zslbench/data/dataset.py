@@ -83,7 +83,7 @@ def choose_stem(owner: str, option: str, given: str | None, held: Sequence[str],
         return usual if usual in held else held[0]
     if given not in held:
         choose = f"leave out --{option}" if [usual] == list(held) else f"choose one with --{option}"
-        advice = advice and f", or {advice}"
+        advice = f"; for several, write --{option} once for each" if "," in given else advice and f", or {advice}"
         raise DataMissing(f"{owner} has no {option} {given!r}; it has: {listed}; {choose}{advice}.")
     return given
 

@@ -340,7 +340,8 @@ def _text(status: StatusReport, width: int | None) -> str:
         commands += [f"  {command.text}" for command in status.commands if command.purpose == purpose]
     paragraphs += [trouble(survey), remarks(status), commands and [*commands, *status.replace]]
     if status.complete and survey.states:
-        span = f"{format_count(len(survey.rows), 'row')} on {format_count(len(survey.places), 'data set')}"
+        datasets = {place.dataset for place in survey.places}
+        span = f"{format_count(len(survey.rows), 'row')} on {format_count(len(datasets), 'data set')}"
         runs = format_count(len(survey.of("done")), "run")
         paragraphs.append([f"complete: {span} under {', '.join(survey.protocols)}: {runs}"])
     if verified := status.verification:
