@@ -27,7 +27,8 @@ from zslbench import files
 from zslbench.checks import check_dataset
 from zslbench.data import load_dataset
 from zslbench.data.own.add import add
-from zslbench.data.own.pictures import FORMATS, find_pictures, open_picture
+from zslbench.data.own.image_order import find_pictures
+from zslbench.data.own.pictures import FORMATS, open_picture
 from zslbench.errors import DataMissing
 
 HUGE = 1 << 45

@@ -25,7 +25,7 @@ def find_in_imagenet(names: Sequence[str]) -> dict[int, str]:
     known = _read_names()
     found = {}
     for position, name in enumerate(names):
-        words = _plain(re.sub(r"^\d+\W", "", name)).split()
+        words = plain_words(re.sub(r"^\d+\W", "", name)).split()
         ends = (" ".join(words[start:]) for start in range(len(words)))
         if (end := next((end for end in ends if end in known), None)) is not None:
             found[position] = known[end]
@@ -44,13 +44,13 @@ def _read_names() -> Mapping[str, str]:
     """Return what ImageNet calls its classes, by these names in plain form."""
     text = importlib.resources.files("zslbench.data").joinpath("imagenet_classes.txt").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if not line.startswith("#")]
-    return {_plain(name): name for line in reversed(lines) for name in line.split(", ")}
+    return {plain_words(name): name for line in reversed(lines) for name in line.split(", ")}
 
 
-def _plain(name: str) -> str:
-    """Return the words of a name, separated by spaces.
+def plain_words(name: str) -> str:
+    """Return the words of a class name, without what lists write differently: capitals, ``_``, ``+``, ``/``.
 
-    >>> _plain("Red-breasted_merganser")
-    'red breasted merganser'
+    >>> plain_words("Red-breasted_merganser"), plain_words("grizzly+bear")
+    ('red breasted merganser', 'grizzly bear')
     """
     return " ".join(re.split(r"[\W_]+", name.casefold())).strip()

@@ -1,4 +1,4 @@
-"""The order of pictures: that of a features file of the xlsa17 format, or of the lists in the authors' archives.
+"""Pictures in order: that of folders and names, of a features file of xlsa17, or of the lists in authors' archives.
 
 A split names images by number, so features only fit it if their rows are in the order of ``res101.mat``. Its
 ``image_files`` are matched to the pictures by the end of their paths. Without it, `LAYOUTS` give the order of the
@@ -20,14 +20,68 @@ import numpy as np
 from zslbench.arrays import AnyArray, IntArray
 from zslbench.data import xlsa17
 from zslbench.data.dataset import numbered_names
-from zslbench.data.own.pictures import SUFFIXES, Pictures
+from zslbench.data.imagenet import plain_words
+from zslbench.data.own.matrices import check_class_names
 from zslbench.data.parsers import read_variables
 from zslbench.errors import BadData, DataMissing, UnknownName
 from zslbench.identity import expand_home
 from zslbench.visible import format_count, list_names
 
-Listed = tuple[Sequence[str], Sequence[str]]
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
+PictureList = tuple[Sequence[str], Sequence[str]]
 """Paths of pictures as a list writes them, and the class name of each."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """Files in the order of their rows, the class id of each, and the classes' names.
+
+    Attributes:
+        order: which order it is.
+        left_out: a sentence on what else is in the folder; empty if nothing is.
+    """
+
+    folder: Path
+    files: tuple[Path, ...]
+    labels: tuple[int, ...]
+    class_names: tuple[str, ...]
+    order: str = "folders and names"
+    left_out: str = ""
+
+
+def find_pictures(folder: Path) -> Pictures:
+    """Return the pictures of a folder with one folder per class; class folders named by numbers are sorted as numbers.
+
+    Raises:
+        DataMissing: there is no such folder, or no class folder in it.
+        BadData: a class folder has no picture, or a name that no class can have.
+    """
+    folder = expand_home(folder).absolute()
+    try:
+        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        classes = [path for path in entries if path.is_dir()]
+        files = {path: sorted(path.glob("[!.]*")) for path in classes}
+    except OSError as error:
+        raise DataMissing(
+            f"{error.filename or folder} is not a folder that can be read; name one that holds a folder per class."
+        ) from error
+    if not classes:
+        raise DataMissing(f"{folder} holds no folders; pictures must be in one folder per class.")
+    numbered = all(path.name.isdecimal() for path in classes)
+    classes.sort(key=lambda path: (int(path.name) if numbered else 0, path.name))
+    names = check_class_names([path.name for path in classes], str(folder))
+    pictures, labels = [], []
+    others = [path for path in entries if path not in files and path.suffix.lower() in SUFFIXES]
+    for number, path in enumerate(classes):
+        held = [file for file in files[path] if file.suffix.lower() in SUFFIXES]
+        others += [file for file in files[path] if file.suffix.lower() not in SUFFIXES]
+        if not held:
+            raise BadData(f"{path} holds no picture ({', '.join(SUFFIXES)}); remove the folder, or add some.")
+        pictures += held
+        labels += [number] * len(held)
+    listed = list_names([path.relative_to(folder).as_posix() for path in others], 3)
+    left_out = f"{len(others):,} of what {folder} holds: {listed}; {', '.join(SUFFIXES)} in a folder per class are read"
+    return Pictures(folder, tuple(pictures), tuple(labels), names, left_out=left_out if others else "")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +90,7 @@ class Layout:
 
     images: str
     listing: str
-    read: Callable[[Path], Listed]
+    read: Callable[[Path], PictureList]
 
 
 def order_pictures(folder: Path, layout: str | None, order: Path | None) -> Pictures:
@@ -152,27 +206,18 @@ def _name_classes(order: Path, count: int) -> tuple[str, ...]:
 
 
 def _number_classes(of_each: Sequence[str], names: Sequence[str], order: Path | None) -> IntArray:
-    numbers = {_plain(name): at for at, name in enumerate(names)}
-    if strange := sorted({name for name in of_each if _plain(name) not in numbers}):
+    numbers = {plain_words(name): at for at, name in enumerate(names)}
+    if strange := sorted({name for name in of_each if plain_words(name) not in numbers}):
         raise BadData(
             f"{order} does not name {list_names([repr(name) for name in strange], 3)}; is it of another data set?"
         )
-    return np.array([numbers[_plain(name)] for name in of_each], dtype=np.int64)
+    return np.array([numbers[plain_words(name)] for name in of_each], dtype=np.int64)
 
 
 def _as_listed(name: str) -> tuple[int, str]:
     """Return the key that sorts ``class 2`` before ``class 10``, and other names by letters."""
     number = name.removeprefix("class ")
     return (int(number) if number.isdecimal() else 0, name)
-
-
-def _plain(name: str) -> str:
-    """Return a class name without what archives write differently: capitals, spaces, plus signs, slashes.
-
-    >>> _plain("grizzly+bear") == _plain("Grizzly bear")
-    True
-    """
-    return "".join(mark if mark.isalnum() else "_" for mark in name.lower())
 
 
 def _read_lines(path: Path) -> list[str]:
@@ -185,13 +230,13 @@ def _read_lines(path: Path) -> list[str]:
     return lines
 
 
-def _read_cub(path: Path) -> Listed:
+def _read_cub(path: Path) -> PictureList:
     """``images.txt``: a number and ``001.Black_footed_Albatross/NAME.jpg`` per line."""
     paths = [line.split(maxsplit=1)[-1] for line in _read_lines(path)]
     return paths, [PurePosixPath(each).parent.name for each in paths]
 
 
-def _read_awa2(path: Path) -> Listed:
+def _read_awa2(path: Path) -> PictureList:
     """``classes.txt``: a number and a class per line; pictures lie in a folder per class, taken in sorted order."""
     paths, of_each = [], []
     for name in sorted(line.split(maxsplit=1)[-1] for line in _read_lines(path)):
@@ -205,13 +250,13 @@ def _read_awa2(path: Path) -> Listed:
     return paths, of_each
 
 
-def _read_sun(path: Path) -> Listed:
+def _read_sun(path: Path) -> PictureList:
     """``images.mat`` of the attribute database: ``a/arena/hockey/NAME.jpg``, of class ``arena_hockey``."""
     paths = [str(each) for each in read_variables(path, ("images",))["images"].ravel()]
     return paths, ["_".join(PurePosixPath(each).parts[1:-1]) for each in paths]
 
 
-def _read_flo(path: Path) -> Listed:
+def _read_flo(path: Path) -> PictureList:
     """``setid.mat``: numbers of pictures for training, validation and test; ``imagelabels.mat``: the class of each."""
     parts = read_variables(path, ("trnid", "valid", "tstid"))
     numbers = np.concatenate([parts[part].ravel().astype(np.int64) for part in ("trnid", "valid", "tstid")])

@@ -26,18 +26,17 @@ from zslbench.arrays import Array, IntArray
 from zslbench.data.array_store import file_states, home
 from zslbench.data.dataset import find_not_finite
 from zslbench.data.own.backbones import INSTALL, Backbone, Crop, OnBatch, Precision, load_backbone
-from zslbench.data.own.matrices import check_class_names
+from zslbench.data.own.image_order import Pictures, find_pictures, order_pictures
 from zslbench.data.own.reading import read_output, write_output
 from zslbench.data.parsers import read_variables, refuse_broken
-from zslbench.errors import BadData, BadValue, DataMissing, StoreError, Unavailable
+from zslbench.errors import BadData, BadValue, StoreError, Unavailable
 from zslbench.files import remove_temporary, staged
 from zslbench.identity import digest, expand_home
-from zslbench.visible import list_names, visible
+from zslbench.visible import visible
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp")
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 """Formats that are decoded, recognised by content, not by name; Pillow passes others, such as EPS, to programs."""
 MAX_PIXELS = 100_000_000
@@ -48,58 +47,6 @@ READERS = 4
 """Threads that decode pictures; Pillow leaves the interpreter to others meanwhile."""
 _LEVELS = 65_535
 """The highest level of a pixel of 16 bits."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Pictures:
-    """Files in the order of their rows, the class id of each, and the classes' names.
-
-    Attributes:
-        order: which order it is.
-        left_out: a sentence on what else is in the folder; empty if nothing is.
-    """
-
-    folder: Path
-    files: tuple[Path, ...]
-    labels: tuple[int, ...]
-    class_names: tuple[str, ...]
-    order: str = "folders and names"
-    left_out: str = ""
-
-
-def find_pictures(folder: Path) -> Pictures:
-    """Return the pictures of a folder with one folder per class; class folders named by numbers are sorted as numbers.
-
-    Raises:
-        DataMissing: there is no such folder, or no class folder in it.
-        BadData: a class folder has no picture, or a name that no class can have.
-    """
-    folder = expand_home(folder).absolute()
-    try:
-        entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-        classes = [path for path in entries if path.is_dir()]
-        files = {path: sorted(path.glob("[!.]*")) for path in classes}
-    except OSError as error:
-        raise DataMissing(
-            f"{error.filename or folder} is not a folder that can be read; name one that holds a folder per class."
-        ) from error
-    if not classes:
-        raise DataMissing(f"{folder} holds no folders; pictures must be in one folder per class.")
-    numbered = all(path.name.isdecimal() for path in classes)
-    classes.sort(key=lambda path: (int(path.name) if numbered else 0, path.name))
-    names = check_class_names([path.name for path in classes], str(folder))
-    pictures, labels = [], []
-    others = [path for path in entries if path not in files and path.suffix.lower() in SUFFIXES]
-    for number, path in enumerate(classes):
-        held = [file for file in files[path] if file.suffix.lower() in SUFFIXES]
-        others += [file for file in files[path] if file.suffix.lower() not in SUFFIXES]
-        if not held:
-            raise BadData(f"{path} holds no picture ({', '.join(SUFFIXES)}); remove the folder, or add some.")
-        pictures += held
-        labels += [number] * len(held)
-    listed = list_names([path.relative_to(folder).as_posix() for path in others], 3)
-    left_out = f"{len(others):,} of what {folder} holds: {listed}; {', '.join(SUFFIXES)} in a folder per class are read"
-    return Pictures(folder, tuple(pictures), tuple(labels), names, left_out=left_out if others else "")
 
 
 def open_picture(path: Path) -> Image:
@@ -147,7 +94,7 @@ def open_picture(path: Path) -> Image:
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Extracted:
+class ExtractedFeatures:
     """Features of pictures.
 
     Attributes:
@@ -187,7 +134,7 @@ def features(
     device: str = "cpu",
     skip_broken: bool = False,
     on_batch: OnBatch = lambda done, total: None,
-) -> Extracted:
+) -> ExtractedFeatures:
     """Extract features from a folder with one folder of pictures per class, and write them to files.
 
     `zslbench.data.add` makes a data set of a ``.npz``. A ``.mat`` is features of the xlsa17 format.
@@ -218,8 +165,6 @@ def features(
     if layout is None and order is None:
         pictures = find_pictures(Path(images))
     else:
-        from zslbench.data.own.image_order import order_pictures
-
         if skip_broken:
             raise BadValue("--skip-broken would leave rows out of the order of --order or --layout; leave it out.")
         pictures = order_pictures(Path(images), layout, None if order is None else Path(order))
@@ -233,7 +178,7 @@ def features(
     finished = {name: matrix for name, matrix in finished.items() if len(matrix) == len(pictures.files)}
     try:
         matrices, kept, skipped, before = _extract(pictures, networks, batch, skip_broken, works, finished, on_batch)
-        extracted = Extracted(
+        extracted = ExtractedFeatures(
             features=matrices,
             labels=np.array(pictures.labels, dtype=np.int64)[kept],
             class_names=pictures.class_names,
@@ -304,7 +249,7 @@ def _read_features(path: Path) -> Array:
         return matrix
 
 
-def _write_features(path: Path, extracted: Extracted, name: str) -> None:
+def _write_features(path: Path, extracted: ExtractedFeatures, name: str) -> None:
     names, files = (np.array(texts, dtype=np.str_) for texts in (extracted.class_names, extracted.files))
     matrix, labels = extracted.features[name], extracted.labels
     if path.suffix.lower() == ".npz":
