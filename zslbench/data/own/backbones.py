@@ -119,13 +119,12 @@ def load_backbone(
             raise BadValue(f"--{option} {given!r} is not allowed; choose one of: {', '.join(allowed)}.")
     package, _, model = RECIPES.get(name, name).partition(":")
     file = None if weights is None else expand_home(weights)
-    state = None if file is None else read_state(file)
     if name in LITE:
-        network = _load_lite(name, crop, state is None)
+        network = _load_lite(name, crop, file is None)
     elif package in _PACKAGES and model:
         library = import_library(_PACKAGES[package], name)
         load = {"torchvision": _load_torchvision, "timm": _load_timm, "clip": _load_clip}[package]
-        network = load(library, model, crop, state is None)
+        network = load(library, model, crop, file is None)
     elif ":" in name:
         raise UnknownName("backbone", name, _EXAMPLES)
     else:
@@ -133,9 +132,7 @@ def load_backbone(
         raise UnknownName(
             "backbone", name, (*LITE, *RECIPES), f"Networks of a library are named with it: {of_library}."
         )
-    if file is not None and state is not None:
-        fill_weights(network.module, state, name, file, network.head)
-    sha256 = network.sha256 if file is None else file_sha256(file)
+    sha256 = network.sha256 if file is None else fill_weights(network.module, file, name, network.head)
     facts = {"library": network.library, "crop": crop, "precision": precision}
     facts |= {"network": RECIPES[name]} if name in RECIPES else {}
     return Backbone(
@@ -198,11 +195,13 @@ def import_library(module: str, name: str) -> Any:
         raise Unavailable(f"{name} is unavailable: {advice}.") from error
 
 
-def fill_weights(
-    module: torch.nn.Module, state: Mapping[str, torch.Tensor], name: str, path: Path, head: tuple[str, ...] = ()
-) -> None:
-    """Give a network its weights; BadData if they are of another one, the classifier's (`head`) left out of account."""
-    wanted = module.state_dict()
+def fill_weights(module: torch.nn.Module, path: Path, name: str, head: tuple[str, ...] = ()) -> str:
+    """Give a network the weights of a file, without those of the classifier (`head`), and return the file's sha256.
+
+    Raises:
+        DataMissing, Unavailable: see `read_state`. BadData: so, too, or they are of another network.
+    """
+    wanted, state = module.state_dict(), read_state(path)
     lacking = [key for key in wanted if key not in state and not key.endswith("num_batches_tracked")]
     strange = [key for key in state if key not in wanted and not (head and key.startswith(head))]
     misfits = [key for key, value in wanted.items() if key in state and state[key].shape != value.shape]
@@ -213,6 +212,7 @@ def fill_weights(
                 "this network, or name the network of this file with --backbone."
             )
     module.load_state_dict({key: state[key] for key in wanted if key in state}, strict=False)
+    return file_sha256(path)
 
 
 def hash_weights(module: torch.nn.Module) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 
 from zslbench.arrays import Array
 from zslbench.data.own.matrices import NUMBERED
+from zslbench.data.own.reading import HEADS
 from zslbench.data.parsers import refuse_broken
 from zslbench.documents import decode_json, refuse_repeated
 from zslbench.errors import BadData, BadValue, DataMissing
@@ -26,7 +27,6 @@ from zslbench.visible import format_count, list_names
 Texts = Mapping[str, Sequence[str]]
 """The texts of each class, by its name, in the order of the classes."""
 TextsGiven = str | Path | Mapping[str, str | Sequence[str]]
-_HEADS = ("class", "classes", "class_name", "name", "label")
 _MOST = 3
 """Names that a sentence lists."""
 _UNFOLDED = 10
@@ -142,7 +142,7 @@ def _read_pairs(given: TextsGiven) -> Iterator[tuple[str, str]]:
                         f"{path}: row {number} has {format_count(len(row), 'column')}; write class and text, the text "
                         "in quotes."
                     )
-                if number > 1 or row[0].casefold() not in _HEADS:
+                if number > 1 or row[0].casefold() not in HEADS:
                     yield row[0], row[1]
         else:
             raise BadValue(f"{path}: texts are a .csv, .tsv, .json or .toml file, or a folder of .txt files.")

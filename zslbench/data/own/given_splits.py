@@ -73,9 +73,9 @@ def check_split_options(
     seed: int | None,
     test_share: float | None,
     folds: int | None,
-    draw: Draw | None = None,
-    synonyms: float | None = None,
-    avoid_imagenet: bool = False,
+    draw: Draw | None,
+    synonyms: float | None,
+    avoid_imagenet: bool,
 ) -> SplitOptions:
     """Return the given options, and defaults for the others; BadValue if one is not a number, or out of range."""
     if unseen is not None and not isinstance(unseen, str) and np.ndim(unseen) == 0:
@@ -87,15 +87,13 @@ def check_split_options(
     share = _between_0_and_1("test-share", TEST_SHARE if test_share is None else test_share)
     if draw not in (None, *get_args(Draw)):
         raise BadValue(f"--draw {draw!r} is not allowed; choose one of {', '.join(get_args(Draw))}.")
-    if synonyms is None and draw in ("easy", "hard"):
-        above: float | None = SYNONYMS
-    else:
-        above = None if synonyms is None else _between_0_and_1("synonyms", synonyms)
     options = {"seed": seed, "folds": folds, "test-share": test_share, "draw": draw, "synonyms": synonyms}
     options["avoid-imagenet"] = avoid_imagenet or None
     given = tuple(option for option, value in options.items() if value is not None)
+    if synonyms is not None or draw in ("easy", "hard"):
+        synonyms = _between_0_and_1("synonyms", SYNONYMS if synonyms is None else synonyms)
     return SplitOptions(
-        unseen, draw or "random", above, avoid_imagenet, numbers["seed"], share, numbers["folds"], given
+        unseen, draw or "random", synonyms, avoid_imagenet, numbers["seed"], share, numbers["folds"], given
     )
 
 

@@ -187,8 +187,7 @@ def _find_by_name(labels: Sequence[str], names: Sequence[str] | None, source: st
     if names is None:
         raise BadData(
             f"{source}: labels are names (first: {labels[0]!r}), and it is unknown which row of the semantics is which "
-            "class; "
-            "list the classes in the order of the semantics with --classes."
+            "class; list the classes in the order of the semantics with --classes."
         )
     number = {name: at for at, name in enumerate(names)}
     bare = [NUMBERED.sub("", name) for name in names]

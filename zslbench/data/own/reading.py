@@ -38,6 +38,7 @@ _NUMPY, _TEXT = (".npy", ".npz"), (".csv", ".tsv", ".txt")
 _CHILD = (".mat", ".h5", ".hdf5", ".pt", ".pth")
 _KINDS = "fiubUS"
 _MOST_ABOUT = 1_000_000
+HEADS = ("label", "labels", "class", "classes", "class_name", "name", "names")
 _INDEX = ("", "unnamed: 0")
 """Headers of the index in a table that pandas wrote: empty, or this if it was read and written again."""
 _UNFOLDED = 10
@@ -310,7 +311,7 @@ def _is_header(rows: list[list[str]]) -> bool:
         return False
     texts, below = ([_parse(field) is None for field in row] for row in rows)
     if len(texts) == 1 and texts[0] and below[0]:
-        return rows[0][0].lower() in ("label", "labels", "class", "classes", "class_name", "name", "names")
+        return rows[0][0].casefold() in HEADS
     return any(above and not under for above, under in zip(texts, below, strict=False))
 
 

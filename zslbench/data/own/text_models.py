@@ -20,12 +20,11 @@ from zslbench.data.own.backbones import (
     import_library,
     move_network,
     name_library,
-    read_state,
     weights_needed,
 )
 from zslbench.data.own.class_texts import ClassVectors, Texts, average_texts
 from zslbench.errors import BadData, DataMissing, first_line
-from zslbench.identity import expand_home, file_sha256
+from zslbench.identity import expand_home
 from zslbench.visible import format_count, list_names
 
 BATCH = 64
@@ -51,7 +50,7 @@ class TextModel:
     facts: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-def encode_by_model(texts: Texts, model: TextModel, on_batch: OnBatch = lambda done, total: None) -> ClassVectors:
+def encode_by_model(texts: Texts, model: TextModel, on_batch: OnBatch) -> ClassVectors:
     """Return the vectors of the texts of each class, averaged.
 
     Raises:
@@ -84,7 +83,7 @@ def encode_by_model(texts: Texts, model: TextModel, on_batch: OnBatch = lambda d
     )
 
 
-def load_sentence_model(name: str, device: str = "cpu") -> TextModel:
+def load_sentence_model(name: str, device: str) -> TextModel:
     """Return a model of sentence-transformers: a folder, or a name of the Hugging Face hub or of its local cache.
 
     Raises:
@@ -132,7 +131,7 @@ def load_sentence_model(name: str, device: str = "cpu") -> TextModel:
     return TextModel(shown, encode, exceeds, knows, facts)
 
 
-def load_clip(model: str, weights: Path | str | None = None, device: str = "cpu") -> TextModel:
+def load_clip(model: str, weights: Path | str | None, device: str) -> TextModel:
     """Return the text tower of a model of open_clip.
 
     Args:
@@ -147,11 +146,9 @@ def load_clip(model: str, weights: Path | str | None = None, device: str = "cpu"
     import torch
 
     shown, file = f"clip:{model}", None if weights is None else expand_home(weights)
-    state = None if file is None else read_state(file)
     library = import_library("open_clip", shown)
-    network, _ = create_clip(library, model, state is None)
-    if file is not None and state is not None:
-        fill_weights(network, state, shown, file)
+    network, _ = create_clip(library, model, file is None)
+    sha256 = hash_weights(network) if file is None else fill_weights(network, file, shown)
     with weights_needed(shown, ""):
         tokenizer = library.get_tokenizer(model.partition("/")[0])
     place, limit = move_network(network, device), network.context_length
@@ -167,6 +164,5 @@ def load_clip(model: str, weights: Path | str | None = None, device: str = "cpu"
         differs: BoolArray = (longer != tokenizer(texts)).any(dim=1).numpy()
         return differs
 
-    sha256 = hash_weights(network) if file is None else file_sha256(file)
     facts = {"library": name_library("open_clip_torch"), "weights": f"sha256 {sha256}"}
     return TextModel(shown, encode, exceeds, facts=facts)
