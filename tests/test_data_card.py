@@ -20,11 +20,7 @@ from zslbench.data.duplicates import PARTS, find_duplicates
 from zslbench.errors import BadValue, UnknownName
 
 HOSTILE = ("<script>alert(1)</script>", "a|b*c_d", "$x$", "&amp;", "x" * 300, "“é”", "</style><b>", "犬")
-
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "home"))
+pytestmark = pytest.mark.usefixtures("own_home")
 
 
 def dataset(seed: int = 0, **changed: Any) -> Dataset:

@@ -56,10 +56,8 @@ def test_features_and_semantics_of_unequal_length_are_refused() -> None:
     assert str(raised.value).count(".") == 1
 
 
-def test_a_whole_study_with_calibration_on_vectors_of_one_space(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "home"))
+@pytest.mark.usefixtures("own_home")
+def test_a_whole_study_with_calibration_on_vectors_of_one_space(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     words = rng.normal(size=(12, 16))
     labels = np.repeat(np.arange(12), 20)

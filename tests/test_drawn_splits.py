@@ -23,11 +23,7 @@ from zslbench.errors import BadData, BadValue
 
 CLASSES = 14
 BIRDS = ("001.Crane", "002.Blue_Jay", "003.dodo", "004.Indigo_Bunting", "005.auk", "006.moa", "007.hoopoe", "008.rhea")
-
-
-@pytest.fixture(autouse=True)
-def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ZSLBENCH_HOME", str(tmp_path / "home"))
+pytestmark = pytest.mark.usefixtures("own_home")
 
 
 def semantics_of(seed: int, pairs: int = 0) -> np.ndarray:

@@ -208,8 +208,8 @@ class DataCard(VerbResult):
             "was trained on ImageNet, such an unseen class is not new. A name may mean something else there."
         )
         rows = [(self._names[at], self.imagenet[at], side) for side, held in ids.items() for at in held]
-        listed = text_table(title, ("class", "in ImageNet", "side"), rows, words=[1, 2])
-        return dataclasses.replace(listed, remarks=tuple(remarks("note", [text])))
+        heads = ("class", "in ImageNet", "side")
+        return text_table(title, heads, rows, words=[1, 2], remarks=tuple(remarks("note", [text])))
 
     def _tabulate_duplicates(self) -> Table:
         """Return how many images of each part have a copy in each part."""
