@@ -231,8 +231,12 @@ def test_every_worker_sees_one_gpu_and_its_share_of_the_threads(study):
     gpus = places(4, "auto", gpus=["0", "GPU-beef"], threads=2)
     assert gpus == [WorkerPlace(2, "0"), WorkerPlace(2, "GPU-beef"), WorkerPlace(2, "0"), WorkerPlace(2, "GPU-beef")]
     environments: list[dict[str, str]] = []
-    ear = Ear(lambda job: environments.extend(process.environ() for process in study.processes()))
-    study.run(NOTED, ProcessExecutor(gpus[1:]), hear=ear)
+
+    def note_workers(job: Job) -> None:
+        # a worker's own child, such as the `lscpu` by which joblib counts cores, has the worker's environment, too
+        environments.extend(each.environ() for each in study.processes() if each.ppid() == os.getpid())
+
+    study.run(NOTED, ProcessExecutor(gpus[1:]), hear=Ear(note_workers))
     (environment,) = environments  # no more workers are started than there are batches
     assert environment["CUDA_VISIBLE_DEVICES"] == "GPU-beef"
     assert environment["OMP_NUM_THREADS"] == environment["OPENBLAS_NUM_THREADS"] == "2"
