@@ -181,6 +181,16 @@ def test_runs_are_listed_a_part_at_a_time_and_sort_as_a_whole(opened, runs):
     assert page.get_by_text("No run matches the filters.").is_visible()
 
 
+def test_runs_on_several_features_are_told_apart(browser, tmp_path):
+    made = [record("eszsl", "cub", features=stem, metrics={"T1": 0.5}) for stem in ("vgg19", "res101")]
+    saved(tmp_path / "runs", [*made, record("eszsl", "sun", metrics={"T1": 0.5})])
+    page = browser.new_page()
+    page.goto(zslbench.report(tmp_path / "report.html", runs=tmp_path / "runs").path.as_uri())
+    shown = page.locator("#run-table tbody:not(.empty) tr td:nth-child(2)").all_text_contents()
+    assert sorted(shown) == ["CUB (res101, att)", "CUB (vgg19, att)", "SUN"]
+    page.close()
+
+
 @pytest.mark.parametrize("table", ["#run-table", "#published-table", ".matrix", ".accuracy"])
 def test_the_first_column_stays_with_its_head_while_the_rest_scrolls(opened, table):
     page = opened(viewport={"width": 390, "height": 800})

@@ -116,6 +116,15 @@
   }
 
   /* Runs: what many share is looked up, once a run is asked for. */
+  const stems = new Map();
+  for (const { name, features, semantics } of data.datasets) {
+    stems.set(name, (stems.get(name) ?? new Set()).add(`${features}, ${semantics}`));
+  }
+
+  function nameData({ name, features, semantics }) {
+    return data.titles[name] + (stems.get(name).size > 1 ? ` (${features}, ${semantics})` : "");
+  }
+
   function run(row) {
     const [method, dataset, protocol, stage, fold, selection] = data.cells[row[at.cell]];
     return {
@@ -155,7 +164,7 @@
   function columns() {
     const words = [
       ["Method", (one) => one.method.label || one.method.name, false],
-      ["Data set", (one) => data.titles[one.dataset.name], false],
+      ["Data set", (one) => nameData(one.dataset), false],
       ["Protocol", (one) => one.protocol.name, false],
       ["Stage", (one) => one.stage, false],
       ["Seed", (one) => one.seed, true],
@@ -218,7 +227,7 @@
         && (text === "" || haystack(one).includes(text));
     }
     const pick = {
-      dataset: (one) => data.titles[one.dataset.name],
+      dataset: (one) => nameData(one.dataset),
       protocol: (one) => one.protocol.name,
       stage: (one) => one.kind,
       status: (one) => one.state,
