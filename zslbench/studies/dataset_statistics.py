@@ -201,7 +201,6 @@ def statistics(
     Arguments and errors are those of `zslbench.table`, and `options` those of `TableResult`; without `datasets`, every
     data set folder on this machine.
     """
-    described: list[DatasetDescription] = []
     left_out: list[str] = []
     none: list[str | None] = [None]
     stems = list(itertools.product(features or none, semantics or none))

@@ -17,9 +17,7 @@ from zslbench.errors import BadValue, UnknownName
 from zslbench.results.analysis.rows import CHANGED_MARK, Stat, group_values, natural
 from zslbench.results.plots import series
 from zslbench.results.plots.frame import (
-    CHARACTER,
-    FONT,
-    TICK_FONT,
+    TICK_CHARACTER,
     DrawnFigure,
     FigureRequest,
     Frame,
@@ -94,7 +92,8 @@ def draw_backbones(request: FigureRequest) -> DrawnFigure:
     # Of one method some records may be of an earlier source; the legend marks it, and the caption says which.
     every = [dataclasses.replace(line, name=line.name.removesuffix(CHANGED_MARK)) for line in request.lines]
     tables = _cross(every, request.metrics, axis)
-    lines = [line for line in every if any(line in table.lines for table in tables)]
+    drawn = [line for table in tables for line in table.lines]
+    lines = [line for line in every if line in drawn]
     labels = series.labels_of(lines)
     means = ([*zip(table.names, table.means().mean(axis=1).tolist(), strict=True)] for table in tables)
     looks = choose_looks(request, labels, series.score_in_panels(means))
@@ -258,7 +257,7 @@ def _add_shares(frame: Frame, table: CrossedTable, axis: str) -> str:
 
 def _name_stems(axes: Axes, stems: Sequence[str], inches: float) -> None:
     """Write the stems at the ticks, slanted where `inches` have no room for them side by side."""
-    width = sum(len(stem) + 2 for stem in stems) * CHARACTER * TICK_FONT / FONT
+    width = sum(len(stem) + 2 for stem in stems) * TICK_CHARACTER
     axes.set_xticks(range(len(stems)), list(map(escape, stems)))
     if width > inches:
         axes.tick_params("x", labelrotation=40)

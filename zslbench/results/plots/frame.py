@@ -42,6 +42,7 @@ CHARACTER = 0.0078 * FONT
 """Inches that a letter takes on average."""
 LEGEND_CHARACTER = 0.0078 * (FONT - 0.5)
 TICK_FONT = FONT - 1
+TICK_CHARACTER = CHARACTER * TICK_FONT / FONT
 STYLE: Mapping[str, Any] = {
     "font.size": FONT,
     "font.family": "sans-serif",

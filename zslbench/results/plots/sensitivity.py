@@ -15,10 +15,8 @@ from zslbench.results.analysis.rows import group_values, natural
 from zslbench.results.plots import series
 from zslbench.results.plots.frame import (
     BAND,
-    CHARACTER,
-    FONT,
     INK,
-    TICK_FONT,
+    TICK_CHARACTER,
     DrawnFigure,
     FigureRequest,
     Frame,
@@ -238,7 +236,7 @@ class _Scale:
             axes.set_xscale("log")
             axes.xaxis.set_minor_locator(NullLocator())
         texts = [_spell(value) for value in self.values]
-        room = inches / (CHARACTER * TICK_FONT / FONT)
+        room = inches / TICK_CHARACTER
         every = 1
         while every < len(texts) and sum(len(text) + 2 for text in texts[::every]) > room:
             every += 1
