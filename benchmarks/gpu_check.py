@@ -1,4 +1,4 @@
-"""What one GPU does, in a few minutes and one JSON: tests, `gpu.py`, and LisGAN's iterations in every way to do them.
+"""What one GPU does, in a few minutes and one JSON: tests, iterations of LisGAN and of every other method, `gpu.py`.
 
     benchmarks/gpu_check.sh figures.json          # finds Python; at most 8 minutes
     python benchmarks/gpu_check.py figures.json   # the same with this Python
@@ -10,6 +10,7 @@ part; what was left out for lack of time, or failed, is named in it.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import os
@@ -23,15 +24,23 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
 import torch
 
 from gpu import GPU, TOY, Scale, data, method, peak_bytes, timed
 from zslbench.methods import nn
-from zslbench.methods.base import Context
+from zslbench.methods.base import Context, overlay
+from zslbench.methods.generative.kept_training import Training
 from zslbench.methods.generative.training import JointTraining
+from zslbench.runner.class_lookup import method_class
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = 8
+OTHERS = (
+    *("fclswgan", "gazsl", "cyclewgan", "lsrgan", "fvaegan", "tfvaegan", "rff", "free", "cegzsl", "bivaegan", "zla"),
+    *("cadavae", "sdgzsl"),
+)
+"""Methods besides LisGAN that train in recorded steps."""
 TESTS_SHARE, FIGURES_SHARE = 0.3, 0.6
 """Of the time that is left, the most that the tests, and each call of gpu.py, may take."""
 
@@ -130,6 +139,42 @@ class Check:
             file.unlink(missing_ok=True)
 
 
+def published_iterations(name: str, scale: Scale) -> dict[str, Any]:
+    """Return the seconds of an iteration of a method with its published values on CUB's shape, in several ways.
+
+    ``iterations`` says how many a published fit has; methods without a critic have steps instead.
+    """
+    cls = method_class(name)
+    protocol = "zsl" if name == "bivaegan" else "gzsl"  # all that it has published
+    published = overlay(cls, name, ("published",), "cub", protocol)
+    changes = dict(cls.check_params) if scale is TOY else {}
+    if any(field.name == "pretrain_epochs" for field in dataclasses.fields(cls)):
+        changes["pretrain_epochs"] = 1  # no part of an iteration
+    train, rows, candidates = data("cub", scale)
+    unseen = candidates.take(np.arange(len(train.classes), len(candidates)))
+    prior = np.full(len(unseen), 1 / len(unseen), dtype=np.float32)
+    told = {"unseen": unseen, "unlabelled": rows, "class_prior": prior}
+    train = dataclasses.replace(train, **{field: told[field] for field in cls(**published).told})
+    found: dict[str, Any] = {}
+    for precision, graph in (("float32", True), ("bf16", True), ("bf16", False)):
+        training = cls(**(published | changes))._begin(train, Context(0, scale.device, precision=precision))
+        found["iterations"] = sum(count for count, _, _ in cls(**published)._rounds(training.epoch_steps))
+        way = f"{precision}, {'graph' if graph else 'no graph'}"
+        found[way] = seconds_an_iteration(training, scale, precision, graph)
+    return found
+
+
+def seconds_an_iteration(training: Training, scale: Scale, precision: str, graph: bool) -> float:
+    """Return the seconds of an iteration of a training."""
+    with nn.at_precision(precision, torch.device(scale.device)):
+        training.steps(8, _no_phases, record=graph)  # the first ones are not recorded
+        return timed(lambda: training.steps(scale.iterations, _no_phases, record=graph)) / scale.iterations
+
+
+def _no_phases(_phase: str) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
 def iterations(scale: Scale, precision: str, graph: bool, seeds: int) -> dict[str, float | int | bool | None]:
     """Return the seconds of an iteration of LisGAN on CUB's shape, and the most memory, set-up included.
 
@@ -142,13 +187,7 @@ def iterations(scale: Scale, precision: str, graph: bool, seeds: int) -> dict[st
     trainings = [first._begin(train, contexts[0])]
     trainings += [method("cub", scale)._begin(train, ctx, first) for ctx in contexts[1:]]
     training = trainings[0] if seeds == 1 else JointTraining(trainings)
-
-    def steps(count: int) -> object:
-        return training.steps(count, lambda _: contextlib.nullcontext(), record=graph)
-
-    with nn.at_precision(precision, torch.device(scale.device)):
-        steps(8)  # the first ones are not recorded
-        seconds = timed(lambda: steps(scale.iterations)) / scale.iterations
+    seconds = seconds_an_iteration(training, scale, precision, graph)
     return {
         "iteration_s": seconds,
         "iteration_s_a_seed": seconds / seeds,
@@ -174,6 +213,8 @@ def main(output: Path, seconds: float) -> None:
         needs = longest * (SEEDS if seeds > 1 and "8 seeds" not in " ".join(check.found["seconds"]) else 1)
         spent = check.part(name, lambda p=precision, g=graph, s=seeds: iterations(scale, p, g, s), needs)
         longest = max(longest, spent)
+    for name in OTHERS:
+        check.part(f"{name}@published", lambda name=name: published_iterations(name, scale))
     for shape in ("cub",) if toy else ("cub", "sun"):
         check.part(f"gpu.py {shape}", lambda shape=shape: check.figures(shape), needs=longest)
     print(f"wrote {output}")

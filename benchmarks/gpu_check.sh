@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What one GPU does, in at most 8 minutes and one JSON; at toy size where there is none.
+# What one GPU does, in at most 8 minutes (or SECONDS) and one JSON; at toy size where there is none.
 #
-#     benchmarks/gpu_check.sh [gpu_check.json]
+#     benchmarks/gpu_check.sh [gpu_check.json [SECONDS]]
 #
 # From a bare checkout: it takes $PYTHON, else .venv of the checkout, else python3, to which it adds the wheels in the
 # folder wheels, if there is one, for this call alone (nothing is downloaded).
@@ -10,7 +10,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 output=${1:-gpu_check.json}
 case $output in /*) ;; *) output=$PWD/$output ;; esac
 begun=$SECONDS
-limit=480
+limit=${2:-480}
 
 if [ -n "${PYTHON:-}" ]; then
   python=$PYTHON

@@ -11,6 +11,9 @@ import pytest
 import torch
 
 import gpu_check
+from zslbench.methods.generative import SteppedMethod
+from zslbench.registry import METHODS
+from zslbench.runner.class_lookup import method_class
 
 SCRIPT = Path(gpu_check.__file__).with_suffix(".sh")
 
@@ -49,7 +52,11 @@ def test_the_program_runs_to_its_end_without_a_gpu(tmp_path):
     assert found["device"].startswith("cpu, toy size")
     ways = [f"cub {low}, {graph}, {seeds}" for seeds in ("1 seed", "8 seeds") for low in ("float32", "bf16")
             for graph in ("graph", "no graph")]  # fmt: skip
-    assert list(found["seconds"]) == ["pytest", *ways, "gpu.py cub"]
+    others = [f"{name}@published" for name in gpu_check.OTHERS]
+    assert list(found["seconds"]) == ["pytest", *ways, *others, "gpu.py cub"]
+    recorded = {name for name in METHODS.names() if issubclass(method_class(name), SteppedMethod)}
+    assert {*gpu_check.OTHERS, "lisgan"} == recorded
+    assert all(seconds > 0 for other in others for seconds in found[other].values())
     assert found["pytest"]["failed"] == []
     assert found["pytest"]["skipped"] > 0
     assert all(found[way]["iteration_s"] > 0 for way in ways)
