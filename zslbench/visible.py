@@ -7,6 +7,7 @@ import io
 import os
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -94,6 +95,24 @@ def title_data(name: str) -> str:
     """
     head, space, stems = name.partition(" ")
     return _DATA_TITLES.get(head, head) + space + stems
+
+
+def name_data(name: str, features: object, semantics: object) -> str:
+    """Return a data set with its features and semantics, as `title_data` takes it.
+
+    >>> name_data("cub", "res101", "att")
+    'cub (res101, att)'
+    """
+    return f"{name} ({features}, {semantics})"
+
+
+def names_of_several(choices: Iterable[tuple[str, str, str]]) -> set[str]:
+    """Return the data sets that have several features or semantics among (name, features, semantics).
+
+    >>> names_of_several([("cub", "res101", "att"), ("cub", "res101", "sent"), ("sun", "res101", "att")])
+    {'cub'}
+    """
+    return {name for name, count in Counter(name for name, *_ in {*choices}).items() if count > 1}
 
 
 def name_run(label: str, dataset: str, protocols: Iterable[str], stage: str, fold: int, seed: int) -> str:

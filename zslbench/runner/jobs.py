@@ -16,7 +16,7 @@ from zslbench.errors import BadData
 from zslbench.identity import canonical_json, digest
 from zslbench.results.records.record import SCHEMA, validation
 from zslbench.runner.class_lookup import method_class
-from zslbench.visible import name_run
+from zslbench.visible import name_data, name_run
 
 MOST_AT_ONCE = 8
 """Fits that are trained at once: their weights and both of their Adams are in memory together."""
@@ -52,7 +52,7 @@ class DatasetRef:
     @property
     def shown_name(self) -> str:
         """The name in listings and progress, where needed with features and semantics."""
-        return f"{self.name} ({self.features}, {self.semantics})" if self.with_stems else self.name
+        return name_data(self.name, self.features, self.semantics) if self.with_stems else self.name
 
     def load(self, narrow: bool = False) -> Dataset:
         """Return the data set as it was when the plan was made, from the store of arrays.

@@ -31,7 +31,7 @@ from zslbench.runner.resources import check_device, choose_precision, devices
 from zslbench.runner.run_states import reuse_finished_run
 from zslbench.sources import source_of
 from zslbench.spec import Spec, brackets, expand, parse
-from zslbench.visible import join_words
+from zslbench.visible import join_words, name_data, names_of_several
 
 Precision = Literal["float32", "tf32", "bf16", "auto"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -367,8 +367,8 @@ class _Planner:
             elif preset == DEFAULT_NAME:
                 where = f" in {store.root}" if store else ""
                 raise BadValue(
-                    f"{spec.name}@{preset} has no values for {ref.name} ({ref.features}, {ref.semantics}) under "
-                    f"{protocol}{where}; make them: {tune_command(spec.name, preset)}"
+                    f"{spec.name}@{preset} has no values for {name_data(ref.name, ref.features, ref.semantics)} "
+                    f"under {protocol}{where}; make them: {tune_command(spec.name, preset)}"
                 )
             elif store:  # none is of this name: `overlay` names the others
                 presets |= {other.name: other for other in store.load() if store.find(other.name, *here) == other}
@@ -433,6 +433,6 @@ def plan_study(study: StudyPlan, runs: Path, device: str) -> tuple[list[RunGroup
 def _name_stems(by_way: Mapping[_Way, Sequence[Run]]) -> dict[_Way, list[Run]]:
     """Return the runs such that names of data sets contain features and semantics where a plan has several of one."""
     refs = dict.fromkeys(run.dataset for part in by_way.values() for run in part)
-    counts = Counter(name for name, *_ in {(ref.name, ref.features, ref.semantics) for ref in refs})
-    named = {ref: dataclasses.replace(ref, with_stems=counts[ref.name] > 1) for ref in refs}
+    several = names_of_several((ref.name, ref.features, ref.semantics) for ref in refs)
+    named = {ref: dataclasses.replace(ref, with_stems=ref.name in several) for ref in refs}
     return {way: [dataclasses.replace(run, dataset=named[run.dataset]) for run in part] for way, part in by_way.items()}

@@ -16,7 +16,7 @@ from zslbench.results.analysis.rows import Stat, stat
 from zslbench.results.records.record import Record
 from zslbench.runner.jobs import Run
 from zslbench.spec import Spec, brackets, write_value
-from zslbench.visible import title_data
+from zslbench.visible import name_data, title_data
 
 FULL, AS_GIVEN = "full", "as given"
 """The name of the method as given: among named ablations, and in a sweep if it has no single value."""
@@ -34,7 +34,7 @@ class Measure(NamedTuple):
     @property
     def place(self) -> str:
         """The data set with its features and semantics."""
-        return f"{title_data(self.dataset)} ({self.features}, {self.semantics})"
+        return title_data(name_data(self.dataset, self.features, self.semantics))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from zslbench.results.tables.render import Caption
 from zslbench.results.tables.result import TableResult
 from zslbench.results.tables.table import Block, Cell, Column, Remark, Table, TableRow, remarks
 from zslbench.results.tables.table_data import pick_facts
-from zslbench.visible import one_line, title_data
+from zslbench.visible import name_data, one_line, title_data
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,7 +51,7 @@ class DatasetDescription:
     @property
     def full_title(self) -> str:
         """The title with features and semantics."""
-        return f"{self.title} ({self.features or 'no features'}, {self.semantics})"
+        return name_data(self.title, self.features or "no features", self.semantics)
 
 
 def _describe_named(text: str, features: str | None, semantics: str | None, root: Path | None) -> DatasetDescription:

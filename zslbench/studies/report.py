@@ -29,7 +29,7 @@ from zslbench.results.tables.table_data import pick_facts
 from zslbench.studies import status
 from zslbench.studies.plot import knowledge
 from zslbench.studies.reproduce import Claim
-from zslbench.visible import format_count, one_line, title_data
+from zslbench.visible import format_count, name_data, one_line, title_data
 
 TOLERANCE = 2.0
 _CALIBRATED = ("H", f"H{CALIBRATED}", f"H{CALIBRATED}†", ORACLE_GAIN, "AUSUC")
@@ -232,9 +232,8 @@ def _describe_study(records: Sequence[Record]) -> Iterator[tuple[str, tuple[str,
         (str(name), str(version)) for made in provenance for name, version in dict(made.get("packages") or {}).items()
     ]
     stages = Counter(record.stage for record in records)
-    data = [(title_data(record.dataset["name"]), record.dataset) for record in records]
     for head, texts in (
-        ("Data sets", _distinct(f"{n} ({d.get('features', '')}, {d.get('semantics', '')})" for n, d in data)),
+        ("Data sets", _distinct(title_data(name_data(*record.data_choice)) for record in records)),
         ("Methods", _distinct(record.method.get("title") or record.method["name"] for record in records)),
         (
             "Stages",

@@ -121,14 +121,14 @@ class ShownRecord:
     def _what_was_run(self) -> _Section:
         record, data = self.record, self.record.dataset
         why = describe_failure(record.error)
-        title = title_data(data["name"])
-        choices = ", ".join(filter(None, (str(data.get(key, "")) for key in ("features", "semantics"))))
+        name, *stems = record.data_choice
+        choices = ", ".join(filter(None, stems))
         rows = [
             ("run", record.name_run()),
             ("status", f"{record.status}: {why}" if why else record.status),
             ("method", f"{record.method.get('title') or record.method['name']}, version {record.method['version']}"),
             ("setting", str(record.method.get("setting", ""))),
-            ("data", f"{title} ({choices}), {data.get('origin', '')}, content {data['fingerprint']}"),
+            ("data", f"{title_data(name)} ({choices}), {data.get('origin', '')}, content {data['fingerprint']}"),
             ("protocol", record.protocol["name"] + brackets(record.protocol.get("params", {}))),
             ("stage", "final" if record.stage == "final" else f"dev, fold {record.fold}"),
             ("seed", str(record.seed)),

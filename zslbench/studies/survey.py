@@ -26,7 +26,7 @@ from zslbench.results.records.tuned_presets import DEFAULT_NAME, PresetStore, is
 from zslbench.runner.class_lookup import recorded_method
 from zslbench.sources import SourceCheck, advise_on_folder, is_here
 from zslbench.spec import brackets, parse_recorded
-from zslbench.visible import title_data
+from zslbench.visible import name_data, title_data
 
 ExpectedRunState = Literal["done", "stale", "failed", "unfinished", "running", "missing"]
 
@@ -46,7 +46,7 @@ class DataChoice:
     content: str = ""
 
     def __str__(self) -> str:
-        return f"{title_data(self.dataset)} ({self.features}, {self.semantics})"
+        return title_data(name_data(self.dataset, self.features, self.semantics))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -39,7 +39,7 @@ from zslbench.spec import parse, write_value
 from zslbench.studies import search as searches
 from zslbench.studies.search import BestSoFar, Interrupted, Result, Sampler, Search, Trial
 from zslbench.studies.search_space import at_edges, narrow_space
-from zslbench.visible import format_count, title_data
+from zslbench.visible import format_count, name_data, title_data
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -426,7 +426,7 @@ def describe_tuning(tuning: Tuning, format: str = "terminal") -> str:
     data, counts, folds = tuning.dataset, tuning.counts, tuning.search.folds
     many = "every point of the grid" if tuning.sampler == "grid" else tuning.sampler
     search = (
-        f"{tuning.given} on {title_data(data.name)} ({data.features}, {data.semantics}), dev stage, "
+        f"{tuning.given} on {title_data(name_data(data.name, data.features, data.semantics))}, dev stage, "
         f"{'folds' if len(folds) > 1 else 'fold'} {', '.join(map(str, folds))}: "
         f"{format_count(len(tuning.trials), 'trial')} ({many}): {counts['ok']} ok, {counts['failed']} failed, "
         f"{counts['pruned']} pruned. No test image was used for the choice.\n"

@@ -14,7 +14,7 @@ from zslbench.identity import canonical_json
 from zslbench.metrics import order_metrics
 from zslbench.results.records.record import Record
 from zslbench.spec import brackets
-from zslbench.visible import title_data
+from zslbench.visible import name_data, title_data
 
 CHANGED_MARK = "§"
 """Numbers of a method whose source has changed since they were made."""
@@ -146,7 +146,7 @@ class Row(Ranked):
     @property
     def data_title(self) -> str:
         """The data set with its features and semantics."""
-        return f"{self.data_name} ({self.features}, {self.semantics})"
+        return name_data(self.data_name, self.features, self.semantics)
 
     @property
     def protocol_key(self) -> tuple[str, int, str]:

@@ -260,11 +260,7 @@ def check_data(lines: Sequence[Line], kind: str) -> None:
     """Refuse lines of several data sets or protocols with BadValue."""
     rows = [group[0].row for group in group_by_data(lines)]
     if len(rows) > 1:
-        data = "; ".join(
-            f"{row.data_name} ({row.features}, {row.semantics}) {row.protocol}"
-            + (f" fold {row.fold}" if row.fold else "")
-            for row in rows
-        )
+        data = "; ".join(f"{row.data_title} {row.protocol}" + (f" fold {row.fold}" if row.fold else "") for row in rows)
         raise BadValue(
             f"a {kind} figure is of one data set and protocol, not of {data}; choose with -d, -p, --features "
             "and --semantics."

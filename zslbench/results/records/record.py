@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Literal, Self, get_args, get_type_hints
 
@@ -15,7 +14,7 @@ from zslbench.documents import Fraction, Whole, convert, decode_json
 from zslbench.errors import StoreError
 from zslbench.identity import digest
 from zslbench.loss_curve import MOST_POINTS
-from zslbench.visible import name_run, title_data
+from zslbench.visible import name_data, name_run, names_of_several, title_data
 
 Status = Literal["ok", "failed", "crashed", "timeout", "interrupted", "skipped"]
 Stage = Literal["final", "dev"]
@@ -158,18 +157,22 @@ class Record:
         """The spec of the method as it was typed."""
         return str(self.method.get("label") or self.method["name"])
 
+    @property
+    def data_choice(self) -> tuple[str, str, str]:
+        """Name, features and semantics of the data; what the record lacks is empty."""
+        return self.dataset["name"], self.dataset.get("features", ""), self.dataset.get("semantics", "")
+
     def name_run(self, with_stems: bool = False) -> str:
         """Return what was run, on one line, with its fold and seed, and if asked for with features and semantics."""
-        data = self.dataset
-        name = f"{data['name']} ({data.get('features')}, {data.get('semantics')})" if with_stems else data["name"]
+        name = name_data(*self.data_choice) if with_stems else self.dataset["name"]
         return name_run(self.label, name, [self.protocol["name"]], self.stage, self.fold, self.seed)
 
     @property
     def headline(self) -> str:
         """The method and the data in words, for a sentence."""
-        stems = self.dataset.get("features", ""), self.dataset.get("semantics", "")
+        name, *stems = self.data_choice
         facts = ", ".join(map(str, filter(None, [*stems, self.protocol["name"]])))
-        return f"{self.label} on {title_data(self.dataset['name'])} ({facts})"
+        return f"{self.label} on {title_data(name)} ({facts})"
 
     @property
     def seconds_known(self) -> bool:
@@ -233,9 +236,8 @@ class Record:
 
 def name_runs(records: Sequence[Record]) -> list[str]:
     """Return what was run, a line per record, with features and semantics where there are several of a data set."""
-    choices = {tuple(map(record.dataset.get, ("name", "features", "semantics"))) for record in records}
-    counts = Counter(name for name, *_ in choices)
-    return [record.name_run(with_stems=counts[record.dataset["name"]] > 1) for record in records]
+    several = names_of_several(record.data_choice for record in records)
+    return [record.name_run(with_stems=record.dataset["name"] in several) for record in records]
 
 
 def validation(selection: str) -> dict[str, str]:

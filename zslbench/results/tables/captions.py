@@ -11,7 +11,7 @@ from zslbench.results.analysis.rows import CALIBRATED, CHANGED_MARK, Row, group_
 from zslbench.results.analysis.selection import criterion_metric
 from zslbench.results.tables.table import Remark, RemarkKind, remarks
 from zslbench.spec import brackets, presets_in
-from zslbench.visible import one_line
+from zslbench.visible import names_of_several, one_line
 
 Name = TypeVar("Name")
 
@@ -169,9 +169,8 @@ class _NamedRows:
 
     def where(self, row: Row) -> str:
         """Return data set and protocol of a row, with features and semantics if the table has several of them."""
-        choices = {(other.features, other.semantics) for other in self.rows if other.data_name == row.data_name}
-        choice = f" ({row.features}, {row.semantics})" if len(choices) > 1 else ""
-        return f"{row.data_name}{choice} {row.protocol}"
+        several = names_of_several((other.dataset, other.features, other.semantics) for other in self.rows)
+        return f"{row.data_title if row.dataset in several else row.data_name} {row.protocol}"
 
     def write_each(self, write: Callable[[Row], str]) -> str:
         """Return ``name: text`` per name, with data if a name has several texts; empty texts are left out."""

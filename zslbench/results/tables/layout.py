@@ -30,7 +30,7 @@ from zslbench.results.tables.table import (
     stat_cell,
     take_columns,
 )
-from zslbench.visible import format_count, join_words, one_line, title_data
+from zslbench.visible import format_count, join_words, name_data, one_line, title_data
 
 ProtocolKey = tuple[str, int, str]
 
@@ -369,9 +369,7 @@ def _caution(placed: Sequence[tuple[Published, GroupKey]], heads: Mapping[GroupK
     unlike = group_values(
         (
             (entry.features, entry.semantics),
-            heads[group]
-            if "(" in heads[group]
-            else f"{title_data(group.dataset)} ({group.features}, {group.semantics})",
+            heads[group] if "(" in heads[group] else title_data(name_data(*group[:3])),
         )
         for entry, group in differing
     )
