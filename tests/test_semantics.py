@@ -266,7 +266,7 @@ REFUSED: tuple[tuple[type[ZslbenchError], str, dict[str, Any]], ...] = (
     (BadValue, "does not end in .npz", {"output": "w.csv"}),
     (BadValue, "name a file to write, -o FILE.npz", {"output": None}),
     (BadValue, "--weights is for clip encoders", {"weights": "x.pt"}),
-    (BadValue, "cannot be the name of semantics", {"stem": "a/b"}),
+    (BadValue, "cannot be the name of semantics; write --stem NAME", {"stem": "a/b"}),
     (BadValue, "(+ joins two semantics)", {"stem": "a+b"}),
     (DataMissing, "'absent.txt' is not a file", {"encoder": "words:absent.txt"}),
     (DataMissing, "absent does not exist; name a file of texts, or a folder", {"texts": "absent"}),

@@ -184,13 +184,16 @@ def check_name(name: str, taken: Iterable[str]) -> str:
     return lower
 
 
-def check_stem(stem: str, option: str) -> str:
-    """Return the stem of features or semantics; BadValue if it cannot be a file name or is a join (``att+clip``)."""
-    joins = option == "semantics"
+def check_stem(stem: str, option: str, typed: str = "") -> str:
+    """Return the stem of features or semantics; BadValue if it cannot be a file name or is a join (``att+clip``).
+
+    `typed`: how it is given, if not as ``--features NAME=FILE`` and the like.
+    """
+    joins, typed = option == "semantics", typed or f"--{option} NAME=FILE"
     if not _STEM.fullmatch(stem) or (joins and "+" in stem):
         raise BadValue(
-            f"{stem!r} cannot be the name of {option}; write --{option} NAME=FILE, the name of letters, digits, "
-            f"and {'. _ - between them (+ joins two semantics)' if joins else '. _ + - between them'}."
+            f"{stem!r} cannot be the name of {option}; write {typed}, the name of letters, digits, and "
+            f"{'. _ - between them (+ joins two semantics)' if joins else '. _ + - between them'}."
         )
     return stem
 

@@ -97,7 +97,7 @@ def semantics(
     if isinstance(encoder, str) and kind not in _EXAMPLES:
         raise UnknownName("encoder", encoder, ["tfidf", *(f"{kind}:{name}" for kind, name in _EXAMPLES.items())])
     names, source = _find_classes(classes, root)
-    stem = check_stem(stem or kind, "semantics")
+    stem = check_stem(stem or kind, "semantics", "--stem NAME")
     target = _choose_target(output, source, stem, str(classes))
     if weights is not None and kind != "clip":
         raise BadValue(f"--weights is for clip encoders, not for {shown}; leave it out.")
