@@ -40,7 +40,7 @@ OTHERS = (
     *("fclswgan", "gazsl", "cyclewgan", "lsrgan", "fvaegan", "tfvaegan", "rff", "free", "cegzsl", "bivaegan", "zla"),
     *("cadavae", "sdgzsl"),
 )
-"""Methods besides LisGAN that train in recorded steps."""
+"""Methods besides LisGAN that train in steps."""
 TESTS_SHARE, FIGURES_SHARE = 0.3, 0.6
 """Of the time that is left, the most that the tests, and each call of gpu.py, may take."""
 

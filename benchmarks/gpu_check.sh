@@ -10,7 +10,11 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 output=${1:-gpu_check.json}
 case $output in /*) ;; *) output=$PWD/$output ;; esac
 begun=$SECONDS
-limit=${2:-480}
+limit=${2-480}
+if ! [[ $limit =~ ^[1-9][0-9]{1,4}$ ]] || [ "$limit" -lt 60 ]; then
+  echo "Error: SECONDS is a whole number of at least 60, not '$limit'." >&2
+  exit 2
+fi
 
 if [ -n "${PYTHON:-}" ]; then
   python=$PYTHON

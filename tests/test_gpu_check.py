@@ -54,8 +54,8 @@ def test_the_program_runs_to_its_end_without_a_gpu(tmp_path):
             for graph in ("graph", "no graph")]  # fmt: skip
     others = [f"{name}@published" for name in gpu_check.OTHERS]
     assert list(found["seconds"]) == ["pytest", *ways, *others, "gpu.py cub"]
-    recorded = {name for name in METHODS.names() if issubclass(method_class(name), SteppedMethod)}
-    assert {*gpu_check.OTHERS, "lisgan"} == recorded
+    stepped = {name for name in METHODS.names() if issubclass(method_class(name), SteppedMethod)}
+    assert {*gpu_check.OTHERS, "lisgan"} == stepped
     assert all(seconds > 0 for other in others for seconds in found[other].values())
     assert found["pytest"]["failed"] == []
     assert found["pytest"]["skipped"] > 0
@@ -69,6 +69,13 @@ def test_without_what_it_needs_it_is_one_sentence(tmp_path):
     done = run_script(tmp_path, lacking)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(f"Error: {lacking} lacks torch, click, numpy or pytest; name another in PYTHON")
+
+
+@pytest.mark.parametrize("seconds", ["soon", "59", ""])
+def test_a_limit_that_is_none_is_refused(tmp_path, seconds):
+    done = run_script(tmp_path, stand_in(tmp_path, "exit 0"), "figures.json", seconds)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == f"Error: SECONDS is a whole number of at least 60, not '{seconds}'.\n"
 
 
 def test_parts_without_time_and_parts_that_fail_are_named(tmp_path):

@@ -160,7 +160,8 @@ class Record:
     @property
     def data_choice(self) -> tuple[str, str, str]:
         """Name, features and semantics of the data; what the record lacks is empty."""
-        return self.dataset["name"], self.dataset.get("features", ""), self.dataset.get("semantics", "")
+        name, features, semantics = (str(self.dataset.get(key) or "") for key in ("name", "features", "semantics"))
+        return name, features, semantics
 
     def name_run(self, with_stems: bool = False) -> str:
         """Return what was run, on one line, with its fold and seed, and if asked for with features and semantics."""
