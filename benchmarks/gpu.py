@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import functools
 import json
 import sys
 import time
@@ -28,8 +27,8 @@ import torch
 from lisgan import BATCH, CRITIC_STEPS, FEATURES, HIDDEN, SHAPES, SOUL_ROWS, Shape
 from zslbench.methods import fit_cache, nn
 from zslbench.methods.base import Context, overlay
+from zslbench.methods.generative.kept_training import Training
 from zslbench.methods.generative.lisgan import LisGAN
-from zslbench.methods.generative.training import GanTraining
 from zslbench.task import ClassTable, Train
 
 UNSEEN = {"cub": 50, "sun": 72}
@@ -141,6 +140,17 @@ def method(name: str, scale: Scale = GPU, **changes: object) -> LisGAN:
     return LisGAN(**(published | dict(scale.changes) | changes))
 
 
+def seconds_an_iteration(training: Training, scale: Scale, precision: str, record: bool) -> float:
+    """Return the seconds of an iteration of a training, recorded as a graph or not."""
+
+    def steps(count: int) -> object:
+        return training.steps(count, lambda _phase: contextlib.nullcontext(), record=record)
+
+    with nn.at_precision(precision, torch.device(scale.device)):
+        steps(8)  # the first ones are not recorded
+        return timed(lambda: steps(scale.iterations)) / scale.iterations
+
+
 def measure(name: str, precision: str, peak: tuple[float, float], scale: Scale = GPU) -> dict[str, float | None]:
     """Return the figures of one shape."""
     shape = SHAPES[name]
@@ -152,13 +162,7 @@ def measure(name: str, precision: str, peak: tuple[float, float], scale: Scale =
     training = method(name, scale)._begin(train, context())
     found: dict[str, float | None] = {}
     for recorded in (False, True):
-
-        def steps(count: int, record: bool = recorded, training: GanTraining = training) -> object:
-            return training.steps(count, lambda _phase: contextlib.nullcontext(), record=record)
-
-        with nn.at_precision(precision, torch.device(scale.device)):
-            steps(8)
-            seconds = timed(functools.partial(steps, scale.iterations)) / scale.iterations
+        seconds = seconds_an_iteration(training, scale, precision, recorded)
         kind = "recorded" if recorded else "eager"
         found |= {
             f"{kind}_iteration_s": seconds,
@@ -166,7 +170,7 @@ def measure(name: str, precision: str, peak: tuple[float, float], scale: Scale =
             f"{kind}_bytes_share": iteration_bytes(shape) / seconds / peak[1],
         }
     found["graph"] = float(training._repeated.recorded)
-    del training, steps
+    del training
     fit_cache.clear_cache()  # souls and the pre-trained classifier are part of a run
     peak_bytes()
     fitted = method(name, scale)

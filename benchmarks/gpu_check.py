@@ -9,7 +9,6 @@ part; what was left out for lack of time, or failed, is named in it.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import itertools
 import json
@@ -27,10 +26,8 @@ import click
 import numpy as np
 import torch
 
-from gpu import GPU, TOY, Scale, data, method, peak_bytes, timed
-from zslbench.methods import nn
+from gpu import GPU, TOY, Scale, data, method, peak_bytes, seconds_an_iteration
 from zslbench.methods.base import Context, overlay
-from zslbench.methods.generative.kept_training import Training
 from zslbench.methods.generative.training import JointTraining
 from zslbench.runner.class_lookup import method_class
 
@@ -146,7 +143,7 @@ def published_iterations(name: str, scale: Scale) -> dict[str, Any]:
     """
     cls = method_class(name)
     protocol = "zsl" if name == "bivaegan" else "gzsl"  # all that it has published
-    published = overlay(cls, name, ("published",), "cub", protocol)
+    published = cls(**overlay(cls, name, ("published",), "cub", protocol))
     changes = dict(cls.check_params) if scale is TOY else {}
     if any(field.name == "pretrain_epochs" for field in dataclasses.fields(cls)):
         changes["pretrain_epochs"] = 1  # no part of an iteration
@@ -154,25 +151,14 @@ def published_iterations(name: str, scale: Scale) -> dict[str, Any]:
     unseen = candidates.take(np.arange(len(train.classes), len(candidates)))
     prior = np.full(len(unseen), 1 / len(unseen), dtype=np.float32)
     told = {"unseen": unseen, "unlabelled": rows, "class_prior": prior}
-    train = dataclasses.replace(train, **{field: told[field] for field in cls(**published).told})
+    train = dataclasses.replace(train, **{field: told[field] for field in published.told})
     found: dict[str, Any] = {}
+    measured = dataclasses.replace(published, **changes)
     for precision, graph in (("float32", True), ("bf16", True), ("bf16", False)):
-        training = cls(**(published | changes))._begin(train, Context(0, scale.device, precision=precision))
-        found["iterations"] = sum(count for count, _, _ in cls(**published)._rounds(training.epoch_steps))
+        training = measured._begin(train, Context(0, scale.device, precision=precision))
         way = f"{precision}, {'graph' if graph else 'no graph'}"
         found[way] = seconds_an_iteration(training, scale, precision, graph)
-    return found
-
-
-def seconds_an_iteration(training: Training, scale: Scale, precision: str, graph: bool) -> float:
-    """Return the seconds of an iteration of a training."""
-    with nn.at_precision(precision, torch.device(scale.device)):
-        training.steps(8, _no_phases, record=graph)  # the first ones are not recorded
-        return timed(lambda: training.steps(scale.iterations, _no_phases, record=graph)) / scale.iterations
-
-
-def _no_phases(_phase: str) -> contextlib.AbstractContextManager[None]:
-    return contextlib.nullcontext()
+    return found | {"iterations": sum(count for count, _, _ in published._rounds(training.epoch_steps))}
 
 
 def iterations(scale: Scale, precision: str, graph: bool, seeds: int) -> dict[str, float | int | bool | None]:

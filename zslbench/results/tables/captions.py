@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -167,10 +168,13 @@ class _NamedRows:
     def __iter__(self) -> Iterator[tuple[Row, str]]:
         return zip(self.rows, self.names, strict=True)
 
+    @functools.cached_property
+    def _several(self) -> set[str]:
+        return names_of_several((row.dataset, row.features, row.semantics) for row in self.rows)
+
     def where(self, row: Row) -> str:
         """Return data set and protocol of a row, with features and semantics if the table has several of them."""
-        several = names_of_several((other.dataset, other.features, other.semantics) for other in self.rows)
-        return f"{row.data_title if row.dataset in several else row.data_name} {row.protocol}"
+        return f"{row.data_title if row.dataset in self._several else row.data_name} {row.protocol}"
 
     def write_each(self, write: Callable[[Row], str]) -> str:
         """Return ``name: text`` per name, with data if a name has several texts; empty texts are left out."""
